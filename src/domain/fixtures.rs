@@ -1,0 +1,34 @@
+//! Sandboxes for the tests of pure decisions.
+
+use jiff::Timestamp;
+
+use super::*;
+
+/// An instant, in seconds since the epoch.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).expect("a small number")
+}
+
+/// A sandbox that was started at `since` and has reported nothing.
+pub fn running(since: i64) -> Sandbox {
+    let id = SandboxId::from_bytes([1; 16]);
+    Sandbox {
+        container: ContainerId::parse(&"a".repeat(64)),
+        name: SandboxName::generated(&id),
+        image: ImageRef::parse("lab").expect("a plain name"),
+        created_at: at(since),
+        state: State::Running { since: at(since), address: None, mark: "m1".into() },
+        generation: 1,
+        ports: vec![],
+        app_port: None,
+        active: 0,
+        last_report: None,
+        evidence: EvidenceLog::of(Source::Start, at(since)),
+        idle_limit: None,
+        memory: Memory::parse("512m").expect("plain"),
+        cpus: Cpus::parse("1").expect("plain"),
+        labels: vec![],
+        token: Token::from_bytes([2; 16]),
+        id,
+    }
+}

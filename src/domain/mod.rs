@@ -1,0 +1,17 @@
+//! What is true: names, sandboxes, evidence, the verdict and the plan. Pure: no IO, no clock, no vendor.
+
+pub mod evidence;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod idle;
+pub mod limits;
+pub mod names;
+pub mod plan;
+pub mod sandbox;
+
+pub use evidence::{Class, Evidence, EvidenceLog, Source};
+pub use idle::{Because, IdleLimit, Policy, Verdict, deadline, verdict};
+pub use limits::{Cpus, Memory};
+pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
+pub use plan::{Observed, Phase, Plan, Step, plan};
+pub use sandbox::{Endpoint, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};

@@ -1,0 +1,245 @@
+//! Names and references, parsed once at the door. A value of one of these types is valid by construction.
+
+use std::fmt;
+
+/// A value that a caller sent and that we cannot take: which field, what it was, what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {value:?} is not allowed; {allowed}")]
+pub struct Invalid {
+    /// The field as the caller spells it.
+    pub field: &'static str,
+    /// The offending value, shortened to 80 characters.
+    pub value: String,
+    /// What would have been accepted, as the end of a sentence.
+    pub allowed: String,
+}
+
+impl Invalid {
+    /// Builds the error, shortening a value that is too long to show.
+    pub fn new(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
+        let mut shown: String = value.chars().take(80).collect();
+        if shown.len() < value.len() {
+            shown.push('…');
+        }
+        Self { field, value: shown, allowed: allowed.into() }
+    }
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+macro_rules! text_type {
+    ($name:ident) => {
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// Spindle's own id of a sandbox: 32 lower-case hex digits, known before the engine makes anything.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SandboxId(String);
+text_type!(SandboxId);
+
+impl SandboxId {
+    /// An id from 16 random bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(hex(&bytes))
+    }
+
+    /// Parses what [`SandboxId::as_str`] gave; `None` if it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 32 && is_lower_hex(text)).then(|| Self(text.to_owned()))
+    }
+}
+
+/// The engine's id of a container: 64 lower-case hex digits (`contract.md` 8).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(String);
+text_type!(ContainerId);
+
+impl ContainerId {
+    /// Parses a full container id; `None` if it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 64 && is_lower_hex(text)).then(|| Self(text.to_owned()))
+    }
+}
+
+/// The secret by which a sandbox identifies itself at a check-in: 32 lower-case hex digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A token from 16 random bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(hex(&bytes))
+    }
+
+    /// Parses what [`Token::reveal`] gave; `None` if it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 32 && is_lower_hex(text)).then(|| Self(text.to_owned()))
+    }
+
+    /// The secret itself; never for a log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// An image reference exactly as the caller sent it (`contract.md` 8: no tag is added).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ImageRef(String);
+text_type!(ImageRef);
+
+impl ImageRef {
+    /// The longest reference that is taken: a registry's limit of 255, a tag of 128, and room for a digest.
+    pub const MAX_LEN: usize = 512;
+
+    /// Parses a reference. Whether such an image exists is the engine's to say; this only keeps out
+    /// what can be no image's name at all.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:@+".contains(&b);
+        if text.len() > Self::MAX_LEN || text.is_empty() || !text.bytes().all(plain) {
+            let allowed = format!(
+                "an image reference has 1 to {} letters, digits and . _ - / : @ +",
+                Self::MAX_LEN
+            );
+            return Err(Invalid::new("image", text, allowed));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A sandbox's name, unique among Spindle's sandboxes and the engine's containers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SandboxName(String);
+text_type!(SandboxName);
+
+impl SandboxName {
+    /// Parses a name that a person chose. A name that reads like an id is refused, because `{id}` in a
+    /// path may be either (`contract.md` 13).
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let mut bytes = text.bytes();
+        let head = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let tail = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let like_id = text.len() >= 12 && is_lower_hex(text);
+        if !head || !tail || !(2..=63).contains(&text.len()) || like_id {
+            let allowed = "a name has 2 to 63 letters, digits and _ . -, begins with a letter or digit, \
+                           and does not read like an id (12 or more hex digits)";
+            return Err(Invalid::new("name", text, allowed));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name of a sandbox for which nobody chose one.
+    pub fn generated(id: &SandboxId) -> Self {
+        Self(format!("sandbox-{}", &id.as_str()[..12]))
+    }
+}
+
+/// What a caller may put for `{id}` in a path (`contract.md` 13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SandboxRef {
+    /// The full container id, or a prefix of 12 or more hex digits of one.
+    Prefix(String),
+    /// A name, without the slash that the API shows before it.
+    Name(String),
+}
+
+impl SandboxRef {
+    /// Every text is one or the other; whether anything bears it is the store's to say.
+    pub fn parse(text: &str) -> Self {
+        let lower = text.to_ascii_lowercase();
+        if (12..=64).contains(&lower.len()) && is_lower_hex(&lower) {
+            Self::Prefix(lower)
+        } else {
+            Self::Name(text.to_owned())
+        }
+    }
+}
+
+/// A caller's own label on a sandbox: kept and shown, never interpreted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label {
+    key: String,
+    value: String,
+}
+
+impl Label {
+    /// Parses a key and a value. Keys beginning with `spindle.` are ours and refused.
+    pub fn parse(key: &str, value: &str) -> Result<Self, Invalid> {
+        let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b));
+        if key.is_empty() || key.len() > 63 || !plain || key.starts_with("spindle.") {
+            let allowed = "a label's key has 1 to 63 letters, digits and _ . - /, and does not begin with spindle.";
+            return Err(Invalid::new("labels", key, allowed));
+        }
+        if value.len() > 255 || value.chars().any(char::is_control) {
+            return Err(Invalid::new("labels", value, "a label's value has at most 255 bytes and no control characters"));
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+
+    /// The key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The value.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_read_like_ids_are_refused() {
+        assert!(SandboxName::parse("abcdef012345").is_err());
+        assert!(SandboxName::parse("abcdef01234").is_ok());
+        assert!(SandboxName::parse("alice.db-1_x").is_ok());
+        for bad in ["", "a", "-a", "a/b", "a b", "é", &"x".repeat(64)] {
+            assert!(SandboxName::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn generated_names_are_no_ids() {
+        let name = SandboxName::generated(&SandboxId::from_bytes([0xab; 16]));
+        assert!(SandboxName::parse(name.as_str()).is_ok());
+    }
+
+    #[test]
+    fn references_are_prefixes_only_from_twelve_hex_digits() {
+        assert_eq!(SandboxRef::parse("abcdef01234"), SandboxRef::Name("abcdef01234".into()));
+        assert_eq!(SandboxRef::parse("ABCDEF012345"), SandboxRef::Prefix("abcdef012345".into()));
+        assert_eq!(SandboxRef::parse("../etc"), SandboxRef::Name("../etc".into()));
+    }
+
+    #[test]
+    fn an_invalid_value_is_shortened_in_its_message() {
+        let message = ImageRef::parse(&"x".repeat(10_000)).unwrap_err().to_string();
+        assert!(message.starts_with("image: ") && message.len() < 300, "{message}");
+    }
+}

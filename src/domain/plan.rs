@@ -1,0 +1,269 @@
+//! The plan: what to do, given what we know, what the engine shows, the policy and now.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use jiff::Timestamp;
+
+use super::{
+    evidence::Evidence,
+    idle::{Policy, Verdict, verdict},
+    names::{ContainerId, SandboxId},
+    sandbox::{Sandbox, State},
+};
+
+/// What a container is doing, as the engine shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Made, never started.
+    Created,
+    /// Running, or paused, which is running that waits.
+    Running,
+    /// It ran, and does not now.
+    Exited,
+    /// The engine is removing it.
+    Removing,
+}
+
+/// One container of ours, as the engine shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The engine's id.
+    pub container: ContainerId,
+    /// Our id, from its label; `None` if the label is missing or spoiled.
+    pub sandbox: Option<SandboxId>,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Its address on our network, while it runs.
+    pub address: Option<IpAddr>,
+    /// The engine's mark of its last start; `None` where the look was too shallow to tell.
+    pub mark: Option<String>,
+}
+
+/// One thing to do. Each names what it was decided on, so that whoever applies it can see whether that
+/// still holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is idle: stop it, unless newer evidence has arrived.
+    StopIdle {
+        /// The sandbox.
+        id: SandboxId,
+        /// The newest evidence that the decision saw.
+        seen: Evidence,
+    },
+    /// A stop was recorded and the container still runs: stop it.
+    FinishStop(SandboxId),
+    /// A start was recorded and the container does not run: start it.
+    FinishStart(SandboxId),
+    /// A deletion was recorded: remove what is left.
+    FinishDelete(SandboxId),
+    /// A creation was cut off, and nobody was told of it: remove what there is.
+    Discard(SandboxId),
+    /// The engine shows it running where we knew otherwise, or started anew.
+    RecordRunning(SandboxId, ContainerId),
+    /// The engine shows it stopped where we knew it running or stopping.
+    RecordStopped(SandboxId),
+    /// It runs under another address than we knew.
+    RecordAddress(SandboxId, IpAddr),
+    /// The engine does not show it any more: look once more, then forget it.
+    Forget(SandboxId),
+    /// A container of ours that we know nothing of: rebuild the record from its labels.
+    Adopt(ContainerId),
+    /// A container of ours that we know nothing of and that never ran: remove it.
+    RemoveOrphan(ContainerId, Option<SandboxId>),
+}
+
+impl Step {
+    /// The sandbox that this step is about, where it is one that we know.
+    pub fn sandbox(&self) -> Option<&SandboxId> {
+        match self {
+            Step::StopIdle { id, .. }
+            | Step::FinishStop(id)
+            | Step::FinishStart(id)
+            | Step::FinishDelete(id)
+            | Step::Discard(id)
+            | Step::RecordRunning(id, _)
+            | Step::RecordStopped(id)
+            | Step::RecordAddress(id, _)
+            | Step::Forget(id) => Some(id),
+            Step::Adopt(_) | Step::RemoveOrphan(..) => None,
+        }
+    }
+}
+
+/// What to do now, and when to look again at the latest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps, in the order of the sandboxes' ages; each is about another sandbox.
+    pub steps: Vec<Step>,
+    /// The earliest deadline ahead; `None` if only a change can bring one.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Compares what we know with what the engine shows. `observed` must be a complete look: what is missing
+/// in it is taken to be gone. `known` must have been read before the engine was asked, so that a sandbox
+/// made in between is not taken for a stranger's absence.
+pub fn plan(known: &[Sandbox], observed: &[Observed], policy: &Policy, now: Timestamp) -> Plan {
+    let by_container: HashMap<&ContainerId, &Observed> = observed.iter().map(|o| (&o.container, o)).collect();
+    let by_sandbox: HashMap<&SandboxId, &Observed> =
+        observed.iter().filter_map(|o| Some((o.sandbox.as_ref()?, o))).collect();
+    let mut plan = Plan::default();
+    for sandbox in known {
+        let shown = match &sandbox.container {
+            Some(container) => by_container.get(container),
+            None => by_sandbox.get(&sandbox.id),
+        };
+        plan.steps.extend(step_for(sandbox, shown.copied(), policy, now));
+        if let Verdict::Keep { until: Some(until), .. } = verdict(policy, sandbox, now) {
+            plan.wake_at = Some(plan.wake_at.map_or(until, |at| at.min(until)));
+        }
+    }
+    plan.steps.extend(strangers(known, observed));
+    plan
+}
+
+/// What to do about one sandbox that we know. First match wins.
+fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: Timestamp) -> Option<Step> {
+    let id = || sandbox.id.clone();
+    match (&sandbox.state, shown) {
+        (State::Deleting, _) => Some(Step::FinishDelete(id())),
+        (State::Creating, _) => Some(Step::Discard(id())),
+        (_, None) => Some(Step::Forget(id())),
+        (_, Some(shown)) if shown.phase == Phase::Removing => None,
+        (State::Running { address, mark, .. }, Some(shown)) if shown.phase == Phase::Running => {
+            if shown.mark.as_ref().is_some_and(|m| m != mark) {
+                return Some(Step::RecordRunning(id(), shown.container.clone()));
+            }
+            if let Some(new) = shown.address.filter(|a| Some(a) != address.as_ref()) {
+                return Some(Step::RecordAddress(id(), new));
+            }
+            match verdict(policy, sandbox, now) {
+                Verdict::Stop { because } => Some(Step::StopIdle { id: id(), seen: because }),
+                Verdict::Keep { .. } => None,
+            }
+        }
+        (State::Stopped { .. } | State::Starting { .. }, Some(shown)) if shown.phase == Phase::Running => {
+            Some(Step::RecordRunning(id(), shown.container.clone()))
+        }
+        (State::Stopping { .. }, Some(shown)) if shown.phase == Phase::Running => Some(Step::FinishStop(id())),
+        (State::Running { .. } | State::Stopping { .. }, Some(_)) => Some(Step::RecordStopped(id())),
+        (State::Starting { .. }, Some(_)) => Some(Step::FinishStart(id())),
+        (State::Stopped { .. }, Some(_)) => None,
+    }
+}
+
+/// What to do about containers of ours that we do not know.
+fn strangers(known: &[Sandbox], observed: &[Observed]) -> Vec<Step> {
+    let containers: HashMap<&ContainerId, ()> =
+        known.iter().filter_map(|s| Some((s.container.as_ref()?, ()))).collect();
+    let unfinished: HashMap<&SandboxId, ()> =
+        known.iter().filter(|s| s.container.is_none()).map(|s| (&s.id, ())).collect();
+    observed
+        .iter()
+        .filter(|o| !containers.contains_key(&o.container))
+        .filter(|o| !o.sandbox.as_ref().is_some_and(|id| unfinished.contains_key(id)))
+        .filter_map(|o| match o.phase {
+            Phase::Created => Some(Step::RemoveOrphan(o.container.clone(), o.sandbox.clone())),
+            Phase::Running | Phase::Exited => Some(Step::Adopt(o.container.clone())),
+            Phase::Removing => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{
+        IdleLimit, Source, StopReason,
+        fixtures::{at, running},
+    };
+
+    const POLICY: Policy = Policy { limit: IdleLimit::After(Duration::from_secs(100)), hold_until: None };
+
+    fn shows(sandbox: &Sandbox, phase: Phase) -> Observed {
+        Observed {
+            container: sandbox.container.clone().unwrap(),
+            sandbox: Some(sandbox.id.clone()),
+            phase,
+            address: None,
+            mark: None,
+        }
+    }
+
+    fn steps(sandbox: &Sandbox, observed: &[Observed], now: i64) -> Vec<Step> {
+        plan(std::slice::from_ref(sandbox), observed, &POLICY, at(now)).steps
+    }
+
+    #[test]
+    fn only_an_idle_running_sandbox_is_stopped() {
+        let sandbox = running(0);
+        let shown = [shows(&sandbox, Phase::Running)];
+        assert_eq!(steps(&sandbox, &shown, 99), []);
+        let seen = Evidence { source: Source::Start, at: at(0) };
+        assert_eq!(steps(&sandbox, &shown, 100), [Step::StopIdle { id: sandbox.id.clone(), seen }]);
+    }
+
+    #[test]
+    fn every_intent_is_finished() {
+        let base = running(0);
+        let id = || base.id.clone();
+        let stopping = State::Stopping { since: at(0), reason: StopReason::Requested };
+        let starting = State::Starting { stopped_at: at(0), reason: StopReason::Idle };
+        let cases = [
+            (stopping.clone(), Some(Phase::Running), Step::FinishStop(id())),
+            (stopping.clone(), Some(Phase::Exited), Step::RecordStopped(id())),
+            (stopping, None, Step::Forget(id())),
+            (starting.clone(), Some(Phase::Exited), Step::FinishStart(id())),
+            (starting, Some(Phase::Running), Step::RecordRunning(id(), base.container.clone().unwrap())),
+            (State::Creating, Some(Phase::Running), Step::Discard(id())),
+            (State::Creating, None, Step::Discard(id())),
+            (State::Deleting, None, Step::FinishDelete(id())),
+            (State::Deleting, Some(Phase::Running), Step::FinishDelete(id())),
+        ];
+        for (state, phase, expected) in cases {
+            let sandbox = Sandbox { state: state.clone(), ..base.clone() };
+            let observed: Vec<_> = phase.map(|p| shows(&sandbox, p)).into_iter().collect();
+            assert_eq!(steps(&sandbox, &observed, 50), [expected], "{state:?} shown as {phase:?}");
+        }
+    }
+
+    #[test]
+    fn what_happens_behind_our_back_is_recorded() {
+        let sandbox = running(0);
+        assert_eq!(steps(&sandbox, &[shows(&sandbox, Phase::Exited)], 1), [Step::RecordStopped(sandbox.id.clone())]);
+        assert_eq!(steps(&sandbox, &[], 1), [Step::Forget(sandbox.id.clone())]);
+        let again = Observed { mark: Some("m2".into()), ..shows(&sandbox, Phase::Running) };
+        let container = sandbox.container.clone().unwrap();
+        assert_eq!(steps(&sandbox, &[again], 1), [Step::RecordRunning(sandbox.id.clone(), container.clone())]);
+        let stopped = Sandbox { state: State::Stopped { at: at(0), reason: StopReason::Idle }, ..sandbox };
+        let shown = shows(&stopped, Phase::Running);
+        assert_eq!(steps(&stopped, &[shown], 1), [Step::RecordRunning(stopped.id.clone(), container)]);
+        assert_eq!(steps(&stopped, &[shows(&stopped, Phase::Exited)], 1), []);
+    }
+
+    #[test]
+    fn strangers_are_adopted_unless_they_never_ran() {
+        let sandbox = running(0);
+        let of = |phase| plan(&[], &[shows(&sandbox, phase)], &POLICY, at(0)).steps;
+        let container = sandbox.container.clone().unwrap();
+        assert_eq!(of(Phase::Running), [Step::Adopt(container.clone())]);
+        assert_eq!(of(Phase::Exited), [Step::Adopt(container.clone())]);
+        assert_eq!(of(Phase::Created), [Step::RemoveOrphan(container, Some(sandbox.id.clone()))]);
+    }
+
+    #[test]
+    fn a_creation_under_way_is_no_stranger() {
+        let shown = [shows(&running(0), Phase::Running)];
+        let creating = Sandbox { state: State::Creating, container: None, ..running(0) };
+        assert_eq!(steps(&creating, &shown, 0), [Step::Discard(creating.id.clone())]);
+    }
+
+    #[test]
+    fn the_next_deadline_is_told() {
+        let (a, mut b) = (running(0), running(7));
+        b.container = ContainerId::parse(&"b".repeat(64));
+        let shown = [shows(&a, Phase::Running), shows(&b, Phase::Running)];
+        assert_eq!(plan(&[a, b], &shown, &POLICY, at(10)).wake_at, Some(at(100)));
+    }
+}

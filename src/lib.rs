@@ -1,0 +1,9 @@
+//! Spindle: one container per learner, stopped when nobody uses it and never when somebody does.
+//!
+//! Modules in reading order, innermost first.
+
+pub mod domain;
+
+pub mod clock;
+
+pub mod store;
