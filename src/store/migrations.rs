@@ -1,0 +1,77 @@
+//! The schema, as numbered steps that are never changed once released.
+
+use rusqlite::Connection;
+
+use super::{Result, StoreError};
+
+const STEPS: &[&str] = &[
+    // 1: sandboxes, their ports and their evidence. Instants are milliseconds since the epoch.
+    "CREATE TABLE sandboxes (
+        seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+        id            TEXT NOT NULL UNIQUE,
+        container     TEXT UNIQUE,
+        name          TEXT NOT NULL UNIQUE,
+        image         TEXT NOT NULL,
+        created_at    INTEGER NOT NULL,
+        generation    INTEGER NOT NULL,
+        state         TEXT NOT NULL,
+        state_at      INTEGER,
+        reason        TEXT,
+        address       TEXT,
+        mark          TEXT,
+        app_port      TEXT,
+        active        INTEGER NOT NULL,
+        last_report   INTEGER,
+        idle_timeout  TEXT,
+        memory        TEXT NOT NULL,
+        cpus          TEXT NOT NULL,
+        token         TEXT NOT NULL UNIQUE
+    ) STRICT;
+    CREATE INDEX sandboxes_by_address ON sandboxes (address) WHERE state = 'running';
+    CREATE TABLE ports (
+        host_port     INTEGER NOT NULL,
+        protocol      TEXT NOT NULL,
+        host          TEXT NOT NULL,
+        inside        INTEGER NOT NULL,
+        sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+        PRIMARY KEY (host_port, protocol)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX ports_by_sandbox ON ports (sandbox);
+    CREATE TABLE evidence (
+        sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+        source        TEXT NOT NULL,
+        at            INTEGER NOT NULL,
+        PRIMARY KEY (sandbox, source)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE labels (
+        sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+        key           TEXT NOT NULL,
+        value         TEXT NOT NULL,
+        PRIMARY KEY (sandbox, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE instants (
+        key           TEXT PRIMARY KEY,
+        value         INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;",
+];
+
+/// Brings the schema up to date, one transaction a step.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] if a newer Spindle wrote the file.
+pub fn run(connection: &mut Connection) -> Result<()> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0))? as usize;
+    if version > STEPS.len() {
+        return Err(StoreError::Corrupt(format!(
+            "a schema of version {version}, from a newer Spindle (this one knows up to {})",
+            STEPS.len()
+        )));
+    }
+    for (number, step) in STEPS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", (number + 1) as i64)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What we remember: SQLite in WAL mode, all SQL, and the translation between rows and the domain.
+//!
+//! Every write is durable before it is answered. Evidence is read from here and nowhere else, so no
+//! decision is made on a copy that has not been flushed (`idleness.md`, rule 14).
+
+mod migrations;
+mod ports;
+mod rows;
+mod sandboxes;
+mod worker;
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+pub use ports::PortPool;
+pub use sandboxes::{CheckedIn, Counts};
+use worker::Worker;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be used at all; the sentence is for the person who starts Spindle.
+    #[error("the database {} cannot be used: {reason}", path.display())]
+    Open {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong, in words.
+        reason: String,
+    },
+    /// SQLite refused a statement.
+    #[error("the database refused a statement")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row does not read as what we wrote.
+    #[error("the database holds a value that Spindle did not write: {0}")]
+    Corrupt(String),
+    /// The name is in use by another sandbox.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The range has fewer free ports than the image exposes.
+    #[error("no port is free")]
+    NoPort,
+    /// As many sandboxes run as the network holds.
+    #[error("{0} sandboxes are running, which is the limit")]
+    Full(u32),
+    /// The transaction could not begin or commit: the disk is full, or the database is locked.
+    #[error("the database could not commit")]
+    NotCommitted,
+}
+
+/// The store's result.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A handle on the database; cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct Store {
+    writer: Worker,
+    reader: Worker,
+    /// Keeps a second server off the same file for as long as this handle lives.
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens the database at `path`, making it and its directory if absent.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if the file cannot be written, is no SQLite database, was written by a newer
+    /// Spindle, or is in use by another server.
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(|e| failed(format!("its directory cannot be made: {e}")))?;
+        }
+        // The file holds check-in secrets: nobody else may read it.
+        let private = |p: &Path| OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(p);
+        private(path).map_err(|e| failed(e.to_string()))?;
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock = private(Path::new(&lock_path)).map_err(|e| failed(e.to_string()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(failed("another Spindle server is using it".into())),
+            Err(TryLockError::Error(e)) => return Err(failed(format!("it cannot be locked: {e}"))),
+        }
+        let connect = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let mut writer = connect().map_err(|e| failed(e.to_string()))?;
+        migrations::run(&mut writer).map_err(|e| match e {
+            StoreError::Sqlite(e) => failed(e.to_string()),
+            other => failed(other.to_string()),
+        })?;
+        let reader = connect().map_err(|e| failed(e.to_string()))?;
+        Ok(Self { writer: Worker::writer(writer), reader: Worker::reader(reader), _lock: Some(lock) })
+    }
+
+    /// A store that lives as long as its handle: for tests.
+    pub fn in_memory() -> Result<Self> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        migrations::run(&mut connection)?;
+        let writer = Worker::writer(connection);
+        Ok(Self { reader: writer.clone(), writer, _lock: None })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        self.reader.run(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+
+    /// A remembered instant that belongs to no sandbox, in milliseconds since the epoch.
+    pub async fn instant(&self, key: &'static str) -> Result<Option<i64>> {
+        use rusqlite::OptionalExtension;
+        let sql = "SELECT value FROM instants WHERE key = ?1";
+        self.reader.run(move |c| Ok(c.query_row(sql, [key], |r| r.get(0)).optional()?)).await
+    }
+
+    /// Remembers such an instant.
+    pub async fn set_instant(&self, key: &'static str, value: i64) -> Result<()> {
+        let sql = "INSERT INTO instants (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
+        self.writer.run(move |c| Ok(c.execute(sql, (key, value)).map(drop)?)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

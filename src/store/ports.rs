@@ -1,0 +1,61 @@
+//! Host ports: reserved in the transaction that records the sandbox, released when its row goes.
+
+use std::{collections::HashSet, net::IpAddr, ops::RangeInclusive};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Result, StoreError};
+use crate::domain::{Endpoint, PortMapping, PortSpec, SandboxId};
+
+/// Where host ports come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortPool {
+    /// The address on which they are published.
+    pub host: IpAddr,
+    /// The range.
+    pub range: RangeInclusive<u16>,
+}
+
+impl PortPool {
+    /// Reserves one host port for each of `inside`, in the caller's transaction. The search goes on from
+    /// the last port given out, so that a port rests as long as possible before another learner gets it.
+    pub(super) fn reserve(
+        &self,
+        connection: &Connection,
+        sandbox: &SandboxId,
+        inside: &[PortSpec],
+        avoid: &[u16],
+    ) -> Result<Vec<PortMapping>> {
+        if inside.is_empty() {
+            return Ok(Vec::new());
+        }
+        let taken: HashSet<u16> = connection
+            .prepare_cached("SELECT host_port FROM ports")?
+            .query_map([], |r| r.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let last: Option<u16> = connection
+            .prepare_cached("SELECT value FROM instants WHERE key = 'last_port'")?
+            .query_row([], |r| r.get(0))
+            .optional()?;
+        let (low, high) = (*self.range.start(), *self.range.end());
+        let next = last.filter(|l| (low..high).contains(l)).map_or(low, |l| l + 1);
+        let free = (next..=high).chain(low..next).filter(|p| !taken.contains(p) && !avoid.contains(p));
+        let chosen: Vec<u16> = free.take(inside.len()).collect();
+        if chosen.len() < inside.len() {
+            return Err(StoreError::NoPort);
+        }
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for (inside, port) in inside.iter().zip(&chosen) {
+            insert.execute((port, inside.protocol.word(), self.host.to_string(), inside.port, sandbox.as_str()))?;
+        }
+        connection.execute(
+            "INSERT INTO instants (key, value) VALUES ('last_port', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
+            [chosen.last()],
+        )?;
+        let mapping =
+            |(&inside, port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };
+        Ok(inside.iter().zip(chosen).map(mapping).collect())
+    }
+}

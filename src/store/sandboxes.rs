@@ -1,0 +1,335 @@
+//! Reading and changing sandboxes. A change of state is a compare-and-set on the state and generation
+//! that the decision saw; it says whether it happened.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+
+use super::{
+    PortPool, Result, Store, StoreError,
+    rows::{self, millis, state_columns},
+};
+use crate::domain::{
+    ContainerId, Evidence, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State, Token,
+};
+
+/// How many sandboxes there are, by what the API shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Running.
+    pub running: u64,
+    /// Being stopped.
+    pub stopping: u64,
+    /// Stopped.
+    pub stopped: u64,
+}
+
+/// What a check-in did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedIn {
+    /// Whose check-in it was.
+    pub id: SandboxId,
+    /// Whether it was the first since the sandbox was made.
+    pub first: bool,
+}
+
+const VISIBLE: &str = "state NOT IN ('creating', 'deleting')";
+
+impl Store {
+    /// Everything we know, intents included, oldest first.
+    pub async fn all(&self) -> Result<Vec<Sandbox>> {
+        self.reader.run(|c| rows::load(c, "1", ())).await
+    }
+
+    /// What callers may see, oldest first (`contract.md` 12).
+    pub async fn visible(&self) -> Result<Vec<Sandbox>> {
+        self.reader.run(|c| rows::load(c, VISIBLE, ())).await
+    }
+
+    /// The one visible sandbox that `reference` means; `None` if there is none or more than one.
+    pub async fn find(&self, reference: &SandboxRef) -> Result<Option<Sandbox>> {
+        let (filter, key) = match reference {
+            SandboxRef::Name(name) => ("name = ?1", name.clone()),
+            // A range instead of LIKE, so that the unique index is used.
+            SandboxRef::Prefix(hex) => ("container >= ?1 AND container < ?1 || 'g'", hex.clone()),
+        };
+        let filter = format!("{filter} AND {VISIBLE}");
+        let mut found = self.reader.run(move |c| rows::load(c, &filter, [key])).await?;
+        Ok(if found.len() == 1 { found.pop() } else { None })
+    }
+
+    /// One sandbox in whatever state.
+    pub async fn get(&self, id: &SandboxId) -> Result<Option<Sandbox>> {
+        let id = id.as_str().to_owned();
+        Ok(self.reader.run(move |c| rows::load(c, "id = ?1", [id])).await?.pop())
+    }
+
+    /// How many there are.
+    pub async fn counts(&self) -> Result<Counts> {
+        let sql = "SELECT count(*) FILTER (WHERE state = 'running'),
+                          count(*) FILTER (WHERE state = 'stopping'),
+                          count(*) FILTER (WHERE state IN ('stopped', 'starting')) FROM sandboxes";
+        let read = |r: &rusqlite::Row<'_>| {
+            Ok(Counts {
+                running: r.get::<_, i64>(0)? as u64,
+                stopping: r.get::<_, i64>(1)? as u64,
+                stopped: r.get::<_, i64>(2)? as u64,
+            })
+        };
+        self.reader.run(move |c| Ok(c.query_row(sql, [], read)?)).await
+    }
+
+    /// Records the intent to create `sandbox` and reserves a host port for each of `exposed`, all or
+    /// nothing. At most `capacity` sandboxes may be running or on their way there.
+    ///
+    /// # Errors
+    /// [`StoreError::NameTaken`], [`StoreError::NoPort`], [`StoreError::Full`].
+    pub async fn insert(
+        &self,
+        mut sandbox: Sandbox,
+        exposed: Vec<PortSpec>,
+        pool: PortPool,
+        avoid: Vec<u16>,
+        capacity: u32,
+    ) -> Result<Sandbox> {
+        self.writer
+            .run(move |c| {
+                room(c, capacity)?;
+                insert_row(c, &sandbox)?;
+                sandbox.ports = pool.reserve(c, &sandbox.id, &exposed, &avoid)?;
+                sandbox.ports.sort_by_key(|p| p.inside);
+                Ok(sandbox)
+            })
+            .await
+    }
+
+    /// Gives an unfinished sandbox other ports, none of them in `avoid`.
+    pub async fn exchange_ports(&self, id: &SandboxId, pool: PortPool, avoid: Vec<u16>) -> Result<Vec<PortMapping>> {
+        let id = id.clone();
+        self.writer
+            .run(move |c| {
+                let inside = rows::load(c, "id = ?1 AND state = 'creating'", [id.as_str()])?
+                    .pop()
+                    .ok_or_else(|| StoreError::Corrupt("the sandbox is gone".into()))?
+                    .ports;
+                c.execute("DELETE FROM ports WHERE sandbox = ?1", [id.as_str()])?;
+                let inside: Vec<PortSpec> = inside.iter().map(|p| p.inside).collect();
+                pool.reserve(c, &id, &inside, &avoid)
+            })
+            .await
+    }
+
+    /// Records a sandbox that the engine holds and we did not know, ports and evidence included.
+    /// False if its id, name or one of its ports is known by now.
+    pub async fn adopt(&self, sandbox: Sandbox) -> Result<bool> {
+        let done = self.writer.run(move |c| {
+            insert_row(c, &sandbox)?;
+            let sql = "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)";
+            for p in &sandbox.ports {
+                let host = p.outside.host.to_string();
+                c.execute(sql, (p.outside.port, p.inside.protocol.word(), host, p.inside.port, sandbox.id.as_str()))?;
+            }
+            for source in Source::ALL {
+                if let Some(at) = sandbox.evidence.last_of(source) {
+                    record_evidence(c, &sandbox.id, Evidence { source, at })?;
+                }
+            }
+            Ok(())
+        });
+        match done.await {
+            Err(StoreError::NameTaken) => Ok(false),
+            Err(StoreError::Sqlite(e)) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Records which container the engine made for an unfinished sandbox.
+    pub async fn set_container(&self, id: &SandboxId, container: &ContainerId) -> Result<()> {
+        let (id, container) = (id.as_str().to_owned(), container.as_str().to_owned());
+        let sql = "UPDATE sandboxes SET container = ?2 WHERE id = ?1 AND state = 'creating'";
+        self.writer.run(move |c| Ok(c.execute(sql, (id, container)).map(drop)?)).await
+    }
+
+    /// Moves a sandbox from what `seen` shows to `to`. False, and nothing changed, if it is no longer so.
+    pub async fn mark(&self, seen: &Sandbox, to: State) -> Result<bool> {
+        let seen = seen.clone();
+        self.writer.run(move |c| mark(c, &seen, &to)).await
+    }
+
+    /// As [`Store::mark`], to `Starting`, unless `capacity` sandboxes run already ([`StoreError::Full`]).
+    pub async fn mark_starting(&self, seen: &Sandbox, to: State, capacity: u32) -> Result<bool> {
+        let seen = seen.clone();
+        let job = move |c: &Connection| {
+            room(c, capacity)?;
+            mark(c, &seen, &to)
+        };
+        self.writer.run(job).await
+    }
+
+    /// As [`Store::mark`], to `Running`, as a new start: a new generation, no activity reported yet, and
+    /// the start itself as evidence (`contract.md` 11, `idleness.md` rules 1 and 4).
+    pub async fn mark_started(&self, seen: &Sandbox, to: State) -> Result<bool> {
+        let seen = seen.clone();
+        let job = move |c: &Connection| {
+            let State::Running { since, .. } = to else {
+                return Err(StoreError::Corrupt("a start that does not run".into()));
+            };
+            let done = mark(c, &seen, &to)?;
+            if done {
+                let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0 WHERE id = ?1";
+                c.execute(sql, [seen.id.as_str()])?;
+                record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;
+            }
+            Ok(done)
+        };
+        self.writer.run(job).await
+    }
+
+    /// As [`Store::mark`], and only if no evidence newer than `newest` has arrived: the compare-and-set
+    /// of an idle stop (`idleness.md`, rule 3).
+    pub async fn mark_idle(&self, seen: &Sandbox, newest: Evidence, to: State) -> Result<bool> {
+        let seen = seen.clone();
+        let job = move |c: &Connection| {
+            let sql = "SELECT NOT EXISTS (SELECT 1 FROM evidence WHERE sandbox = ?1 AND at > ?2)";
+            let unchanged: bool = c.query_row(sql, (seen.id.as_str(), millis(newest.at)), |r| r.get(0))?;
+            Ok(unchanged && mark(c, &seen, &to)?)
+        };
+        self.writer.run(job).await
+    }
+
+    /// Forgets a sandbox, ports, evidence and all, if it is still as `seen` shows.
+    pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
+        let (id, state, generation) =
+            (seen.id.as_str().to_owned(), state_columns(&seen.state).0, seen.generation as i64);
+        let sql = "DELETE FROM sandboxes WHERE id = ?1 AND state = ?2 AND generation = ?3";
+        self.writer.run(move |c| Ok(c.execute(sql, (id, state, generation))? == 1)).await
+    }
+
+    /// Records a report from the sandbox that bears `token`, else from the running one at `peer`.
+    /// `None`, and nothing changed, if that is no running sandbox (`contract.md` 27, 32).
+    ///
+    /// This is all that a check-in can do: record evidence for one live sandbox.
+    pub async fn check_in(
+        &self,
+        token: Option<Token>,
+        peer: Option<IpAddr>,
+        value: u64,
+        at: Timestamp,
+    ) -> Result<Option<CheckedIn>> {
+        self.writer.run(move |c| check_in(c, token.as_ref(), peer, value, at)).await
+    }
+}
+
+fn check_in(
+    c: &Connection,
+    token: Option<&Token>,
+    peer: Option<IpAddr>,
+    value: u64,
+    at: Timestamp,
+) -> Result<Option<CheckedIn>> {
+    use rusqlite::OptionalExtension;
+    let one = |sql: &str, key: String| {
+        c.prepare_cached(sql)?.query_row([key], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?))).optional()
+    };
+    let by_token = match token {
+        Some(t) => one(
+            "SELECT id, last_report IS NULL, state = 'running' FROM sandboxes WHERE token = ?1",
+            t.reveal().into(),
+        )?,
+        None => None,
+    };
+    let by_peer = || match peer {
+        Some(p) => one(
+            "SELECT id, last_report IS NULL, true FROM sandboxes WHERE state = 'running' AND address = ?1",
+            p.to_string(),
+        ),
+        None => Ok(None),
+    };
+    // A token that is ours decides alone, even when its sandbox does not run.
+    let found: Option<(String, bool, bool)> = match by_token {
+        Some(found) => Some(found),
+        None => by_peer()?,
+    };
+    let Some((id, first, true)) = found else { return Ok(None) };
+    c.prepare_cached("UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1")?
+        .execute((&id, value as i64, millis(at)))?;
+    let id = SandboxId::parse(&id).ok_or_else(|| StoreError::Corrupt("id".into()))?;
+    if value > 0 {
+        record_evidence(c, &id, Evidence { source: Source::CheckIn, at })?;
+    }
+    Ok(Some(CheckedIn { id, first }))
+}
+
+fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence) -> Result<()> {
+    c.prepare_cached(
+        "INSERT INTO evidence (sandbox, source, at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (sandbox, source) DO UPDATE SET at = max(at, ?3)",
+    )?
+    .execute((id.as_str(), evidence.source.word(), millis(evidence.at)))?;
+    Ok(())
+}
+
+fn room(c: &Connection, capacity: u32) -> Result<()> {
+    let sql = "SELECT count(*) FROM sandboxes WHERE state IN ('creating', 'starting', 'running', 'stopping')";
+    let live: u32 = c.prepare_cached(sql)?.query_row([], |r| r.get(0))?;
+    if live >= capacity { Err(StoreError::Full(capacity)) } else { Ok(()) }
+}
+
+fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
+    let (state, at, reason, address, mark) = state_columns(to);
+    let changed = c
+        .prepare_cached(
+            "UPDATE sandboxes SET state = ?4, state_at = ?5, reason = ?6, address = ?7, mark = ?8
+             WHERE id = ?1 AND state = ?2 AND generation = ?3",
+        )?
+        .execute((
+            seen.id.as_str(),
+            state_columns(&seen.state).0,
+            seen.generation as i64,
+            state,
+            at,
+            reason,
+            address,
+            mark,
+        ))?;
+    Ok(changed == 1)
+}
+
+fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
+    let (state, at, reason, address, mark) = state_columns(&s.state);
+    let inserted = c.execute(
+        "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
+            address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        rusqlite::params![
+            s.id.as_str(),
+            s.container.as_ref().map(ContainerId::as_str),
+            s.name.as_str(),
+            s.image.as_str(),
+            millis(s.created_at),
+            s.generation as i64,
+            state,
+            at,
+            reason,
+            address,
+            mark,
+            s.app_port.map(|p| p.to_string()),
+            s.active as i64,
+            s.last_report.map(millis),
+            s.idle_limit.map(|l| l.to_string()),
+            s.memory.to_string(),
+            s.cpus.to_string(),
+            s.token.reveal(),
+        ],
+    );
+    match inserted {
+        Err(e) if e.to_string().contains("sandboxes.name") => return Err(StoreError::NameTaken),
+        other => other?,
+    };
+    let mut label = c.prepare_cached("INSERT INTO labels (sandbox, key, value) VALUES (?1, ?2, ?3)")?;
+    for l in &s.labels {
+        label.execute((s.id.as_str(), l.key(), l.value()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! The store against real SQLite: ports, compare-and-set, evidence, durability.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::{
+    Evidence, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token,
+    fixtures::{at, running},
+};
+
+fn pool() -> PortPool {
+    PortPool { host: "127.0.0.1".parse().unwrap(), range: 20_000..=20_009 }
+}
+
+fn creating(n: u8) -> Sandbox {
+    let id = SandboxId::from_bytes([n; 16]);
+    Sandbox {
+        name: SandboxName::generated(&id),
+        token: Token::from_bytes([n; 16]),
+        container: None,
+        state: State::Creating,
+        generation: 0,
+        id,
+        ..running(0)
+    }
+}
+
+fn two_ports() -> Vec<PortSpec> {
+    vec![PortSpec::SSH, PortSpec::parse("8000").unwrap()]
+}
+
+async fn insert(store: &Store, n: u8) -> Result<Sandbox> {
+    store.insert(creating(n), two_ports(), pool(), vec![], 1_000).await
+}
+
+/// A sandbox that was inserted and started at second 0, as the store gives it back.
+async fn started(store: &Store, n: u8) -> Sandbox {
+    let sandbox = insert(store, n).await.unwrap();
+    let to = State::Running { since: at(0), address: Some("10.0.0.2".parse().unwrap()), mark: "m".into() };
+    assert!(store.mark_started(&sandbox, to).await.unwrap());
+    store.get(&sandbox.id).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_back_whole() {
+    let store = Store::in_memory().unwrap();
+    let mut sandbox = creating(1);
+    sandbox.labels = vec![crate::domain::Label::parse("course", "db 101").unwrap()];
+    sandbox.app_port = PortSpec::parse("8000");
+    sandbox.idle_limit = Some(crate::domain::IdleLimit::Never);
+    let written = store.insert(sandbox, two_ports(), pool(), vec![], 10).await.unwrap();
+    assert_eq!(store.get(&written.id).await.unwrap(), Some(Sandbox { evidence: Default::default(), ..written }));
+}
+
+#[tokio::test]
+async fn ports_are_reserved_once_and_rest_before_they_return() {
+    let store = Store::in_memory().unwrap();
+    for n in 1..=5 {
+        insert(&store, n).await.unwrap();
+    }
+    assert!(matches!(insert(&store, 6).await, Err(StoreError::NoPort)));
+    assert_eq!(store.all().await.unwrap().len(), 5, "a refused insert leaves nothing");
+    let second = store.get(&creating(2).id).await.unwrap().unwrap();
+    assert!(store.forget(&second).await.unwrap());
+    let again = insert(&store, 7).await.unwrap();
+    assert_eq!(again.ports, second.ports);
+    let first = store.get(&creating(1).id).await.unwrap().unwrap();
+    store.forget(&first).await.unwrap();
+    store.forget(&again).await.unwrap();
+    let next = insert(&store, 8).await.unwrap().ports[0].outside.port;
+    assert_eq!(next, 20_000, "the search goes on behind the last port given out");
+}
+
+#[tokio::test]
+async fn a_hundred_concurrent_inserts_share_no_port() {
+    let store = Arc::new(Store::in_memory().unwrap());
+    let wide = PortPool { range: 20_000..=29_999, ..pool() };
+    let tasks: Vec<_> = (0..100)
+        .map(|n| {
+            let (store, wide) = (store.clone(), wide.clone());
+            tokio::spawn(async move { store.insert(creating(n), two_ports(), wide, vec![], 1_000).await.unwrap() })
+        })
+        .collect();
+    let mut ports = std::collections::HashSet::new();
+    for task in tasks {
+        for p in task.await.unwrap().ports {
+            assert!(ports.insert(p.outside.port));
+        }
+    }
+    assert_eq!(ports.len(), 200);
+}
+
+#[tokio::test]
+async fn exchanged_ports_avoid_what_others_hold() {
+    let store = Store::in_memory().unwrap();
+    let sandbox = insert(&store, 1).await.unwrap();
+    let ports = store.exchange_ports(&sandbox.id, pool(), vec![20_002, 20_003]).await.unwrap();
+    let ports: Vec<u16> = ports.iter().map(|p| p.outside.port).collect();
+    assert_eq!(ports, [20_004, 20_005]);
+}
+
+#[tokio::test]
+async fn names_are_unique_and_capacity_is_kept() {
+    let store = Store::in_memory().unwrap();
+    insert(&store, 1).await.unwrap();
+    let same_name = Sandbox { name: creating(1).name, ..creating(2) };
+    let refused = store.insert(same_name, vec![], pool(), vec![], 10).await;
+    assert!(matches!(refused, Err(StoreError::NameTaken)));
+    let refused = store.insert(creating(3), vec![], pool(), vec![], 1).await;
+    assert!(matches!(refused, Err(StoreError::Full(1))));
+}
+
+#[tokio::test]
+async fn evidence_beats_a_stop_that_was_only_planned() {
+    let store = Store::in_memory().unwrap();
+    let seen = started(&store, 1).await;
+    let newest = seen.evidence.newest().unwrap();
+    let to = State::Stopping { since: at(100), reason: StopReason::Idle };
+    store.check_in(Some(seen.token.clone()), None, 1, at(50)).await.unwrap().unwrap();
+    assert!(!store.mark_idle(&seen, newest, to.clone()).await.unwrap());
+    let newest = Evidence { source: Source::CheckIn, at: at(50) };
+    assert!(store.mark_idle(&seen, newest, to.clone()).await.unwrap());
+    assert!(!store.mark_idle(&seen, newest, to).await.unwrap(), "only once");
+}
+
+#[tokio::test]
+async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
+    let store = Store::in_memory().unwrap();
+    let old = started(&store, 1).await;
+    store.mark(&old, State::Stopped { at: at(1), reason: StopReason::Requested }).await.unwrap();
+    let stopped = store.get(&old.id).await.unwrap().unwrap();
+    let again = State::Running { since: at(2), address: None, mark: "m2".into() };
+    assert!(store.mark_started(&stopped, again).await.unwrap());
+    assert!(!store.mark(&old, State::Stopping { since: at(3), reason: StopReason::Idle }).await.unwrap());
+    assert!(!store.forget(&old).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_check_in_touches_one_running_sandbox_only() {
+    let store = Store::in_memory().unwrap();
+    let one = started(&store, 1).await;
+    let address = Some("10.0.0.2".parse().unwrap());
+    let done = store.check_in(None, address, 3, at(9)).await.unwrap().unwrap();
+    assert!(done.id == one.id && done.first);
+    assert_eq!(store.get(&one.id).await.unwrap().unwrap().active, 3);
+    assert_eq!(store.check_in(None, Some("10.0.0.3".parse().unwrap()), 1, at(9)).await.unwrap(), None);
+    let seen = store.get(&one.id).await.unwrap().unwrap();
+    store.mark(&seen, State::Stopped { at: at(10), reason: StopReason::Idle }).await.unwrap();
+    let before = store.get(&one.id).await.unwrap();
+    assert_eq!(store.check_in(None, address, 1, at(11)).await.unwrap(), None);
+    assert_eq!(store.check_in(Some(one.token), address, 1, at(11)).await.unwrap(), None);
+    assert_eq!(store.get(&one.id).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_valid_token_wins_over_the_address() {
+    let store = Store::in_memory().unwrap();
+    let (one, two) = (started(&store, 1).await, started(&store, 2).await);
+    let done = store.check_in(Some(two.token), Some("10.0.0.2".parse().unwrap()), 1, at(5)).await.unwrap();
+    assert_eq!(done.unwrap().id, two.id);
+    assert_eq!(store.get(&one.id).await.unwrap().unwrap().active, 0);
+}
+
+#[tokio::test]
+async fn references_find_by_name_and_unique_prefix() {
+    let store = Store::in_memory().unwrap();
+    let mut ids = Vec::new();
+    for (n, tail) in [(1, "0"), (2, "1")] {
+        let sandbox = insert(&store, n).await.unwrap();
+        let container = crate::domain::ContainerId::parse(&format!("{}{tail}", "ab".repeat(31) + "a")).unwrap();
+        store.set_container(&sandbox.id, &container).await.unwrap();
+        let to = State::Running { since: at(0), address: None, mark: "m".into() };
+        store.mark_started(&sandbox, to).await.unwrap();
+        ids.push((sandbox, container));
+    }
+    let find = async |text: &str| store.find(&SandboxRef::parse(text)).await.unwrap().map(|s| s.id);
+    assert_eq!(find(ids[0].1.as_str()).await, Some(ids[0].0.id.clone()));
+    assert_eq!(find("abababababab").await, None, "two begin so");
+    assert_eq!(find(ids[1].0.name.as_str()).await, Some(ids[1].0.id.clone()));
+    assert_eq!(find("nobody").await, None);
+}
+
+#[tokio::test]
+async fn a_failing_write_undoes_itself_and_no_other() {
+    let store = Store::in_memory().unwrap();
+    let failing = store.writer.run(|c| {
+        c.execute("INSERT INTO instants VALUES ('half', 1)", [])?;
+        Ok(c.execute("INSERT INTO nowhere VALUES (1)", [])?)
+    });
+    let panicking = store.writer.run(|c| -> Result<()> {
+        c.execute("INSERT INTO instants VALUES ('panic', 1)", [])?;
+        panic!("on purpose")
+    });
+    let (failed, panicked, good) = tokio::join!(failing, panicking, store.set_instant("good", 7));
+    assert!(failed.is_err() && panicked.is_err() && good.is_ok());
+    assert_eq!(store.instant("good").await.unwrap(), Some(7));
+    assert_eq!(store.instant("half").await.unwrap(), None);
+    assert_eq!(store.instant("panic").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_file_survives_its_handle_and_admits_one_server() {
+    let dir = std::env::temp_dir().join(format!("spindle-store-{}", std::process::id()));
+    let path = dir.join("deep/spindle.db");
+    {
+        let store = Store::open(&path).unwrap();
+        started(&store, 1).await;
+        let second = Store::open(&path).unwrap_err().to_string();
+        assert!(second.contains("another Spindle server"), "{second}");
+    }
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.all().await.unwrap().len(), 1);
+    drop(store);
+    std::fs::write(dir.join("rubbish.db"), "this is no database, it is a letter to my mother").unwrap();
+    let refused = Store::open(&dir.join("rubbish.db")).unwrap_err().to_string();
+    assert!(refused.contains("not a database"), "{refused}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn the_hot_statements_use_their_indexes() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrations::run(&mut connection).unwrap();
+    for (sql, index) in [
+        ("SELECT id FROM sandboxes WHERE state = 'running' AND address = 'x'", "sandboxes_by_address"),
+        ("SELECT id FROM sandboxes WHERE token = 'x'", "sqlite_autoindex_sandboxes"),
+        ("SELECT * FROM sandboxes WHERE container >= 'x' AND container < 'x' || 'g'", "sqlite_autoindex_sandboxes"),
+    ] {
+        let plan: String =
+            connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |r| r.get("detail")).unwrap();
+        assert!(plan.contains(index), "{sql}: {plan}");
+    }
+}
