@@ -137,7 +137,13 @@ build() {
     fi
     rm -f "$log"
     after=$("${DOCKER[@]}" image inspect --format '{{.Id}}' "$1")
-    if [ "$before" = "$after" ]; then say "$* unchanged"; else say "$* built"; fi
+    if [ "$before" = "$after" ]; then
+        say "$* unchanged"
+        return
+    fi
+    say "$* built"
+    # The version before would stay as an image without a name; one that a container still uses does.
+    [ -z "$before" ] || "${DOCKER[@]}" image rm "$before" >/dev/null 2>&1 || true
 }
 
 build_image() {

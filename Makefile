@@ -1,0 +1,32 @@
+# The commands of everyday work; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run test images lint bench clean-docker
+
+shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard images/base/spindle-*)
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## Set everything up and start the server on 127.0.0.1:8080
+	@scripts/run.sh
+
+test: ## Set everything up and run every test, the ones on a real Docker Engine included
+	@scripts/test.sh
+
+images: ## Build the lab image spindle/base, without need of an image registry
+	@scripts/images.sh base
+
+lint: ## Check format, clippy, rustdoc, the house rules and the shell scripts
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+	cargo test --locked --test tidy
+	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck -x $(shell_scripts); \
+	else echo "shellcheck is not installed: the scripts are not checked"; fi
+
+bench: ## Measure, on this machine's Docker Engine
+	@scripts/images.sh base mimic
+	cargo bench --locked
+
+clean-docker: ## Remove the containers, networks, volumes and images that are Spindle's, and no others
+	@scripts/clean-docker.sh

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Sets everything up, runs all tests, and then makes sure that they left nothing behind. Arguments go to cargo test.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+cd "$root"
+
+# shellcheck source=scripts/docker-command.sh
+. "$here/docker-command.sh"
+
+say() { printf 'test: %s\n' "$*"; }
+fail() {
+    printf 'test: %s\n' "$*" >&2
+    exit 1
+}
+
+# What test deployments have in Docker, one thing a line: kind, id, deployment, name.
+things_of_tests() {
+    local label='{{.Label "spindle.deployment"}}' filter=label=spindle.deployment
+    {
+        "${DOCKER[@]}" ps --all --no-trunc --filter "$filter" --format "container {{.ID}} $label {{.Names}}"
+        "${DOCKER[@]}" network ls --no-trunc --filter "$filter" --format "network {{.ID}} $label {{.Name}}"
+        "${DOCKER[@]}" volume ls --filter "$filter" --format "volume {{.Name}} $label {{.Name}}"
+    } | awk '$3 ~ /^test-/' | sort
+}
+
+# Servers of a debug build that nobody waits for any more: kind, pid, parent, program.
+orphans() {
+    local path pid parent program
+    for path in /proc/[0-9]*/exe; do
+        program=$(readlink "$path" 2>/dev/null) || continue
+        [ "${program% (deleted)}" = "$target/debug/spindle" ] || continue
+        pid=${path#/proc/}
+        pid=${pid%/exe}
+        parent=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status" 2>/dev/null) || continue
+        if [ "$parent" = 1 ]; then echo "process $pid orphan $program"; fi
+    done
+}
+
+leftovers() { { things_of_tests && orphans; } | sort | comm -13 <(printf '%s\n' "$before") -; }
+
+remove() {
+    local kind id rest
+    while read -r kind id rest; do
+        case $kind in
+        container) "${DOCKER[@]}" rm --force --volumes "$id" ;;
+        network) "${DOCKER[@]}" network rm "$id" ;;
+        volume) "${DOCKER[@]}" volume rm "$id" ;;
+        process) kill "$id" ;;
+        esac >/dev/null || say "could not remove $kind $id $rest"
+    done
+}
+
+[ -d ~/.cargo/bin ] && PATH=$PATH:~/.cargo/bin
+command -v cargo >/dev/null || fail "no cargo here: install Rust (https://rustup.rs) first"
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+
+# One at a time: a run would take another's sandboxes for its own leftovers.
+exec 9>"${TMPDIR:-/tmp}/spindle-test-$(id -u).lock"
+flock --nonblock 9 || { say "another run of the tests is under way; waiting for it" && flock 9; }
+
+"$here/images.sh" base mimic 9>&- # Sees to the engine first.
+find_docker || fail "no Docker Engine answers"
+before=$({ things_of_tests && orphans; } | sort)
+if [ -n "$before" ]; then
+    say "left behind by an earlier run, and not counted now (make clean-docker removes what is Docker's):"
+    printf '%s\n' "$before"
+fi
+
+if docker_needs_sudo; then
+    say "$(id -un) is not in the group docker: the tests run with sudo, cargo does not"
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr '[:lower:]-' '[:upper:]_')
+    export "CARGO_TARGET_${triple}_RUNNER=sudo --preserve-env"
+fi
+
+status=0
+cargo test --locked "$@" 9>&- || status=$?
+
+# Docker may still be at work on the last removals.
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    left=$(leftovers)
+    [ -n "$left" ] || break
+    sleep 0.5
+done
+if [ -n "$left" ]; then
+    printf '%s\n' "$left" | remove
+    say "FAILED: the tests left this behind (removed now):" >&2
+    printf '%s\n' "$left" >&2
+    [ "$status" -ne 0 ] || status=1
+elif [ "$status" -eq 0 ]; then
+    say "all passed, nothing left behind"
+fi
+exit "$status"
