@@ -119,9 +119,12 @@ impl ImageRef {
     /// what can be no image's name at all.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:@+".contains(&b);
-        if text.len() > Self::MAX_LEN || text.is_empty() || !text.bytes().all(plain) {
+        // Each part between slashes begins with a letter or digit: "..", which would climb out of the
+        // engine's path, is no part of any image's name.
+        let parts = text.split('/').all(|part| part.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric));
+        if text.len() > Self::MAX_LEN || !parts || !text.bytes().all(plain) {
             let allowed = format!(
-                "an image reference has 1 to {} letters, digits and . _ - / : @ +",
+                "an image reference has 1 to {} letters, digits and . _ - / : @ +, each part beginning with a letter or digit",
                 Self::MAX_LEN
             );
             return Err(Invalid::new("image", text, allowed));
@@ -235,6 +238,16 @@ mod tests {
         assert_eq!(SandboxRef::parse("abcdef01234"), SandboxRef::Name("abcdef01234".into()));
         assert_eq!(SandboxRef::parse("ABCDEF012345"), SandboxRef::Prefix("abcdef012345".into()));
         assert_eq!(SandboxRef::parse("../etc"), SandboxRef::Name("../etc".into()));
+    }
+
+    #[test]
+    fn image_references_cannot_climb() {
+        for good in ["spindle/base", "spindle/base:latest", "host:5000/a/b@sha256:00", "sha256:ab", "UPPER"] {
+            assert!(ImageRef::parse(good).is_ok(), "{good:?} was refused");
+        }
+        for bad in ["", "../containers", "a/../b", "/a", "a//b", "a b", "a?b", "a%2e", "é", "a\n"] {
+            assert!(ImageRef::parse(bad).is_err(), "{bad:?} was taken");
+        }
     }
 
     #[test]

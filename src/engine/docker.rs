@@ -1,0 +1,365 @@
+//! The Docker Engine, by way of bollard. Calls only: what to ask for is in `spec`, what the answers mean
+//! in `errors`.
+
+mod errors;
+mod spec;
+
+use std::{
+    collections::HashMap,
+    fs::Permissions,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bollard::{
+    Docker,
+    models::{
+        ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
+        EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect,
+    },
+    query_parameters::{
+        CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+        ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptionsBuilder,
+    },
+};
+use errors::{translate, within};
+use futures_util::{StreamExt, stream::BoxStream};
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+
+use super::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec};
+use crate::domain::{ContainerId, ImageRef, Observed, Phase, PortSpec, Sandbox, SandboxId, Token};
+
+/// How this deployment's containers are made.
+#[derive(Debug, Clone)]
+pub struct DockerSettings {
+    /// The deployment's name: the value of the label by which containers are ours.
+    pub deployment: String,
+    /// The network's name.
+    pub network: String,
+    /// The network's addresses; the first is the gateway's.
+    pub subnet: Ipv4Net,
+    /// Under which directory of the host each sandbox has its own.
+    pub files: PathBuf,
+    /// The most processes and threads in a sandbox.
+    pub pids_limit: u32,
+    /// The capabilities that are not dropped.
+    pub capabilities: Vec<String>,
+    /// The size at which a log file is rotated, in Docker's notation.
+    pub log_max_size: String,
+    /// How many log files are kept.
+    pub log_max_files: u32,
+}
+
+/// Deadlines of calls. A disk under load makes creation and removal slow; the others wait for nothing.
+const QUICK: Duration = Duration::from_secs(10);
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Docker at `DOCKER_HOST`, or at its usual socket.
+pub struct DockerEngine {
+    settings: DockerSettings,
+    host: Option<String>,
+    /// A client that has agreed on an API version; none before the first answer and after a broken
+    /// connection, so that another version of the engine is met afresh.
+    client: Mutex<Option<Docker>>,
+}
+
+impl DockerEngine {
+    /// An engine that connects at its first use. `host` is in `DOCKER_HOST`'s notation (`unix://`, `tcp://`);
+    /// none: Docker's usual socket.
+    pub fn new(settings: DockerSettings, host: Option<String>) -> Self {
+        Self { settings, host, client: Mutex::new(None) }
+    }
+
+    async fn client(&self) -> Result<Docker> {
+        if let Some(client) = self.client.lock().expect("no holder panics").clone() {
+            return Ok(client);
+        }
+        let host = self.host.as_deref().unwrap_or("unix:///var/run/docker.sock");
+        let fresh = Docker::connect_with_host(host).map_err(|e| translate(e, EngineError::NoContainer))?;
+        let agreed = within(QUICK, "version", fresh.negotiate_version(), EngineError::NoContainer).await?;
+        *self.client.lock().expect("no holder panics") = Some(agreed.clone());
+        Ok(agreed)
+    }
+
+    /// Passes a result on, dropping the client if the connection is what failed.
+    fn seen<T>(&self, result: Result<T>) -> Result<T> {
+        if matches!(result, Err(EngineError::Unavailable(_) | EngineError::Timeout { .. })) {
+            *self.client.lock().expect("no holder panics") = None;
+        }
+        result
+    }
+
+    fn directory(&self, sandbox: &SandboxId) -> PathBuf {
+        self.settings.files.join(sandbox.as_str())
+    }
+
+    async fn look(&self, container: &ContainerId) -> Result<ContainerInspectResponse> {
+        let client = self.client().await?;
+        let call = client.inspect_container(container.as_str(), None::<InspectContainerOptions>);
+        self.seen(within(QUICK, "inspect", call, EngineError::NoContainer).await)
+    }
+
+    fn address(&self, networks: Option<&HashMap<String, EndpointSettings>>) -> Option<IpAddr> {
+        networks?.get(&self.settings.network)?.ip_address.as_deref()?.parse().ok()
+    }
+
+    fn gateway(&self) -> Option<Ipv4Addr> {
+        self.settings.subnet.hosts().next()
+    }
+
+    /// Whether a network that exists can be ours.
+    fn fits(&self, shown: &NetworkInspect) -> std::result::Result<(), String> {
+        let deployment = shown.labels.as_ref().and_then(|l| l.get(spec::DEPLOYMENT));
+        if deployment != Some(&self.settings.deployment) {
+            return Err("it is not Spindle's; choose another deployment name, or remove it".into());
+        }
+        let configs = shown.ipam.as_ref().and_then(|i| i.config.as_ref());
+        let subnet = configs.and_then(|c| c.first()).and_then(|c| c.subnet.clone()).unwrap_or_default();
+        if subnet.parse() != Ok(self.settings.subnet) {
+            return Err(format!(
+                "its subnet is {subnet} and the configuration says {}; set SPINDLE_SUBNET to the former, or delete all \
+                 sandboxes and the network",
+                self.settings.subnet
+            ));
+        }
+        Ok(())
+    }
+
+    async fn create_network(&self, client: &Docker) -> Result<()> {
+        let s = &self.settings;
+        let request = NetworkCreateRequest {
+            name: s.network.clone(),
+            driver: Some("bridge".into()),
+            ipam: Some(Ipam {
+                config: Some(vec![IpamConfig {
+                    subnet: Some(s.subnet.to_string()),
+                    gateway: self.gateway().map(|g| g.to_string()),
+                    ..IpamConfig::default()
+                }]),
+                ..Ipam::default()
+            }),
+            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".into(), "false".into())])),
+            labels: Some(HashMap::from([(spec::DEPLOYMENT.into(), s.deployment.clone())])),
+            ..NetworkCreateRequest::default()
+        };
+        let call = client.create_network(request);
+        self.seen(within(SLOW, "create network", call, EngineError::NoContainer).await).map(drop).map_err(|e| match e {
+            EngineError::Refused(why) => EngineError::Refused(format!(
+                "the network {} ({}) cannot be made: {why}; SPINDLE_SUBNET chooses other addresses",
+                s.network, s.subnet
+            )),
+            other => other,
+        })
+    }
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    async fn info(&self) -> Result<EngineInfo> {
+        let client = self.client().await?;
+        let version = self.seen(within(QUICK, "version", client.version(), EngineError::NoContainer).await)?;
+        let api = client.client_version();
+        Ok(EngineInfo {
+            version: version.version.unwrap_or_default(),
+            api_version: format!("{}.{}", api.major_version, api.minor_version),
+        })
+    }
+
+    async fn prepare(&self) -> Result<IpAddr> {
+        let client = self.client().await?;
+        let name = &self.settings.network;
+        let missing = EngineError::NoContainer;
+        let call = client.inspect_network(name, None::<InspectNetworkOptions>);
+        match self.seen(within(QUICK, "inspect network", call, missing.clone()).await) {
+            Ok(shown) => {
+                self.fits(&shown).map_err(|why| EngineError::Refused(format!("the network {name} exists, but {why}")))?;
+            }
+            Err(e) if e == missing => self.create_network(&client).await?,
+            Err(e) => return Err(e),
+        }
+        self.gateway().map(IpAddr::V4).ok_or_else(|| EngineError::Refused("the subnet is empty".into()))
+    }
+
+    async fn images(&self) -> Result<Vec<String>> {
+        let client = self.client().await?;
+        let call = client.list_images(None::<ListImagesOptions>);
+        let images = self.seen(within(QUICK, "list images", call, EngineError::NoImage).await)?;
+        let mut tags: Vec<String> = images.into_iter().flat_map(|i| i.repo_tags).collect();
+        tags.retain(|tag| !tag.contains("<none>"));
+        tags.sort();
+        tags.dedup();
+        Ok(tags)
+    }
+
+    async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
+        let client = self.client().await?;
+        let call = client.inspect_image(image.as_str());
+        let shown = self.seen(within(QUICK, "inspect image", call, EngineError::NoImage).await)?;
+        let config = shown.config.unwrap_or_default();
+        let mut exposed: Vec<PortSpec> =
+            config.exposed_ports.iter().flatten().filter_map(|p| PortSpec::parse(p)).collect();
+        exposed.sort();
+        exposed.dedup();
+        Ok(ImageDetails { exposed, app_port: config.labels.and_then(|mut l| l.remove(spec::APP_PORT)) })
+    }
+
+    async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
+        let client = self.client().await?;
+        let directory = self.directory(&spec.sandbox.id);
+        write_files(&directory, spec).map_err(|e| {
+            EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
+        })?;
+        let options = CreateContainerOptionsBuilder::default().name(spec.sandbox.name.as_str()).build();
+        let call = client.create_container(Some(options), spec::request(spec, &self.settings, &directory));
+        let made = self.seen(within(SLOW, "create", call, EngineError::NoImage).await)?;
+        ContainerId::parse(&made.id).ok_or_else(|| EngineError::Refused(format!("it made {:?}", made.id)))
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<()> {
+        let client = self.client().await?;
+        let call = client.start_container(container.as_str(), None::<StartContainerOptions>);
+        self.seen(within(SLOW, "start", call, EngineError::NoContainer).await)
+    }
+
+    async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<()> {
+        let client = self.client().await?;
+        let options = StopContainerOptionsBuilder::default().t(grace.as_secs() as i32).build();
+        let call = client.stop_container(container.as_str(), Some(options));
+        self.seen(within(grace + SLOW, "stop", call, EngineError::NoContainer).await)
+    }
+
+    async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()> {
+        if let Some(container) = container {
+            let client = self.client().await?;
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            let call = client.remove_container(container.as_str(), Some(options));
+            match self.seen(within(SLOW, "remove", call, EngineError::NoContainer).await) {
+                Ok(()) | Err(EngineError::NoContainer) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        match std::fs::remove_dir_all(self.directory(sandbox)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(EngineError::Refused(format!("the sandbox's directory cannot be removed: {e}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
+        let shown = self.look(container).await?;
+        let state = shown.state.unwrap_or_default();
+        let phase = match state.status {
+            Some(ContainerStateStatusEnum::CREATED) => Phase::Created,
+            Some(ContainerStateStatusEnum::REMOVING) => Phase::Removing,
+            _ if state.running == Some(true) => Phase::Running,
+            _ => Phase::Exited,
+        };
+        let labels = shown.config.and_then(|c| c.labels).unwrap_or_default();
+        Ok(Observed {
+            container: container.clone(),
+            sandbox: labels.get(spec::ID).and_then(|id| SandboxId::parse(id)),
+            phase,
+            address: self.address(shown.network_settings.and_then(|n| n.networks).as_ref()),
+            mark: Some(state.started_at.unwrap_or_default()),
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>> {
+        let client = self.client().await?;
+        let filters = HashMap::from([("label", vec![format!("{}={}", spec::DEPLOYMENT, self.settings.deployment)])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let call = client.list_containers(Some(options));
+        let shown = self.seen(within(QUICK, "list", call, EngineError::NoContainer).await)?;
+        Ok(shown.into_iter().filter_map(|s| self.observed(s)).collect())
+    }
+
+    async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
+        let shown = self.look(container).await?;
+        let labels = shown.config.as_ref().and_then(|c| c.labels.clone()).unwrap_or_default();
+        let directory = labels.get(spec::ID).and_then(|id| SandboxId::parse(id)).map(|id| self.directory(&id));
+        let token = directory.and_then(|d| std::fs::read_to_string(d.join("token")).ok());
+        let token = match token.and_then(|t| Token::parse(t.trim())) {
+            Some(token) => token,
+            // The directory is lost. The address identifies the sandbox, as it does without a token.
+            None => Token::from_bytes(random()?),
+        };
+        spec::recover(&shown, token)
+            .ok_or_else(|| EngineError::Refused(format!("the labels of container {container} do not read as ours")))
+    }
+
+    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>> {
+        let client = self.client().await?;
+        let label = format!("{}={}", spec::DEPLOYMENT, self.settings.deployment);
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("label", vec![label]),
+            ("event", ["start", "die", "destroy"].map(str::to_owned).to_vec()),
+        ]);
+        let since = format!("{}.{:09}", since.as_second(), since.subsec_nanosecond());
+        let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+        let events = client.events(Some(options)).filter_map(|event| async move {
+            match event {
+                Ok(event) => ContainerId::parse(&event.actor?.id?).map(Ok),
+                Err(e) => Some(Err(translate(e, EngineError::NoContainer))),
+            }
+        });
+        Ok(events.boxed())
+    }
+}
+
+impl DockerEngine {
+    fn observed(&self, shown: ContainerSummary) -> Option<Observed> {
+        let phase = match shown.state {
+            Some(ContainerSummaryStateEnum::CREATED) => Phase::Created,
+            Some(ContainerSummaryStateEnum::REMOVING) => Phase::Removing,
+            Some(
+                ContainerSummaryStateEnum::RUNNING
+                | ContainerSummaryStateEnum::PAUSED
+                | ContainerSummaryStateEnum::RESTARTING
+                | ContainerSummaryStateEnum::STOPPING,
+            ) => Phase::Running,
+            _ => Phase::Exited,
+        };
+        let networks = shown.network_settings.and_then(|n| n.networks);
+        Some(Observed {
+            container: ContainerId::parse(&shown.id?)?,
+            sandbox: shown.labels.as_ref().and_then(|l| SandboxId::parse(l.get(spec::ID)?)),
+            phase,
+            address: self.address(networks.as_ref()),
+            mark: None,
+        })
+    }
+}
+
+fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| EngineError::Refused(format!("no random numbers: {e}")))?;
+    Ok(bytes)
+}
+
+/// Writes what the sandbox finds at `/run/spindle`. The parent directory is closed to other users of the
+/// host; inside the sandbox everybody may read, because its reporter need not be root.
+fn write_files(directory: &Path, spec: &SandboxSpec) -> io::Result<()> {
+    let readable = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
+    if let Some(parent) = directory.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    std::fs::create_dir_all(directory)?;
+    readable(directory, 0o755)?;
+    let key = spec.ssh_key.as_deref().unwrap_or_default();
+    let contents = [("check_in_url", spec.check_in_url.as_str()), ("token", spec.sandbox.token.reveal())];
+    for (name, text) in contents.into_iter().chain([("authorized_keys", key)]) {
+        let path = directory.join(name);
+        std::fs::write(&path, format!("{text}\n"))?;
+        readable(&path, 0o644)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! From Docker's answers to our errors. Docker tells some things only in its sentences.
+
+use std::{future::Future, time::Duration};
+
+use bollard::errors::Error;
+
+use crate::engine::{EngineError, Result};
+
+/// Phrases by which Docker 20.10 to 29 say that a host port is not free.
+const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in use", "failed to bind host port"];
+
+/// Translates an error of a call on something that, if 404, is `missing`.
+pub fn translate(error: Error, missing: EngineError) -> EngineError {
+    match error {
+        Error::DockerResponseServerError { status_code, message } => match status_code {
+            404 => missing,
+            400 if message.contains("invalid reference format") => EngineError::NoImage,
+            409 if message.contains("is already in use by container") => EngineError::NameTaken,
+            _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(message.trim().to_owned()),
+            _ => EngineError::Refused(message.trim().to_owned()),
+        },
+        Error::RequestTimeoutError => EngineError::Unavailable("a request timed out".to_owned()),
+        Error::JsonDataError { message, .. } => EngineError::Refused(format!("its answer does not read: {message}")),
+        other => EngineError::Unavailable(chain(&other)),
+    }
+}
+
+/// An error and what caused it, in one line. The HTTP client's own errors hide the reason in their source.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Puts a deadline on a call.
+pub async fn within<T>(
+    deadline: Duration,
+    call: &'static str,
+    future: impl Future<Output = std::result::Result<T, Error>>,
+    missing: EngineError,
+) -> Result<T> {
+    match tokio::time::timeout(deadline, future).await {
+        Ok(result) => result.map_err(|e| translate(e, missing)),
+        Err(_) => Err(EngineError::Timeout { call, deadline }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_sentences_are_understood() {
+        let of = |status_code, message: &str| {
+            translate(
+                Error::DockerResponseServerError { status_code, message: message.into() },
+                EngineError::NoContainer,
+            )
+        };
+        let held = "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:20000 failed: port is already allocated";
+        assert_eq!(of(500, held), EngineError::PortHeld(held.into()));
+        let held = "listen tcp4 127.0.0.1:20000: bind: address already in use";
+        assert_eq!(of(500, held), EngineError::PortHeld(held.into()));
+        assert_eq!(of(404, "No such container: x"), EngineError::NoContainer);
+        let taken = "Conflict. The container name \"/a\" is already in use by container \"b\".";
+        assert_eq!(of(409, taken), EngineError::NameTaken);
+        assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));
+    }
+}

@@ -1,0 +1,208 @@
+//! From a sandbox to Docker's create request and labels, and back. Pure; tested without Docker.
+
+use std::{collections::HashMap, path::Path};
+
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, PortBinding, PortMap,
+};
+use jiff::Timestamp;
+
+use super::DockerSettings;
+use crate::{
+    domain::{
+        ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping, PortSpec, Sandbox,
+        SandboxId, SandboxName, State, StopReason, Token,
+    },
+    engine::SandboxSpec,
+};
+
+/// Whose container it is; the value is the deployment's name.
+pub const DEPLOYMENT: &str = "spindle.deployment";
+/// Our id of the sandbox.
+pub const ID: &str = "spindle.id";
+/// On an image: which exposed port is the app's (`contract.md` 9). On a container: which one it is.
+pub const APP_PORT: &str = "spindle.app_port";
+/// The public key that its owner logs in with.
+pub const SSH_KEY: &str = "spindle.ssh_key";
+const IMAGE: &str = "spindle.image_ref";
+const CREATED: &str = "spindle.created";
+const IDLE_TIMEOUT: &str = "spindle.idle_timeout";
+const PORTS: &str = "spindle.ports";
+const LABELS: &str = "spindle.labels";
+
+/// The create request for `spec`. `files` is the sandbox's own directory on the host.
+pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> ContainerCreateBody {
+    let sandbox = &spec.sandbox;
+    let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    env.push(format!("SPINDLE_CHECK_IN_URL={}", spec.check_in_url));
+    ContainerCreateBody {
+        image: Some(sandbox.image.to_string()),
+        env: Some(env),
+        labels: Some(labels(spec, &settings.deployment)),
+        exposed_ports: Some(sandbox.ports.iter().map(|p| p.inside.to_string()).collect()),
+        host_config: Some(HostConfig {
+            init: Some(true),
+            network_mode: Some(settings.network.clone()),
+            port_bindings: Some(bindings(&spec.published)),
+            binds: Some(vec![format!("{}:/run/spindle:ro", files.display())]),
+            memory: Some(sandbox.memory.bytes() as i64),
+            // The same as memory: no swap.
+            memory_swap: Some(sandbox.memory.bytes() as i64),
+            nano_cpus: Some(sandbox.cpus.nano()),
+            pids_limit: Some(i64::from(settings.pids_limit)),
+            cap_drop: Some(vec!["ALL".into()]),
+            cap_add: Some(settings.capabilities.clone()),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".into()),
+                config: Some(HashMap::from([
+                    ("max-size".into(), settings.log_max_size.clone()),
+                    ("max-file".into(), settings.log_max_files.to_string()),
+                ])),
+            }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn bindings(published: &[PortMapping]) -> PortMap {
+    let binding = |p: &PortMapping| PortBinding {
+        host_ip: Some(p.outside.host.to_string()),
+        host_port: Some(p.outside.port.to_string()),
+    };
+    published.iter().map(|p| (p.inside.to_string(), Some(vec![binding(p)]))).collect()
+}
+
+fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
+    let s = &spec.sandbox;
+    let keys: Vec<&str> = s.labels.iter().map(Label::key).collect();
+    let ports: Vec<String> =
+        s.ports.iter().map(|p| format!("{}={}:{}", p.inside, p.outside.host, p.outside.port)).collect();
+    let ours = [
+        (DEPLOYMENT, Some(deployment.to_owned())),
+        (ID, Some(s.id.to_string())),
+        (IMAGE, Some(s.image.to_string())),
+        (CREATED, Some(s.created_at.to_string())),
+        (PORTS, Some(ports.join(","))),
+        (APP_PORT, Some(s.app_port.map(|p| p.to_string()).unwrap_or_default())),
+        (IDLE_TIMEOUT, s.idle_limit.map(|l| l.to_string())),
+        (SSH_KEY, spec.ssh_key.clone()),
+        (LABELS, Some(keys.join(","))),
+    ];
+    let theirs = s.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
+    theirs.chain(ours.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
+}
+
+/// Rebuilds a sandbox from its container; `None` if what the container carries does not read as ours.
+pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox> {
+    let labels = shown.config.as_ref()?.labels.as_ref()?;
+    let host = shown.host_config.as_ref()?;
+    let label = |key: &str| labels.get(key).map(String::as_str).filter(|v| !v.is_empty());
+    let created_at: Timestamp = label(CREATED)?.parse().ok()?;
+    let idle_limit = match label(IDLE_TIMEOUT) {
+        Some(limit) => Some(IdleLimit::parse("idle_timeout", limit, std::time::Duration::ZERO).ok()?),
+        None => None,
+    };
+    let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty()).map(port_mapping);
+    let own = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
+    Some(Sandbox {
+        id: SandboxId::parse(label(ID)?)?,
+        container: Some(ContainerId::parse(shown.id.as_deref()?)?),
+        name: SandboxName::parse(shown.name.as_deref()?.trim_start_matches('/')).ok()?,
+        image: ImageRef::parse(label(IMAGE)?).ok()?,
+        created_at,
+        state: State::Stopped { at: created_at, reason: StopReason::Exited },
+        generation: 1,
+        ports: ports.collect::<Option<_>>()?,
+        app_port: label(APP_PORT).and_then(PortSpec::parse),
+        active: 0,
+        last_report: None,
+        evidence: EvidenceLog::default(),
+        idle_limit,
+        memory: Memory::parse(&host.memory?.to_string()).ok()?,
+        cpus: Cpus::parse(&format!("{:.3}", host.nano_cpus? as f64 / 1e9)).ok()?,
+        labels: own.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
+        token,
+    })
+}
+
+fn port_mapping(text: &str) -> Option<PortMapping> {
+    let (inside, outside) = text.split_once('=')?;
+    let (host, port) = outside.rsplit_once(':')?;
+    Some(PortMapping {
+        inside: PortSpec::parse(inside)?,
+        outside: Endpoint { host: host.parse().ok()?, port: port.parse().ok()? },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerConfig;
+
+    use super::*;
+    use crate::domain::fixtures::{at, running};
+
+    fn spec() -> SandboxSpec {
+        let outside = Endpoint { host: "::1".parse().unwrap(), port: 20_000 };
+        let sandbox = Sandbox {
+            ports: vec![PortMapping { inside: PortSpec::SSH, outside }],
+            app_port: PortSpec::parse("53/udp"),
+            idle_limit: Some(IdleLimit::Never),
+            labels: vec![Label::parse("course", "db, 101").unwrap()],
+            ..running(60)
+        };
+        SandboxSpec {
+            published: sandbox.ports.clone(),
+            sandbox,
+            env: vec![("A".into(), "b=c".into())],
+            ssh_key: Some("ssh-ed25519 AAAA".into()),
+            check_in_url: "http://10.0.0.1/v1/check-in".into(),
+        }
+    }
+
+    fn settings() -> DockerSettings {
+        DockerSettings {
+            deployment: "d".into(),
+            network: "n".into(),
+            subnet: "10.0.0.0/24".parse().unwrap(),
+            files: "/tmp".into(),
+            pids_limit: 9,
+            capabilities: vec!["KILL".into()],
+            log_max_size: "1m".into(),
+            log_max_files: 2,
+        }
+    }
+
+    #[test]
+    fn every_container_is_limited_and_has_an_init_process() {
+        let body = request(&spec(), &settings(), Path::new("/files/x"));
+        let host = body.host_config.unwrap();
+        assert_eq!(host.init, Some(true));
+        assert_eq!((host.memory, host.memory_swap), (Some(512 << 20), Some(512 << 20)));
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_000_000_000), Some(9)));
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.cap_add, Some(vec!["KILL".to_owned()]));
+        assert_eq!(host.binds, Some(vec!["/files/x:/run/spindle:ro".to_owned()]));
+        assert_eq!(body.env.unwrap(), ["A=b=c", "SPINDLE_CHECK_IN_URL=http://10.0.0.1/v1/check-in"]);
+        assert!(host.privileged.is_none());
+    }
+
+    #[test]
+    fn a_sandbox_is_rebuilt_from_what_its_container_carries() {
+        let spec = spec();
+        let body = request(&spec, &settings(), Path::new("/files/x"));
+        let shown = ContainerInspectResponse {
+            id: spec.sandbox.container.as_ref().map(|c| c.to_string()),
+            name: Some(format!("/{}", spec.sandbox.name)),
+            config: Some(ContainerConfig { labels: body.labels, ..Default::default() }),
+            host_config: body.host_config,
+            ..Default::default()
+        };
+        let expected = Sandbox {
+            state: State::Stopped { at: at(60), reason: StopReason::Exited },
+            evidence: EvidenceLog::default(),
+            ..spec.sandbox.clone()
+        };
+        assert_eq!(recover(&shown, spec.sandbox.token), Some(expected));
+    }
+}

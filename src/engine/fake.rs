@@ -1,0 +1,304 @@
+//! A scripted engine for tests: it keeps containers in memory, and fails, hangs and lies on request.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream::BoxStream};
+use jiff::Timestamp;
+use tokio::sync::{Notify, broadcast};
+
+use super::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec};
+use crate::domain::{ContainerId, EvidenceLog, ImageRef, Observed, Phase, PortSpec, Sandbox, SandboxId};
+
+/// What a call shall do instead of what it should.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Fail without having done anything.
+    Fail(EngineError),
+    /// Do it, and say that it failed.
+    Lie(EngineError),
+    /// Wait until [`FakeEngine::release`].
+    Hang,
+}
+
+#[derive(Debug, Clone)]
+struct Container {
+    sandbox: Sandbox,
+    published: Vec<u16>,
+    phase: Phase,
+    starts: u64,
+    address: IpAddr,
+    ignores_term: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    images: BTreeMap<String, ImageDetails>,
+    containers: BTreeMap<ContainerId, Container>,
+    made: u32,
+    away: bool,
+    faults: HashMap<&'static str, VecDeque<Fault>>,
+    calls: Vec<&'static str>,
+    held_ports: Vec<u16>,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct FakeEngine {
+    inner: Mutex<Inner>,
+    events: broadcast::Sender<ContainerId>,
+    release: Notify,
+}
+
+impl Default for FakeEngine {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), events: broadcast::channel(1024).0, release: Notify::new() }
+    }
+}
+
+impl FakeEngine {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder panics")
+    }
+
+    /// Adds an image that exposes `ports` (Docker's notation), its `spindle.app_port` label, if any, too.
+    pub fn add_image(&self, tag: &str, ports: &[&str], app_port: Option<&str>) {
+        let mut exposed: Vec<PortSpec> = ports.iter().filter_map(|p| PortSpec::parse(p)).collect();
+        exposed.sort();
+        let details = ImageDetails { exposed, app_port: app_port.map(str::to_owned) };
+        self.inner().images.insert(tag.to_owned(), details);
+    }
+
+    /// Removes an image.
+    pub fn remove_image(&self, tag: &str) {
+        self.inner().images.remove(tag);
+    }
+
+    /// Makes the next call of a method (by its name) misbehave; several queue up.
+    pub fn next(&self, call: &'static str, fault: Fault) {
+        self.inner().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// Makes the engine unreachable, or reachable again.
+    pub fn set_away(&self, away: bool) {
+        self.inner().away = away;
+    }
+
+    /// Lets every hanging call go on.
+    pub fn release(&self) {
+        self.release.notify_waiters();
+    }
+
+    /// Declares host ports that another program holds.
+    pub fn hold_ports(&self, ports: impl IntoIterator<Item = u16>) {
+        self.inner().held_ports = ports.into_iter().collect();
+    }
+
+    /// Stops a container behind Spindle's back, or starts it.
+    pub fn force(&self, container: &ContainerId, phase: Phase) {
+        if let Some(c) = self.inner().containers.get_mut(container) {
+            c.phase = phase;
+            c.starts += u64::from(phase == Phase::Running);
+        }
+        self.tell(container);
+    }
+
+    /// Removes a container behind Spindle's back.
+    pub fn vanish(&self, container: &ContainerId) {
+        self.inner().containers.remove(container);
+        self.tell(container);
+    }
+
+    /// Makes a container ignore SIGTERM, so that a stop takes its whole grace.
+    pub fn ignore_term(&self, container: &ContainerId) {
+        if let Some(c) = self.inner().containers.get_mut(container) {
+            c.ignores_term = true;
+        }
+    }
+
+    /// The ids of all containers.
+    pub fn containers(&self) -> Vec<ContainerId> {
+        self.inner().containers.keys().cloned().collect()
+    }
+
+    /// A container's address.
+    pub fn address(&self, container: &ContainerId) -> Option<IpAddr> {
+        self.inner().containers.get(container).map(|c| c.address)
+    }
+
+    /// How often a method was called.
+    pub fn calls(&self, call: &str) -> usize {
+        self.inner().calls.iter().filter(|c| **c == call).count()
+    }
+
+    fn tell(&self, container: &ContainerId) {
+        // Nobody need listen.
+        let _ = self.events.send(container.clone());
+    }
+
+    /// Records the call, and plays the fault that is due. A lie is handed back, to be told afterwards.
+    async fn enter(&self, call: &'static str) -> Result<Option<EngineError>> {
+        let released = self.release.notified();
+        tokio::pin!(released);
+        released.as_mut().enable();
+        let fault = {
+            let mut inner = self.inner();
+            inner.calls.push(call);
+            if inner.away {
+                return Err(EngineError::Unavailable("nobody listens (scripted)".into()));
+            }
+            inner.faults.get_mut(call).and_then(VecDeque::pop_front)
+        };
+        match fault {
+            None => Ok(None),
+            Some(Fault::Fail(error)) => Err(error),
+            Some(Fault::Lie(error)) => Ok(Some(error)),
+            Some(Fault::Hang) => {
+                released.await;
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn or_lie<T>(value: T, lie: Option<EngineError>) -> Result<T> {
+    lie.map_or(Ok(value), Err)
+}
+
+fn observed(id: &ContainerId, c: &Container, deep: bool) -> Observed {
+    Observed {
+        container: id.clone(),
+        sandbox: Some(c.sandbox.id.clone()),
+        phase: c.phase,
+        address: (c.phase == Phase::Running).then_some(c.address),
+        mark: deep.then(|| c.starts.to_string()),
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn info(&self) -> Result<EngineInfo> {
+        let lie = self.enter("info").await?;
+        or_lie(EngineInfo { version: "scripted".into(), api_version: "0".into() }, lie)
+    }
+
+    async fn prepare(&self) -> Result<IpAddr> {
+        let lie = self.enter("prepare").await?;
+        or_lie(IpAddr::V4(Ipv4Addr::LOCALHOST), lie)
+    }
+
+    async fn images(&self) -> Result<Vec<String>> {
+        let lie = self.enter("images").await?;
+        or_lie(self.inner().images.keys().cloned().collect(), lie)
+    }
+
+    async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
+        let lie = self.enter("image").await?;
+        let inner = self.inner();
+        let found = inner.images.get(image.as_str()).or_else(|| inner.images.get(&format!("{image}:latest")));
+        or_lie(found.cloned().ok_or(EngineError::NoImage)?, lie)
+    }
+
+    async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
+        let lie = self.enter("create").await?;
+        let image = self.inner().images.keys().any(|i| i.split(':').next() == spec.sandbox.image.as_str().split(':').next());
+        if !image {
+            return Err(EngineError::NoImage);
+        }
+        let mut inner = self.inner();
+        inner.made += 1;
+        let made = inner.made;
+        let id = ContainerId::parse(&format!("{:064x}", 0xfade_0000_0000_0000_u64 + u64::from(made)))
+            .expect("64 hex digits");
+        let container = Container {
+            sandbox: Sandbox { container: Some(id.clone()), evidence: EvidenceLog::default(), ..spec.sandbox.clone() },
+            published: spec.published.iter().map(|p| p.outside.port).collect(),
+            phase: Phase::Created,
+            starts: 0,
+            // In 127.0.0.0/8, so that a test can speak from it.
+            address: IpAddr::V4(Ipv4Addr::from(0x7f01_0000 + made)),
+            ignores_term: false,
+        };
+        inner.containers.insert(id.clone(), container);
+        drop(inner);
+        or_lie(id, lie)
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<()> {
+        let lie = self.enter("start").await?;
+        {
+            let mut inner = self.inner();
+            let held = inner.held_ports.clone();
+            let c = inner.containers.get_mut(container).ok_or(EngineError::NoContainer)?;
+            if let Some(port) = c.published.iter().find(|p| held.contains(p)) {
+                return Err(EngineError::PortHeld(format!("port {port} (scripted)")));
+            }
+            if c.phase != Phase::Running {
+                c.phase = Phase::Running;
+                c.starts += 1;
+            }
+        }
+        self.tell(container);
+        or_lie((), lie)
+    }
+
+    async fn stop(&self, container: &ContainerId, _grace: Duration) -> Result<()> {
+        let lie = self.enter("stop").await?;
+        let stubborn = self.inner().containers.get(container).ok_or(EngineError::NoContainer)?.ignores_term;
+        if stubborn {
+            self.release.notified().await;
+        }
+        if let Some(c) = self.inner().containers.get_mut(container).filter(|c| c.phase == Phase::Running) {
+            c.phase = Phase::Exited;
+        }
+        self.tell(container);
+        or_lie((), lie)
+    }
+
+    async fn remove(&self, _sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()> {
+        let lie = self.enter("remove").await?;
+        if let Some(container) = container {
+            self.inner().containers.remove(container);
+            self.tell(container);
+        }
+        or_lie((), lie)
+    }
+
+    async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
+        let lie = self.enter("inspect").await?;
+        let inner = self.inner();
+        let c = inner.containers.get(container).ok_or(EngineError::NoContainer)?;
+        or_lie(observed(container, c, true), lie)
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>> {
+        let lie = self.enter("list").await?;
+        or_lie(self.inner().containers.iter().map(|(id, c)| observed(id, c, false)).collect(), lie)
+    }
+
+    async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
+        let lie = self.enter("recover").await?;
+        let inner = self.inner();
+        let c = inner.containers.get(container).ok_or(EngineError::NoContainer)?;
+        or_lie(c.sandbox.clone(), lie)
+    }
+
+    async fn watch(&self, _since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>> {
+        self.enter("watch").await?;
+        let events = futures_util::stream::unfold(self.events.subscribe(), |mut receiver| async {
+            loop {
+                match receiver.recv().await {
+                    Ok(id) => return Some((Ok(id), receiver)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        });
+        Ok(events.boxed())
+    }
+}

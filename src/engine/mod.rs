@@ -1,0 +1,131 @@
+//! What runs the containers, in our words and our ids.
+
+pub mod docker;
+pub mod fake;
+
+use std::{net::IpAddr, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::domain::{ContainerId, ImageRef, Observed, PortMapping, PortSpec, Sandbox, SandboxId};
+
+/// Why the engine did not do what it was asked. `Display` is fit for an instructor's eyes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody answers at its address, or the connection broke: whether anything was done is unknown.
+    #[error("the container engine does not answer: {0}")]
+    Unavailable(String),
+    /// It did not answer in time; it may still be at it.
+    #[error("the container engine did not answer within {} s ({call})", deadline.as_secs())]
+    Timeout {
+        /// What was asked.
+        call: &'static str,
+        /// How long we waited.
+        deadline: Duration,
+    },
+    /// It has no such image.
+    #[error("no such image")]
+    NoImage,
+    /// It has no such container.
+    #[error("no such container")]
+    NoContainer,
+    /// One of the host ports is held by another program.
+    #[error("a host port is in use by another program: {0}")]
+    PortHeld(String),
+    /// A container that is not ours bears that name.
+    #[error("another container has that name")]
+    NameTaken,
+    /// It refused, and says why.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The engine's result.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// What the engine is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineInfo {
+    /// Its version, such as `20.10.24`.
+    pub version: String,
+    /// The version of its API that we speak with it.
+    pub api_version: String,
+}
+
+/// What a sandbox needs to know of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageDetails {
+    /// The ports that it exposes, without duplicates; SCTP is left out.
+    pub exposed: Vec<PortSpec>,
+    /// The value of its label `spindle.app_port`.
+    pub app_port: Option<String>,
+}
+
+/// Everything from which the engine makes a container.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// The sandbox, its ports reserved.
+    pub sandbox: Sandbox,
+    /// The ports that the engine itself publishes.
+    pub published: Vec<PortMapping>,
+    /// The caller's environment variables.
+    pub env: Vec<(String, String)>,
+    /// What goes into `authorized_keys`: one line.
+    pub ssh_key: Option<String>,
+    /// Where the sandbox checks in.
+    pub check_in_url: String,
+}
+
+/// An engine. Every method has a deadline of its own; "already so" is success.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Asks the engine what it is; the cheapest way to see whether it answers.
+    async fn info(&self) -> Result<EngineInfo>;
+
+    /// Makes the sandboxes' network if it is absent, and tells its gateway's address.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if a network of that name exists and does not fit.
+    async fn prepare(&self) -> Result<IpAddr>;
+
+    /// The tagged images, as flat `repository:tag` without duplicates (`contract.md` 7).
+    async fn images(&self) -> Result<Vec<String>>;
+
+    /// Looks at one image. Never pulls.
+    async fn image(&self, image: &ImageRef) -> Result<ImageDetails>;
+
+    /// Makes a container and does not start it. It carries labels from which [`Engine::recover`] rebuilds
+    /// the sandbox, and finds `check_in_url`, `token` and `authorized_keys` read-only at `/run/spindle`.
+    async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
+
+    /// Starts a container.
+    ///
+    /// # Errors
+    /// [`EngineError::PortHeld`] if a published host port is not free.
+    async fn start(&self, container: &ContainerId) -> Result<()>;
+
+    /// Stops a container: SIGTERM, then SIGKILL after `grace`. Returns when it has stopped.
+    async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<()>;
+
+    /// Removes a container, running or not, with its anonymous volumes and its files on the host.
+    /// Returns when it is gone.
+    async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()>;
+
+    /// Looks at one container, closely: `mark` is always told.
+    async fn inspect(&self, container: &ContainerId) -> Result<Observed>;
+
+    /// Looks at all containers of this deployment, running or not. What is not in the answer is not there.
+    async fn list(&self) -> Result<Vec<Observed>>;
+
+    /// Rebuilds a sandbox from what its container carries; its state is left for the caller to set.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if the labels do not read as ours.
+    async fn recover(&self, container: &ContainerId) -> Result<Sandbox>;
+
+    /// Tells the containers of this deployment to which something happened from `since` on. The stream
+    /// may end at any time, without an error.
+    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>>;
+}
