@@ -44,7 +44,7 @@ choose_key() {
     say "sandboxes admit the key $public"
     SPINDLE_DEFAULT_SSH_KEY=$(head -n 1 "$public")
     export SPINDLE_DEFAULT_SSH_KEY
-    # Without the private part beside it, the key is in an agent, which needs no option.
+    # Without the private part beside it, ssh finds the key itself.
     if [ -e "${public%.pub}" ]; then private_key=${public%.pub}; fi
 }
 
