@@ -9,3 +9,4 @@ pub mod clock;
 pub mod store;
 pub mod engine;
 pub mod relay;
+pub mod app;

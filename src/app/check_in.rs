@@ -1,0 +1,26 @@
+//! Check in: a sandbox says how much it is used. It can do one thing: record evidence for one live sandbox.
+
+use std::net::IpAddr;
+
+use super::{App, Result};
+use crate::domain::Token;
+
+impl App {
+    /// Records a report of `value` from the sandbox that bears `token`, else from the running one at
+    /// `peer` (`contract.md` 26 and 27). From anybody else it changes nothing, and says nothing.
+    ///
+    /// # Errors
+    /// [`super::Error::Store`] if it could not be written; then the reporter may try again.
+    pub async fn check_in(&self, token: Option<&str>, peer: Option<IpAddr>, value: u64) -> Result<()> {
+        // A server that listens on IPv6 sees IPv4 peers in their mapped form.
+        let peer = peer.map(|p| p.to_canonical());
+        let now = self.clock.now();
+        let done = self.store.check_in(token.and_then(Token::parse), peer, value, now).await?;
+        match done {
+            Some(done) if done.first => tracing::info!(sandbox = %done.id, value, "first check-in"),
+            Some(done) => tracing::debug!(sandbox = %done.id, value, "check-in"),
+            None => tracing::debug!(?peer, "check-in from no running sandbox"),
+        }
+        Ok(())
+    }
+}

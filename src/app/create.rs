@@ -1,0 +1,195 @@
+//! Create: from an image's name to a running sandbox with its ports mapped.
+
+use super::{App, Error, Result, error};
+use crate::{
+    domain::{
+        ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortSpec, Sandbox, SandboxId,
+        SandboxName, State, StopReason, Token,
+    },
+    engine::{EngineError, ImageDetails, SandboxSpec},
+    store::StoreError,
+};
+
+/// How often a start is tried when the engine finds a port held that was free a moment before.
+const PORT_ATTEMPTS: usize = 5;
+
+/// What a caller wants.
+#[derive(Debug, Clone)]
+pub struct CreateSpec {
+    /// The image; it must be on the server.
+    pub image: ImageRef,
+    /// A name of the caller's choice.
+    pub name: Option<SandboxName>,
+    /// The public key of whoever shall log in, as one line.
+    pub ssh_key: Option<String>,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// An idle limit of its own.
+    pub idle_limit: Option<IdleLimit>,
+    /// A memory limit of its own.
+    pub memory: Option<Memory>,
+    /// A cpu limit of its own.
+    pub cpus: Option<Cpus>,
+    /// The caller's labels.
+    pub labels: Vec<Label>,
+}
+
+impl App {
+    /// Creates a sandbox and starts it (`contract.md` 16 to 20). Either it runs in the end, or nothing is
+    /// left of it.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
+    /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
+    pub async fn create(&self, spec: CreateSpec) -> Result<Sandbox> {
+        let image = match self.engine.image(&spec.image).await {
+            Ok(image) => image,
+            Err(EngineError::NoImage) => return Err(Error::NoImage(spec.image)),
+            Err(e) => return Err(Error::engine("created", e)),
+        };
+        let check_in_url = self.check_in_url().await?;
+        let draft = self.draft(&spec, &image)?;
+        let _claim = self.claims.claim(&draft.id).await;
+        let name = draft.name.clone();
+        let pool = self.settings.pool.clone();
+        let inserted = self.store.insert(draft, image.exposed, pool, vec![], self.settings.max_running).await;
+        let sandbox = inserted.map_err(|e| match e {
+            StoreError::NameTaken => Error::NameTaken(name),
+            other => error_of(other),
+        })?;
+        let ssh_key = spec.ssh_key.or_else(|| self.settings.default_ssh_key.clone());
+        let mut spec = SandboxSpec { sandbox, published: vec![], env: spec.env, ssh_key, check_in_url };
+        let made = self.make(&mut spec).await;
+        if made.is_err() {
+            self.unmake(&spec.sandbox).await;
+        }
+        made
+    }
+
+    /// The record of a sandbox that does not exist yet.
+    fn draft(&self, spec: &CreateSpec, image: &ImageDetails) -> Result<Sandbox> {
+        let random = || {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes).map(|()| bytes).map_err(|e| {
+                Error::engine("created", EngineError::Refused(format!("the machine gives no random numbers: {e}")))
+            })
+        };
+        let id = SandboxId::from_bytes(random()?);
+        let exposed: &[PortSpec] = &image.exposed;
+        Ok(Sandbox {
+            container: None,
+            name: spec.name.clone().unwrap_or_else(|| SandboxName::generated(&id)),
+            image: spec.image.clone(),
+            created_at: self.clock.now(),
+            state: State::Creating,
+            generation: 0,
+            ports: vec![],
+            app_port: Sandbox::pick_app_port(exposed, image.app_port.as_deref()),
+            active: 0,
+            last_report: None,
+            evidence: EvidenceLog::default(),
+            idle_limit: spec.idle_limit,
+            memory: spec.memory.unwrap_or(self.settings.memory),
+            cpus: spec.cpus.unwrap_or(self.settings.cpus),
+            labels: spec.labels.clone(),
+            token: Token::from_bytes(random()?),
+            id,
+        })
+    }
+
+    /// Makes and starts the container, with other ports if those reserved turn out to be held.
+    async fn make(&self, spec: &mut SandboxSpec) -> Result<Sandbox> {
+        let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
+        let mut avoid = Vec::new();
+        let mut attempts = 0;
+        loop {
+            let held = self.relay.held_by_others(&spec.sandbox.ports);
+            if held.is_empty() {
+                match self.try_start(spec).await {
+                    Ok(container) => return self.record_created(&spec.sandbox, container).await,
+                    Err(Error::PortHeld(why)) if attempts < PORT_ATTEMPTS => {
+                        tracing::warn!(sandbox = %spec.sandbox.id, why, "a host port is held; trying others");
+                        attempts += 1;
+                        avoid.extend(spec.sandbox.ports.iter().map(|p| p.outside.port));
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            avoid.extend(held);
+            let pool = self.settings.pool.clone();
+            let exchanged = self.store.exchange_ports(&spec.sandbox.id, pool, avoid.clone()).await;
+            spec.sandbox.ports = exchanged.map_err(error_of)?;
+        }
+    }
+
+    async fn try_start(&self, spec: &mut SandboxSpec) -> Result<ContainerId> {
+        spec.published = self.relay.published_by_engine(&spec.sandbox.ports);
+        let container = self.engine.create(spec).await.map_err(|e| match e {
+            EngineError::NoImage => Error::NoImage(spec.sandbox.image.clone()),
+            EngineError::NameTaken => Error::NameTaken(spec.sandbox.name.clone()),
+            e => Error::engine("created", e),
+        })?;
+        spec.sandbox.container = Some(container.clone());
+        self.store.set_container(&spec.sandbox.id, &container).await?;
+        let started = self.engine.start(&container).await;
+        if matches!(started, Err(EngineError::PortHeld(_))) {
+            let removed = self.engine.remove(&spec.sandbox.id, Some(&container)).await;
+            removed.map_err(|e| Error::engine("created", e))?;
+        }
+        started.map(|()| container).map_err(|e| Error::engine("started", e))
+    }
+
+    /// Records what the engine shows of a fresh container: running, or ended by itself already.
+    async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
+        let shown = self.engine.inspect(&container).await.map_err(|e| Error::engine("started", e))?;
+        let now = self.clock.now();
+        let recorded = if shown.phase == Phase::Running {
+            let mark = shown.mark.unwrap_or_default();
+            self.store.mark_started(sandbox, State::Running { since: now, address: shown.address, mark }).await?
+        } else {
+            self.store.mark(sandbox, State::Stopped { at: now, reason: StopReason::Exited }).await?
+        };
+        let made = self.store.get(&sandbox.id).await?.filter(|_| recorded);
+        let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
+        tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.image, "created");
+        Ok(made)
+    }
+
+    /// Leaves nothing of a creation that failed; what cannot be removed now is left to the pass.
+    async fn unmake(&self, sandbox: &Sandbox) {
+        let cleared = match self.engine.remove(&sandbox.id, sandbox.container.as_ref()).await {
+            Ok(()) => self.store.forget(sandbox).await,
+            Err(e) => {
+                tracing::warn!(sandbox = %sandbox.id, error = %e, "a failed creation is removed later");
+                self.store.mark(sandbox, State::Deleting).await
+            }
+        };
+        if let Err(e) = cleared {
+            tracing::error!(sandbox = %sandbox.id, error = error::chain(&e), "a failed creation stays recorded");
+        }
+        self.wake();
+    }
+
+    /// Where a sandbox checks in.
+    async fn check_in_url(&self) -> Result<String> {
+        let address = match self.door_address() {
+            Some(address) => address,
+            None => {
+                let gateway = self.engine.prepare().await.map_err(|e| Error::engine("created", e))?;
+                self.pulse().gateway = Some(gateway);
+                self.settings.check_in_address.unwrap_or(gateway)
+            }
+        };
+        let door = std::net::SocketAddr::new(address, self.settings.check_in_port);
+        let host = if door.port() == 80 { door.to_string().trim_end_matches(":80").to_owned() } else { door.to_string() };
+        Ok(format!("http://{host}/v1/check-in"))
+    }
+}
+
+fn error_of(error: StoreError) -> Error {
+    match error {
+        StoreError::NoPort => Error::NoPort,
+        StoreError::Full(limit) => Error::Full(limit),
+        other => Error::Store(other),
+    }
+}

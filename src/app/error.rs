@@ -1,0 +1,75 @@
+//! What can go wrong in a use case, without a word of HTTP.
+
+use crate::{
+    domain::{ImageRef, Invalid, SandboxName},
+    engine::EngineError,
+    store::StoreError,
+};
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value cannot be taken.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No sandbox is meant by that reference (`contract.md` 14).
+    #[error("Container {0} doesn't exist")]
+    NoSandbox(String),
+    /// The image is not on this server, and nothing is pulled (`contract.md` 18).
+    #[error("Image {0} not found on this server")]
+    NoImage(ImageRef),
+    /// The name is in use.
+    #[error("name: {0:?} is taken by another container; names are unique")]
+    NameTaken(SandboxName),
+    /// Every port of the range is reserved or held by others.
+    #[error("no host port is left in the configured range; delete containers or widen SPINDLE_PORT_RANGE")]
+    NoPort,
+    /// As many sandboxes run as are allowed.
+    #[error("{0} containers are running, which is the limit; stop some, or raise SPINDLE_MAX_RUNNING")]
+    Full(u32),
+    /// A port that is reserved for this sandbox is held by another program.
+    #[error("the container cannot be started: {0}")]
+    PortHeld(String),
+    /// The engine is away.
+    #[error("{0}; nothing was changed, try again later")]
+    EngineAway(EngineError),
+    /// The engine refused or failed.
+    #[error("the container could not be {doing}: {source}")]
+    Engine {
+        /// What was tried, as a participle.
+        doing: &'static str,
+        /// The engine's reason.
+        source: EngineError,
+    },
+    /// The stop that must end first does not end.
+    #[error("the container is still being stopped; try again later")]
+    StillStopping,
+    /// The server is being shut down.
+    #[error("the server is shutting down; try again later")]
+    ShuttingDown,
+    /// The store failed: ours to mend.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+impl Error {
+    /// Sorts an engine's error that came up while a sandbox was being `doing`.
+    pub(super) fn engine(doing: &'static str, source: EngineError) -> Self {
+        match source {
+            EngineError::Unavailable(_) | EngineError::Timeout { .. } => Self::EngineAway(source),
+            EngineError::PortHeld(why) => Self::PortHeld(why),
+            source => Self::Engine { doing, source },
+        }
+    }
+}
+
+/// An error and what caused it, in one line, for the place that handles it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,61 @@
+//! Health: whether Spindle can do its work, in a form that a person and a monitor can read.
+
+use std::net::SocketAddr;
+
+use super::{App, ConvergeReport};
+use crate::{engine::EngineInfo, store::Counts};
+
+/// Where the check-in door stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CheckInDoor {
+    /// The network is not there yet.
+    #[default]
+    Waiting,
+    /// Sandboxes can report.
+    Open(SocketAddr),
+    /// It cannot be opened, for this reason.
+    Shut(String),
+}
+
+/// The state of everything that Spindle depends on.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// The engine, asked just now; or why it cannot be used.
+    pub engine: Result<EngineInfo, String>,
+    /// The database; or why it cannot be used.
+    pub database: Result<(), String>,
+    /// The check-in door.
+    pub door: CheckInDoor,
+    /// The last pass, if there was one.
+    pub last_pass: Option<ConvergeReport>,
+    /// How many sandboxes there are.
+    pub counts: Counts,
+}
+
+impl Health {
+    /// Whether all is well.
+    pub fn is_well(&self) -> bool {
+        self.engine.is_ok() && self.database.is_ok() && matches!(self.door, CheckInDoor::Open(_))
+    }
+}
+
+impl App {
+    /// Asks everybody. Never fails: what does not answer is part of the answer.
+    pub async fn health(&self) -> Health {
+        let asked = self.engine.info().await.map_err(|e| e.to_string());
+        let counts = self.store.counts().await;
+        let pulse = self.pulse();
+        // The engine may answer and yet be unusable, as with a network that does not fit.
+        let engine = match (&asked, &pulse.engine) {
+            (Ok(_), Some(Err(why))) => Err(why.clone()),
+            _ => asked,
+        };
+        Health {
+            engine,
+            database: counts.as_ref().map(drop).map_err(ToString::to_string),
+            door: pulse.door.clone(),
+            last_pass: pulse.report.clone(),
+            counts: counts.unwrap_or_default(),
+        }
+    }
+}

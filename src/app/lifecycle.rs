@@ -1,0 +1,160 @@
+//! Stop, start, delete: what a person decides about a sandbox.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{App, Error, Result};
+use crate::{
+    domain::{Phase, Sandbox, State, StopReason},
+    engine::EngineError,
+    store::StoreError,
+};
+
+/// Beyond the grace, for how long a start waits for a stop to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+impl App {
+    /// Stops a sandbox and answers at once, while it is stopping (`contract.md` 21 and 23).
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::EngineAway`].
+    pub async fn stop(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
+        loop {
+            let sandbox = self.get(reference).await?;
+            match sandbox.state {
+                State::Running { .. } => {
+                    self.engine_answers().await?;
+                    let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
+                    if self.store.mark(&sandbox, to).await? {
+                        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "stopping: requested");
+                        let app = Arc::clone(self);
+                        let id = sandbox.id.clone();
+                        self.tasks.spawn(async move {
+                            let _claim = app.claims.claim(&id).await;
+                            app.finish_stop(&id).await
+                        });
+                    }
+                }
+                // A start is under way: let it end, then look again.
+                State::Starting { .. } => drop(self.claims.claim(&sandbox.id).await),
+                _ => return Ok(sandbox),
+            }
+        }
+    }
+
+    /// Starts a sandbox and answers when it runs; one that is stopping is started afterwards
+    /// (`contract.md` 22 and 23).
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
+    /// [`Error::StillStopping`].
+    pub async fn start(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
+        let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            let sandbox = self.get(reference).await?;
+            if matches!(sandbox.state, State::Running { .. }) {
+                return Ok(sandbox);
+            }
+            let _claim = tokio::select! {
+                claim = self.claims.claim(&sandbox.id) => claim,
+                () = &mut patience => return Err(Error::StillStopping),
+            };
+            let sandbox = self.get(reference).await?;
+            match sandbox.state {
+                State::Stopped { at, reason } => {
+                    let to = State::Starting { stopped_at: at, reason };
+                    let marked = self.store.mark_starting(&sandbox, to, self.settings.max_running).await;
+                    let marked = marked.map_err(|e| match e {
+                        StoreError::Full(limit) => Error::Full(limit),
+                        other => Error::Store(other),
+                    })?;
+                    if marked && let Some(intent) = self.store.get(&sandbox.id).await? {
+                        self.finish_start(&intent).await?;
+                    }
+                }
+                // A stop that failed before waits for the pass to try it again.
+                State::Stopping { .. } => {
+                    drop(_claim);
+                    self.wake();
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                        () = &mut patience => return Err(Error::StillStopping),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Deletes a sandbox, running or not (`contract.md` 25). Once the intent is recorded it is as good as
+    /// gone: what the engine does not remove now is removed by the pass.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::EngineAway`].
+    pub async fn delete(&self, reference: &str) -> Result<()> {
+        self.get(reference).await?;
+        self.engine_answers().await?;
+        let sandbox = loop {
+            let sandbox = self.get(reference).await?;
+            if self.store.mark(&sandbox, State::Deleting).await? {
+                break sandbox;
+            }
+        };
+        // Without waiting for whoever works on it: removal ends their work.
+        let _claim = self.claims.try_claim(&sandbox.id);
+        let deleted = Sandbox { state: State::Deleting, ..sandbox };
+        self.finish_delete(&deleted).await;
+        Ok(())
+    }
+
+    /// Carries out a recorded start. The caller holds the claim.
+    pub(super) async fn finish_start(&self, sandbox: &Sandbox) -> Result<()> {
+        let State::Starting { stopped_at, reason } = sandbox.state else { return Ok(()) };
+        let Some(container) = &sandbox.container else { return Ok(()) };
+        let started = async {
+            let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
+            self.engine.start(container).await.map_err(|e| Error::engine("started", e))?;
+            self.engine.inspect(container).await.map_err(|e| Error::engine("started", e))
+        };
+        match started.await {
+            Ok(shown) if shown.phase == Phase::Running => {
+                let mark = shown.mark.unwrap_or_default();
+                let to = State::Running { since: self.clock.now(), address: shown.address, mark };
+                if self.store.mark_started(sandbox, to).await? {
+                    tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "started");
+                }
+                Ok(())
+            }
+            Ok(_) => {
+                let to = State::Stopped { at: self.clock.now(), reason: StopReason::Exited };
+                self.store.mark(sandbox, to).await?;
+                let why = EngineError::Refused("its main process ended at once".into());
+                Err(Error::engine("started", why))
+            }
+            Err(e) => {
+                // If it runs all the same, the next pass sees it and records it.
+                self.store.mark(sandbox, State::Stopped { at: stopped_at, reason }).await?;
+                self.wake();
+                Err(e)
+            }
+        }
+    }
+
+    /// Carries out a recorded deletion; the row goes when the engine has let go.
+    pub(super) async fn finish_delete(&self, sandbox: &Sandbox) {
+        match self.engine.remove(&sandbox.id, sandbox.container.as_ref()).await {
+            Ok(()) => match self.store.forget(sandbox).await {
+                Ok(_) => tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "deleted"),
+                Err(e) => tracing::error!(sandbox = %sandbox.id, error = %e, "a deletion stays recorded"),
+            },
+            Err(e) => {
+                tracing::warn!(sandbox = %sandbox.id, error = %e, "removal failed; it is tried again every pass");
+            }
+        }
+    }
+
+    /// Makes sure that the engine is there before an intent is recorded that needs it.
+    async fn engine_answers(&self) -> Result<()> {
+        self.engine.info().await.map(drop).map_err(|e| Error::engine("changed", e))
+    }
+}

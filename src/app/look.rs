@@ -1,0 +1,44 @@
+//! Look: images and sandboxes as they are. What we do ourselves is never evidence.
+
+use super::{App, Error, Result};
+use crate::domain::{Sandbox, SandboxRef};
+
+impl App {
+    /// The images from which sandboxes can be made (`contract.md` 7).
+    ///
+    /// # Errors
+    /// [`Error::EngineAway`], [`Error::Engine`].
+    pub async fn images(&self) -> Result<Vec<String>> {
+        self.engine.images().await.map_err(|e| Error::engine("listed", e))
+    }
+
+    /// Every sandbox that was started and not deleted, oldest first (`contract.md` 12).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list(&self) -> Result<Vec<Sandbox>> {
+        Ok(self.store.visible().await?)
+    }
+
+    /// One sandbox (`contract.md` 13).
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`] if nothing, or more than one, is meant by `reference`.
+    pub async fn get(&self, reference: &str) -> Result<Sandbox> {
+        let found = self.store.find(&SandboxRef::parse(reference)).await?;
+        found.ok_or_else(|| Error::NoSandbox(reference.chars().take(128).collect()))
+    }
+
+    /// Looks at every container anew before an answer (`contract.md` 15). It is a pass like any other:
+    /// it shortens no life.
+    ///
+    /// # Errors
+    /// [`Error::EngineAway`] if the engine could not be looked at.
+    pub async fn audit(self: &std::sync::Arc<Self>) -> Result<()> {
+        self.pulse().suspect_all = true;
+        match self.converge().await.engine_error {
+            Some(e) => Err(Error::engine("inspected", e)),
+            None => Ok(()),
+        }
+    }
+}

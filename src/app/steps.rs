@@ -1,0 +1,216 @@
+//! Carrying out a plan, step by step. Each step finds out for itself whether what it was decided on still
+//! holds; if not, it is dropped.
+
+use std::sync::Arc;
+
+use super::{App, error};
+use crate::{
+    domain::{ContainerId, Evidence, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason},
+    engine::EngineError,
+};
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// It was no longer so.
+    Dropped,
+    /// It failed, for the reason in words; the next pass decides anew.
+    Failed(String),
+}
+
+type Tried = std::result::Result<bool, Box<dyn std::error::Error + Send + Sync>>;
+
+impl App {
+    /// Carries out one step about `known`, the sandbox as the plan saw it.
+    pub(super) async fn carry_out(&self, step: Step, known: Option<Sandbox>) -> Outcome {
+        let id = step.sandbox().cloned();
+        // Somebody else is at it: what they do decides, and the next pass sees it.
+        let _claim = match &id {
+            Some(id) => match self.claims.try_claim(id) {
+                Some(claim) => Some(claim),
+                None => return Outcome::Dropped,
+            },
+            None => None,
+        };
+        let tried = match (&step, known) {
+            (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
+            (Step::FinishStop(id), _) => self.try_finish_stop(id).await,
+            (Step::FinishStart(_), Some(known)) => self.finish_start(&known).await.map(|()| true).map_err(Into::into),
+            (Step::FinishDelete(_), Some(known)) => self.remove_rest(&known).await,
+            (Step::Discard(_), Some(known)) => self.discard(&known).await,
+            (Step::RecordRunning(_, container), Some(known)) => self.record_running(&known, container).await,
+            (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known).await,
+            (Step::RecordAddress(_, address), Some(known)) => match known.state.clone() {
+                State::Running { since, mark, .. } => {
+                    let to = State::Running { since, address: Some(*address), mark };
+                    self.store.mark(&known, to).await.map_err(Into::into)
+                }
+                _ => Ok(false),
+            },
+            (Step::Forget(_), Some(known)) => self.forget_gone(&known).await,
+            (Step::Adopt(container), _) => self.adopt(container).await,
+            (Step::RemoveOrphan(container, id), _) => self.remove_orphan(container, id.as_ref()).await,
+            (_, None) => Ok(false),
+        };
+        match tried {
+            Ok(true) => Outcome::Done,
+            Ok(false) => Outcome::Dropped,
+            Err(e) => {
+                let error = error::chain(e.as_ref());
+                tracing::warn!(?step, error, "a step failed; the next pass decides anew");
+                Outcome::Failed(error)
+            }
+        }
+    }
+
+    /// Stops an idle sandbox, unless evidence has arrived since the decision.
+    async fn stop_idle(&self, known: &Sandbox, seen: Evidence) -> Tried {
+        let now = self.clock.now();
+        let to = State::Stopping { since: now, reason: StopReason::Idle };
+        if !self.store.mark_idle(known, seen, to).await? {
+            tracing::info!(sandbox = %known.id, "an idle stop was dropped: it was used in the meantime");
+            return Ok(false);
+        }
+        tracing::info!(
+            sandbox = %known.id, name = %known.name, last_evidence = seen.source.word(), last_evidence_at = %seen.at,
+            limit = %self.idle_limit(known), "stopping: idle"
+        );
+        self.try_finish_stop(&known.id).await
+    }
+
+    /// Carries out a recorded stop, and logs what goes wrong. The caller holds the claim.
+    pub(super) async fn finish_stop(&self, id: &SandboxId) {
+        if let Err(e) = self.try_finish_stop(id).await {
+            let error = error::chain(e.as_ref());
+            tracing::warn!(sandbox = %id, error, "a stop failed; it is tried again every pass");
+        }
+        self.wake();
+    }
+
+    async fn try_finish_stop(&self, id: &SandboxId) -> Tried {
+        let Some(sandbox) = self.store.get(id).await? else { return Ok(false) };
+        let (State::Stopping { .. }, Some(container)) = (&sandbox.state, &sandbox.container) else {
+            return Ok(false);
+        };
+        match self.engine.stop(container, self.settings.stop_grace).await {
+            Ok(()) => self.record_stopped(&sandbox).await,
+            Err(EngineError::NoContainer) => self.forget_gone(&sandbox).await,
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Records that a sandbox has stopped, if the engine shows it so.
+    async fn record_stopped(&self, known: &Sandbox) -> Tried {
+        let Some(container) = &known.container else { return Ok(false) };
+        match self.engine.inspect(container).await {
+            Ok(shown) if shown.phase == Phase::Running => return Ok(false),
+            Ok(_) => {}
+            Err(EngineError::NoContainer) => return self.forget_gone(known).await,
+            Err(e) => return Err(e.into()),
+        }
+        let reason = match known.state {
+            State::Stopping { reason, .. } => reason,
+            _ => StopReason::Exited,
+        };
+        let done = self.store.mark(known, State::Stopped { at: self.clock.now(), reason }).await?;
+        if done {
+            tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
+        }
+        Ok(done)
+    }
+
+    /// Records a start that somebody else made, or that we did not live to record.
+    async fn record_running(&self, known: &Sandbox, container: &ContainerId) -> Tried {
+        let shown = self.engine.inspect(container).await?;
+        if shown.phase != Phase::Running {
+            return Ok(false);
+        }
+        let to = State::Running {
+            since: self.clock.now(),
+            address: shown.address,
+            mark: shown.mark.unwrap_or_default(),
+        };
+        let done = self.store.mark_started(known, to).await?;
+        if done {
+            tracing::info!(sandbox = %known.id, name = %known.name, "found running");
+        }
+        Ok(done)
+    }
+
+    /// Forgets a sandbox whose container is gone, once a second look has confirmed it.
+    async fn forget_gone(&self, known: &Sandbox) -> Tried {
+        if let Some(container) = &known.container
+            && self.engine.inspect(container).await.map(drop) != Err(EngineError::NoContainer)
+        {
+            return Ok(false);
+        }
+        self.engine.remove(&known.id, None).await?;
+        let done = self.store.forget(known).await?;
+        if done {
+            tracing::warn!(sandbox = %known.id, name = %known.name, "forgotten: its container was removed by others");
+        }
+        Ok(done)
+    }
+
+    async fn remove_rest(&self, known: &Sandbox) -> Tried {
+        self.engine.remove(&known.id, known.container.as_ref()).await?;
+        Ok(self.store.forget(known).await?)
+    }
+
+    /// Removes a creation that was cut off. First it becomes a deletion, so that no crash brings it back.
+    async fn discard(&self, known: &Sandbox) -> Tried {
+        if !self.store.mark(known, State::Deleting).await? {
+            return Ok(false);
+        }
+        let shown = self.engine.list().await?;
+        let mine = shown.iter().find(|o| o.sandbox.as_ref() == Some(&known.id)).map(|o| o.container.clone());
+        let container = known.container.clone().or(mine);
+        tracing::warn!(sandbox = %known.id, name = %known.name, "a creation that was cut off is removed");
+        self.remove_rest(&Sandbox { state: State::Deleting, container, ..known.clone() }).await
+    }
+
+    /// Rebuilds the record of a container of ours that we do not know. Its clock starts now.
+    async fn adopt(&self, container: &ContainerId) -> Tried {
+        let mut sandbox = self.engine.recover(container).await?;
+        let shown = self.engine.inspect(container).await?;
+        let now = self.clock.now();
+        if shown.phase == Phase::Running {
+            let mark = shown.mark.unwrap_or_default();
+            sandbox.state = State::Running { since: now, address: shown.address, mark };
+            sandbox.evidence = EvidenceLog::of(Source::Start, now);
+        } else {
+            sandbox.state = State::Stopped { at: now, reason: StopReason::Exited };
+        }
+        let (id, name) = (sandbox.id.clone(), sandbox.name.clone());
+        let done = self.store.adopt(sandbox).await?;
+        if done {
+            tracing::warn!(sandbox = %id, %name, "adopted: its record was lost, and is rebuilt from its container");
+        }
+        Ok(done)
+    }
+
+    /// Removes a container of ours that never ran and that nobody knows of.
+    async fn remove_orphan(&self, container: &ContainerId, id: Option<&SandboxId>) -> Tried {
+        let Some(id) = id else { return Ok(false) };
+        // A creation that began after the rows were read is no orphan.
+        if self.store.get(id).await?.is_some() {
+            return Ok(false);
+        }
+        tracing::warn!(%container, "a container that was never started and belongs to nobody is removed");
+        self.engine.remove(id, Some(container)).await?;
+        Ok(true)
+    }
+
+    /// Carries out a long step in the background, owned by [`App::drain`].
+    pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) {
+        let app = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let Ok(_hand) = app.hands.acquire().await else { return };
+            if app.carry_out(step, known).await == Outcome::Done {
+                app.wake();
+            }
+        });
+    }
+}
