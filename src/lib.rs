@@ -10,3 +10,6 @@ pub mod store;
 pub mod engine;
 pub mod relay;
 pub mod app;
+pub mod loops;
+pub mod http;
+pub mod config;

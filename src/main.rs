@@ -1,2 +1,245 @@
-//! x
-fn main(){}
+//! The binary: reads the configuration, puts the parts together, serves, and ends in good order.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use rocket::{Rocket, error::ErrorKind};
+use spindle::{
+    app::{App, CheckInDoor, Settings},
+    clock::SystemClock,
+    config::{Config, LogFormat},
+    engine::docker::{DockerEngine, DockerSettings},
+    http::{self, ApiSettings, Credentials},
+    loops::Loops,
+    store::{PortPool, Store},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long work that is under way at a shutdown is given.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to wait before the check-in door is tried again.
+const DOOR_RETRY: Duration = Duration::from_secs(2);
+
+type Sentence = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser)]
+#[command(version, about = "One container per learner, stopped when nobody uses it and never when somebody does.")]
+struct Cli {
+    /// The configuration file; without it ./spindle.toml is read if it is there. SPINDLE_* variables win.
+    #[arg(long, env = "SPINDLE_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (the default)
+    Serve,
+    /// Print the configuration in force, secrets masked, and refuse contradictions
+    CheckConfig,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("spindle: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Sentence> {
+    let path = cli.config.clone().unwrap_or_else(|| PathBuf::from("spindle.toml"));
+    let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let mut config = Config::load(&path, cli.config.is_some(), variables)?;
+    if let Some(key) = &config.default_ssh_key {
+        let key = http::ssh_key("SPINDLE_DEFAULT_SSH_KEY", key)?;
+        config.default_ssh_key = Some(key);
+    }
+    match cli.command {
+        Some(Command::CheckConfig) => {
+            print!("{}", config.show());
+            Ok(())
+        }
+        None | Some(Command::Serve) => {
+            start_log(&config)?;
+            raise_descriptor_limit();
+            tokio::runtime::Runtime::new()?.block_on(serve(config))
+        }
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), Sentence> {
+    // The scheduler's and the client's own chatter is not ours.
+    let filter = format!("{},tokio_cron_scheduler=warn,hyper=warn,bollard=warn", config.log);
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|e| format!("SPINDLE_LOG: {:?} is not allowed; {e}", config.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// Every connection takes a descriptor; the soft limit of 1,024 is too few for a class.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(error = %e, "the limit on file descriptors stays as it is");
+    }
+}
+
+/// A range that overlaps with the kernel's own for outgoing connections loses ports to it now and then.
+fn warn_of_client_range(config: &Config) {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
+    if let (Some(low), Some(high)) = (ends.next(), ends.next())
+        && *config.port_range.start() <= high
+        && low <= *config.port_range.end()
+    {
+        tracing::warn!(low, high, "SPINDLE_PORT_RANGE overlaps with the kernel's range for outgoing connections");
+    }
+}
+
+fn build(config: &Config) -> Result<Arc<App>, Sentence> {
+    let store = Store::open(&config.database)?;
+    let docker = DockerSettings {
+        deployment: config.deployment.clone(),
+        network: config.deployment.clone(),
+        subnet: config.subnet,
+        files: config.files.clone(),
+        pids_limit: config.pids_limit,
+        capabilities: config.capabilities.clone(),
+        log_max_size: config.log_max_size.clone(),
+        log_max_files: config.log_max_files,
+    };
+    let engine = DockerEngine::new(docker, std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty()));
+    let settings = Settings {
+        idle_limit: config.idle_timeout,
+        report_period: config.report_period,
+        resume_grace: config.resume_grace,
+        converge_every: config.converge_every,
+        pool: PortPool { host: config.publish_address, range: config.port_range.clone() },
+        max_running: config.max_running,
+        start_concurrency: config.start_concurrency,
+        stop_grace: config.stop_grace,
+        memory: config.memory,
+        cpus: config.cpus,
+        default_ssh_key: config.default_ssh_key.clone(),
+        check_in_address: config.check_in_address,
+        check_in_port: config.check_in_port,
+    };
+    Ok(App::new(Arc::new(store), Arc::new(engine), Arc::new(SystemClock), settings))
+}
+
+async fn serve(config: Config) -> Result<(), Sentence> {
+    let listen = config.listen();
+    // Tried before anything is started, so that a second server ends with a sentence and has touched nothing.
+    TcpListener::bind(listen).map_err(|e| cannot_listen(listen, &e, "SPINDLE_ADDRESS and SPINDLE_PORT"))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    warn_of_client_range(&config);
+    let app = build(&config)?;
+    let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
+    let grace = GRACE.as_secs() as u32;
+    let settings = ApiSettings { listen, credentials, sandboxes: config.subnet, grace };
+    let api = http::api(Arc::clone(&app), settings).ignite().await.map_err(|e| e.to_string())?;
+    let stop_api = api.shutdown();
+    let loops = Loops::start(&app, config.converge_every).await?;
+    let closing = CancellationToken::new();
+    let door = tokio::spawn(keep_door(Arc::clone(&app), config.check_in_port, closing.clone()));
+    let mut api = tokio::spawn(launch(api));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, deployment = config.deployment, "serving");
+    let ended_early = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = &mut api => Some(ended),
+    };
+    tracing::info!("shutting down; containers keep running");
+    stop_api.notify();
+    closing.cancel();
+    app.drain(GRACE).await;
+    loops.stop(Duration::from_secs(2)).await;
+    finish(door).await;
+    match ended_early {
+        Some(Ok(Err(e))) => Err(cannot_listen(listen, e.as_ref(), "SPINDLE_ADDRESS and SPINDLE_PORT").into()),
+        Some(_) => Err("the server ended by itself".into()),
+        None => {
+            finish(api).await;
+            Ok(())
+        }
+    }
+}
+
+async fn finish<T>(task: JoinHandle<T>) {
+    if tokio::time::timeout(GRACE, task).await.is_err() {
+        tracing::warn!("a server did not end in time");
+    }
+}
+
+fn cannot_listen(at: SocketAddr, why: &dyn std::error::Error, settings: &str) -> String {
+    format!("cannot listen on {at}: {why}; {settings} choose another place")
+}
+
+/// Launches a server; the error is why it could not listen.
+async fn launch(server: Rocket<rocket::Ignite>) -> Result<(), Sentence> {
+    match server.launch().await {
+        Ok(_) => Ok(()),
+        Err(e) => match e.kind() {
+            ErrorKind::Bind(io) => Err(io.to_string().into()),
+            other => Err(other.to_string().into()),
+        },
+    }
+}
+
+/// Keeps the check-in door open from the moment that the network is there until `closing`.
+async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
+    while !closing.is_cancelled() {
+        let wait = match app.door_address() {
+            None => Duration::from_millis(50),
+            Some(address) => {
+                let listen = SocketAddr::new(address, port);
+                if let Err(why) = open_door(&app, listen, &closing).await {
+                    let why = cannot_listen(listen, why.as_ref(), "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT");
+                    tracing::warn!(why, "sandboxes cannot check in, so none is stopped for being idle");
+                    app.set_door(CheckInDoor::Shut(why));
+                }
+                DOOR_RETRY
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn open_door(app: &Arc<App>, listen: SocketAddr, closing: &CancellationToken) -> Result<(), Sentence> {
+    let door = http::door(Arc::clone(app), listen, 1).ignite().await.map_err(|e| e.to_string())?;
+    let stop = door.shutdown();
+    let launched = launch(door);
+    tokio::pin!(launched);
+    tokio::select! {
+        ended = &mut launched => ended,
+        () = closing.cancelled() => {
+            stop.notify();
+            launched.await
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{App, CheckInDoor, Result, plus, steps::Outcome};
+use super::{App, CheckInDoor, Result, chain, plus, steps::Outcome};
 use crate::{
     domain::{ContainerId, Observed, Phase, Policy, Sandbox, SandboxId, Step, plan},
     engine::EngineError,
@@ -36,8 +36,8 @@ pub struct ConvergeReport {
     pub store_error: Option<String>,
     /// Until when nothing is stopped for being idle.
     pub hold_until: Option<Timestamp>,
-    /// When the next pass is due at the latest, by the deadlines ahead.
-    pub wake_at: Option<Timestamp>,
+    /// How long until the next deadline.
+    pub wake_in: Option<Duration>,
 }
 
 impl App {
@@ -47,12 +47,9 @@ impl App {
         let _single_flight = self.pass.lock().await;
         let now = self.clock.now();
         let mut report = ConvergeReport { at: Some(now), ..ConvergeReport::default() };
-        match self.pass(now, &mut report).await {
-            Ok(()) => {}
-            Err(e) => {
-                tracing::error!(error = super::error::chain(&e), "a pass could not read the store");
-                report.store_error = Some(e.to_string());
-            }
+        if let Err(e) = self.pass(now, &mut report).await {
+            tracing::error!(error = chain(&e), "a pass could not read the store");
+            report.store_error = Some(e.to_string());
         }
         self.pulse().report = Some(report.clone());
         report
@@ -75,7 +72,7 @@ impl App {
         let policy = Policy { limit: self.settings.idle_limit, hold_until: report.hold_until };
         let plan = plan(&known, &observed, &policy, now);
         report.steps = plan.steps.len();
-        report.wake_at = plan.wake_at;
+        report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         let mut known: HashMap<SandboxId, Sandbox> = known.into_iter().map(|s| (s.id.clone(), s)).collect();
         let mut quick = Vec::new();
         for step in plan.steps {

@@ -1,6 +1,6 @@
 //! Create: from an image's name to a running sandbox with its ports mapped.
 
-use super::{App, Error, Result, error};
+use super::{App, Error, Result, chain};
 use crate::{
     domain::{
         ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortSpec, Sandbox, SandboxId,
@@ -165,7 +165,7 @@ impl App {
             }
         };
         if let Err(e) = cleared {
-            tracing::error!(sandbox = %sandbox.id, error = error::chain(&e), "a failed creation stays recorded");
+            tracing::error!(sandbox = %sandbox.id, error = chain(&e), "a failed creation stays recorded");
         }
         self.wake();
     }

@@ -30,10 +30,11 @@ use crate::{
     store::{PortPool, Store},
 };
 
+pub use crate::clock::Stopwatch;
 use claims::Claims;
 pub use converge::ConvergeReport;
 pub use create::CreateSpec;
-pub use error::Error;
+pub use error::{Error, chain};
 pub use health::{CheckInDoor, Health};
 
 /// The use cases' result.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{App, error};
+use super::{App, chain};
 use crate::{
     domain::{ContainerId, Evidence, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason},
     engine::EngineError,
@@ -58,7 +58,7 @@ impl App {
             Ok(true) => Outcome::Done,
             Ok(false) => Outcome::Dropped,
             Err(e) => {
-                let error = error::chain(e.as_ref());
+                let error = chain(e.as_ref());
                 tracing::warn!(?step, error, "a step failed; the next pass decides anew");
                 Outcome::Failed(error)
             }
@@ -83,7 +83,7 @@ impl App {
     /// Carries out a recorded stop, and logs what goes wrong. The caller holds the claim.
     pub(super) async fn finish_stop(&self, id: &SandboxId) {
         if let Err(e) = self.try_finish_stop(id).await {
-            let error = error::chain(e.as_ref());
+            let error = chain(e.as_ref());
             tracing::warn!(sandbox = %id, error, "a stop failed; it is tried again every pass");
         }
         self.wake();

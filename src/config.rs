@@ -1,0 +1,351 @@
+//! The configuration: one struct, parsed once from `spindle.toml` and `SPINDLE_*` variables, the variables
+//! winning. Every value is read as text and parsed by the type that it is for, so that a password of
+//! digits stays what it is. Contradictions are refused here, not discovered in class.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use figment::{
+    Figment,
+    providers::{Format, Serialized, Toml},
+};
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+
+use crate::domain::{Cpus, IdleLimit, Memory};
+
+/// The password with which spin-docker came (`contract.md` 1).
+pub const DEFAULT_PASSWORD: &str = "spindocker";
+
+/// Variables that begin with `SPINDLE_` and configure something other than the server.
+const NOT_OURS: [&str; 2] = ["config", "check_in_url"];
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `SPINDLE_ADDRESS`: where the API listens.
+    pub address: IpAddr,
+    /// `SPINDLE_PORT`: its port.
+    pub port: u16,
+    /// `SPINDLE_ADMIN_USER`: who may use it.
+    pub admin_user: String,
+    /// `SPINDLE_ADMIN_PASSWORD`: with which password.
+    pub admin_password: String,
+    /// `SPINDLE_DATABASE`: the database file.
+    pub database: PathBuf,
+    /// `SPINDLE_FILES`: under which directory each sandbox has its `/run/spindle`; absolute.
+    pub files: PathBuf,
+    /// `SPINDLE_DEPLOYMENT`: what tells this server's containers and network from others'.
+    pub deployment: String,
+    /// `SPINDLE_IDLE_TIMEOUT`: after how many seconds without evidence a sandbox is stopped, or `never`.
+    pub idle_timeout: IdleLimit,
+    /// `SPINDLE_REPORT_PERIOD`: how often images report, in seconds.
+    pub report_period: Duration,
+    /// `SPINDLE_RESUME_GRACE`: for how many seconds nothing is stopped after sandboxes could not report.
+    pub resume_grace: Duration,
+    /// `SPINDLE_CONVERGE_EVERY`: how often the pass runs at least, in seconds.
+    pub converge_every: Duration,
+    /// `SPINDLE_STOP_GRACE`: seconds from SIGTERM to SIGKILL.
+    pub stop_grace: Duration,
+    /// `SPINDLE_CHECK_IN_ADDRESS`: where the check-in door listens; `auto`: the network's gateway.
+    pub check_in_address: Option<IpAddr>,
+    /// `SPINDLE_CHECK_IN_PORT`: its port.
+    pub check_in_port: u16,
+    /// `SPINDLE_PUBLISH_ADDRESS`: on which address the sandboxes' ports are published.
+    pub publish_address: IpAddr,
+    /// `SPINDLE_PORT_RANGE`: from which host ports.
+    pub port_range: RangeInclusive<u16>,
+    /// `SPINDLE_SUBNET`: the sandboxes' network.
+    pub subnet: Ipv4Net,
+    /// `SPINDLE_MAX_RUNNING`: how many sandboxes may run at once.
+    pub max_running: u32,
+    /// `SPINDLE_START_CONCURRENCY`: how many are created or started at once.
+    pub start_concurrency: usize,
+    /// `SPINDLE_MEMORY`: the memory limit of a sandbox whose creator sets none.
+    pub memory: Memory,
+    /// `SPINDLE_CPUS`: the cpu limit of a sandbox whose creator sets none.
+    pub cpus: Cpus,
+    /// `SPINDLE_PIDS_LIMIT`: the most processes in a sandbox.
+    pub pids_limit: u32,
+    /// `SPINDLE_CAPABILITIES`: the capabilities that sandboxes keep.
+    pub capabilities: Vec<String>,
+    /// `SPINDLE_LOG_MAX_SIZE`: the size at which a container's log is rotated.
+    pub log_max_size: String,
+    /// `SPINDLE_LOG_MAX_FILES`: how many of its log files are kept.
+    pub log_max_files: u32,
+    /// `SPINDLE_DEFAULT_SSH_KEY`: the public key of a sandbox whose creator gives none.
+    pub default_ssh_key: Option<String>,
+    /// `SPINDLE_LOG`: the level, or a filter in `tracing`'s notation.
+    pub log: String,
+    /// `SPINDLE_LOG_FORMAT`: its form.
+    pub log_format: LogFormat,
+}
+
+/// Why a configuration is refused, as sentences for the person who starts Spindle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// A scalar of a TOML file, as text.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Scalar {
+            Text(String),
+            Integer(i64),
+            Float(f64),
+            List(Vec<String>),
+        }
+        Ok(Text(match Scalar::deserialize(deserializer)? {
+            Scalar::Text(text) => text,
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Float(number) => number.to_string(),
+            Scalar::List(list) => list.join(","),
+        }))
+    }
+}
+
+/// The values that were set, each taken out once.
+struct Values(BTreeMap<String, Text>);
+
+impl Values {
+    fn take<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let text = self.0.remove(key).map_or_else(|| default.to_owned(), |t| t.0);
+        parse(text.trim()).ok_or_else(|| {
+            ConfigError(format!("SPINDLE_{}: {text:?} is not allowed; {allowed}", key.to_ascii_uppercase()))
+        })
+    }
+
+    fn plain<T: FromStr>(&mut self, key: &str, default: &str, allowed: &str) -> Result<T, ConfigError> {
+        self.take(key, default, allowed, |t| t.parse().ok())
+    }
+
+    fn seconds(&mut self, key: &str, default: &str, least: u64) -> Result<Duration, ConfigError> {
+        let allowed = format!("it is whole seconds, {least} to 604800");
+        let parse = |t: &str| t.parse().ok().filter(|s| (least..=604_800).contains(s)).map(Duration::from_secs);
+        self.take(key, default, &allowed, parse)
+    }
+
+    fn at_least_one<T: FromStr + PartialOrd + From<u8>>(&mut self, key: &str, default: &str) -> Result<T, ConfigError> {
+        self.take(key, default, "it is a whole number, 1 or more", |t| t.parse().ok().filter(|n| *n >= T::from(1)))
+    }
+}
+
+fn word(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let head = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    (head && text.len() <= 40 && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (low, high) = text.split_once('-')?;
+    let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+    (low >= 1024 && low <= high).then_some(low..=high)
+}
+
+fn capabilities(text: &str) -> Option<Vec<String>> {
+    let names = text.split([',', ' ']).filter(|c| !c.is_empty()).map(|c| c.to_ascii_uppercase());
+    let names: Vec<String> = names.map(|c| c.strip_prefix("CAP_").map(str::to_owned).unwrap_or(c)).collect();
+    names.iter().all(|c| c.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).then_some(names)
+}
+
+fn log_size(text: &str) -> Option<String> {
+    let digits = text.trim_end_matches(['k', 'm', 'g']);
+    let ok = digits.parse::<u64>().is_ok_and(|n| n > 0) && text.len() - digits.len() <= 1;
+    ok.then(|| text.to_owned())
+}
+
+impl Config {
+    /// Reads the file at `path`, which must exist if `required`, and the variables.
+    ///
+    /// # Errors
+    /// One sentence that names the variable, the value and what is allowed.
+    pub fn load(
+        path: &Path,
+        required: bool,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        if required && !path.is_file() {
+            return Err(ConfigError(format!("the configuration file {} is not there", path.display())));
+        }
+        let mut figment = Figment::from(Toml::file_exact(path));
+        for (name, value) in variables {
+            let Some(key) = name.strip_prefix("SPINDLE_").map(str::to_ascii_lowercase) else { continue };
+            if !NOT_OURS.contains(&key.as_str()) && !value.is_empty() {
+                figment = figment.merge(Serialized::default(&key, value));
+            }
+        }
+        let values = figment.extract().map_err(|e| ConfigError(format!("the configuration cannot be read: {e}")))?;
+        let mut values = Values(values);
+        let config = Self::from_values(&mut values)?;
+        if let Some(key) = values.0.keys().next() {
+            let message = format!("there is no setting {key:?} (SPINDLE_{}); see the README", key.to_ascii_uppercase());
+            return Err(ConfigError(message));
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn from_values(v: &mut Values) -> Result<Self, ConfigError> {
+        let port = "it is a port, 1 to 65535";
+        let nonzero = |t: &str| t.parse().ok().filter(|p: &u16| *p != 0);
+        let text = |t: &str| (!t.is_empty()).then(|| t.to_owned());
+        let database: PathBuf = v.plain("database", "spindle.db", "it is a path")?;
+        let beside = database.parent().map(|p| p.join("sandboxes")).unwrap_or_default();
+        let files: PathBuf = v.plain("files", &beside.to_string_lossy(), "it is a path")?;
+        let absolute = std::path::absolute(&files).ok().filter(|p| !p.to_string_lossy().contains(':'));
+        let files = absolute.ok_or_else(|| ConfigError(format!("SPINDLE_FILES: {files:?} must be a path without :")))?;
+        let report_period = v.seconds("report_period", "60", 1)?;
+        let limit = format!("it is \"never\", or whole seconds, at least {} (three report periods)", 3 * report_period.as_secs());
+        Ok(Self {
+            address: v.plain("address", "127.0.0.1", "it is an IP address")?,
+            port: v.take("port", "8080", port, nonzero)?,
+            admin_user: v.take("admin_user", "admin", "it is a name without a colon", |t| {
+                text(t).filter(|t| !t.contains(':'))
+            })?,
+            admin_password: v.take("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
+            deployment: v.take("deployment", "spindle", "it is a word of letters, digits, - and _", word)?,
+            idle_timeout: v.take("idle_timeout", "9000", &limit, |t| {
+                IdleLimit::parse("idle_timeout", t, report_period).ok()
+            })?,
+            resume_grace: v.seconds("resume_grace", "300", 0)?,
+            converge_every: v.seconds("converge_every", "5", 1)?,
+            stop_grace: v.seconds("stop_grace", "10", 0)?,
+            check_in_address: v.take("check_in_address", "auto", "it is an IP address, or \"auto\"", |t| {
+                if t == "auto" { Some(None) } else { t.parse().ok().map(Some) }
+            })?,
+            check_in_port: v.take("check_in_port", "80", port, nonzero)?,
+            publish_address: v.plain("publish_address", "127.0.0.1", "it is an IP address")?,
+            port_range: v.take("port_range", "20000-29999", "it is two ports from 1024 on, such as 20000-29999", port_range)?,
+            subnet: v.take("subnet", "10.213.0.0/22", "it is an IPv4 network, such as 10.213.0.0/22", |t| {
+                t.parse().ok().filter(|n: &Ipv4Net| n.addr() == n.network())
+            })?,
+            max_running: v.at_least_one("max_running", "1000")?,
+            start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
+            memory: v.take("memory", "512m", "it is a size of at least 16m, such as 512m or 2g", |t| Memory::parse(t).ok())?,
+            cpus: v.take("cpus", "1", "it is a number of cores, at least 0.01", |t| Cpus::parse(t).ok())?,
+            pids_limit: v.at_least_one("pids_limit", "256")?,
+            capabilities: v.take(
+                "capabilities",
+                "AUDIT_WRITE,CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
+                "it is a list of capabilities, such as CHOWN,SETUID",
+                capabilities,
+            )?,
+            log_max_size: v.take("log_max_size", "10m", "it is a size, such as 10m", log_size)?,
+            log_max_files: v.at_least_one("log_max_files", "2")?,
+            default_ssh_key: v.take("default_ssh_key", "", "it is one public key", |t| Some(text(t)))?,
+            log: v.take("log", "info", "it is error, warn, info, debug or trace, or a filter", text)?,
+            log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", |t| match t {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            })?,
+            database,
+            files,
+            report_period,
+        })
+    }
+
+    /// Refuses settings that contradict each other (`idleness.md`, rule 12).
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |sentence: String| Err(ConfigError(sentence));
+        if !self.address.is_loopback() && self.admin_password == DEFAULT_PASSWORD {
+            return refuse(format!(
+                "SPINDLE_ADDRESS is {}, which others can reach, and the password is the default one; set SPINDLE_ADMIN_PASSWORD",
+                self.address
+            ));
+        }
+        if self.resume_grace < self.report_period {
+            return refuse(format!(
+                "SPINDLE_RESUME_GRACE ({} s) is shorter than SPINDLE_REPORT_PERIOD ({} s): sandboxes could not report in it",
+                self.resume_grace.as_secs(),
+                self.report_period.as_secs()
+            ));
+        }
+        if self.port_range.contains(&self.port) && self.publish_address == self.address {
+            return refuse(format!("SPINDLE_PORT ({}) lies in SPINDLE_PORT_RANGE", self.port));
+        }
+        // Beside the sandboxes the network holds its gateway, its own address and the broadcast address.
+        let room = (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3).min(1_022);
+        if u64::from(self.max_running) > room {
+            return refuse(format!(
+                "SPINDLE_MAX_RUNNING ({}) is more than SPINDLE_SUBNET ({}) and one bridge hold: {room}",
+                self.max_running, self.subnet
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where the API listens.
+    pub fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    /// What is in force, as a TOML file would say it, secrets masked.
+    pub fn show(&self) -> String {
+        let number = |n: u64| n.to_string();
+        let quoted = |t: &dyn std::fmt::Display| format!("{:?}", t.to_string());
+        let range = format!("{}-{}", self.port_range.start(), self.port_range.end());
+        let check_in = self.check_in_address.map_or("auto".to_owned(), |a| a.to_string());
+        let format = if self.log_format == LogFormat::Json { "json" } else { "text" };
+        let password = if self.admin_password == DEFAULT_PASSWORD { "(the default)" } else { "(set)" };
+        let lines = [
+            ("address", quoted(&self.address)),
+            ("port", number(self.port.into())),
+            ("admin_user", quoted(&self.admin_user)),
+            ("admin_password", quoted(&password)),
+            ("database", quoted(&self.database.display())),
+            ("files", quoted(&self.files.display())),
+            ("deployment", quoted(&self.deployment)),
+            ("idle_timeout", quoted(&self.idle_timeout)),
+            ("report_period", number(self.report_period.as_secs())),
+            ("resume_grace", number(self.resume_grace.as_secs())),
+            ("converge_every", number(self.converge_every.as_secs())),
+            ("stop_grace", number(self.stop_grace.as_secs())),
+            ("check_in_address", quoted(&check_in)),
+            ("check_in_port", number(self.check_in_port.into())),
+            ("publish_address", quoted(&self.publish_address)),
+            ("port_range", quoted(&range)),
+            ("subnet", quoted(&self.subnet)),
+            ("max_running", number(self.max_running.into())),
+            ("start_concurrency", number(self.start_concurrency as u64)),
+            ("memory", quoted(&self.memory)),
+            ("cpus", quoted(&self.cpus)),
+            ("pids_limit", number(self.pids_limit.into())),
+            ("capabilities", format!("{:?}", self.capabilities)),
+            ("log_max_size", quoted(&self.log_max_size)),
+            ("log_max_files", number(self.log_max_files.into())),
+            ("default_ssh_key", quoted(&self.default_ssh_key.as_deref().unwrap_or_default())),
+            ("log", quoted(&self.log)),
+            ("log_format", quoted(&format)),
+        ];
+        lines.map(|(key, value)| format!("{key} = {value}\n")).concat()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! The configuration: defaults, sources, refusals.
+
+use super::*;
+
+fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(k, v)| (format!("SPINDLE_{k}"), v.to_string()));
+    Config::load(Path::new("/nonexistent/spindle.toml"), false, variables)
+}
+
+fn refusal(variables: &[(&str, &str)]) -> String {
+    load(variables).expect_err("it must be refused").to_string()
+}
+
+#[test]
+fn contract_01_and_30_the_defaults_are_the_contracts() {
+    let config = load(&[]).unwrap();
+    assert_eq!((config.admin_user.as_str(), config.admin_password.as_str()), ("admin", "spindocker"));
+    assert_eq!(config.idle_timeout, IdleLimit::After(Duration::from_secs(9_000)));
+    assert_eq!((config.check_in_address, config.check_in_port), (None, 80));
+    assert_eq!(config.stop_grace, Duration::from_secs(10));
+}
+
+#[test]
+fn contract_04_the_default_password_is_for_loopback_only() {
+    let sentence = refusal(&[("ADDRESS", "0.0.0.0")]);
+    assert!(sentence.contains("set SPINDLE_ADMIN_PASSWORD"), "{sentence}");
+    assert!(load(&[("ADDRESS", "0.0.0.0"), ("ADMIN_PASSWORD", "else")]).is_ok());
+    assert!(load(&[("ADDRESS", "::1")]).is_ok());
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for (variables, named) in [
+        (vec![("IDLE_TIMEOUT", "179")], "SPINDLE_IDLE_TIMEOUT"),
+        (vec![("IDLE_TIMEOUT", "0")], "SPINDLE_IDLE_TIMEOUT"),
+        (vec![("RESUME_GRACE", "59")], "SPINDLE_RESUME_GRACE"),
+        (vec![("PORT", "20500")], "SPINDLE_PORT"),
+        (vec![("SUBNET", "10.0.0.0/24")], "SPINDLE_MAX_RUNNING"),
+        (vec![("MAX_RUNNING", "1023")], "SPINDLE_MAX_RUNNING"),
+    ] {
+        let sentence = refusal(&variables);
+        assert!(sentence.contains(named), "{variables:?}: {sentence}");
+    }
+}
+
+#[test]
+fn bad_values_name_variable_value_and_what_is_allowed() {
+    for (key, value) in [
+        ("PORT", "0"),
+        ("ADDRESS", "localhost"),
+        ("PORT_RANGE", "30000-20000"),
+        ("PORT_RANGE", "80-90"),
+        ("SUBNET", "10.0.0.1/24"),
+        ("MEMORY", "1"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_MAX_SIZE", "10mm"),
+        ("CONVERGE_EVERY", "0"),
+        ("DEPLOYMENT", "a b"),
+        ("ADMIN_USER", "a:b"),
+    ] {
+        let sentence = refusal(&[(key, value)]);
+        assert!(sentence.contains(&format!("SPINDLE_{key}")) && sentence.contains(value), "{sentence}");
+    }
+    assert!(refusal(&[("IDLE_TIMOUT", "300")]).contains("no setting"));
+}
+
+#[test]
+fn values_are_text_until_they_are_parsed() {
+    let config = load(&[("ADMIN_PASSWORD", "007"), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
+    assert_eq!(config.admin_password, "007");
+    assert_eq!(config.idle_timeout, IdleLimit::Never);
+    assert_eq!(config.capabilities, ["CHOWN", "KILL"]);
+}
+
+#[test]
+fn variables_win_over_the_file_and_what_is_shown_can_be_read_again() {
+    let path = std::env::temp_dir().join(format!("spindle-config-{}.toml", std::process::id()));
+    std::fs::write(&path, "port = 8081\nadmin_password = 12345\ncapabilities = [\"CHOWN\"]\ncpus = 0.5\n").unwrap();
+    let config = Config::load(&path, true, [("SPINDLE_PORT".into(), "8082".into())]).unwrap();
+    assert_eq!((config.port, config.admin_password.as_str(), config.cpus.cores()), (8082, "12345", 0.5));
+    let shown = config.show();
+    assert!(!shown.contains("12345"), "{shown}");
+    std::fs::write(&path, &shown).unwrap();
+    assert_eq!(Config::load(&path, true, []).unwrap().show(), shown);
+    std::fs::write(&path, "nonsense = 1\n").unwrap();
+    assert!(Config::load(&path, true, []).unwrap_err().to_string().contains("nonsense"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(Config::load(&path, true, []).is_err());
+}
+
+#[test]
+fn every_key_is_shown_and_documented() {
+    let readme = include_str!("../../README.md");
+    for line in load(&[]).unwrap().show().lines() {
+        let variable = format!("`SPINDLE_{}`", line.split(' ').next().unwrap().to_ascii_uppercase());
+        assert!(readme.contains(&variable), "README.md does not name {variable}");
+    }
+}

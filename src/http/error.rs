@@ -1,0 +1,152 @@
+//! Errors on the wire: one shape for all of them, and one exhaustive match from ours to HTTP's.
+
+use std::io::Cursor;
+
+use rocket::{
+    Request, Response, catch,
+    http::{ContentType, Header, Status},
+    response::{self, Responder},
+};
+
+use super::{auth, trace, wire};
+use crate::{
+    app::{self, Error},
+    domain::Invalid,
+};
+
+/// An answer that is an error (`contract.md` 5).
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    status: Status,
+    code: &'static str,
+    message: String,
+    allow: Option<&'static str>,
+}
+
+/// Managed by the door's server: of all paths it has only the check-in.
+pub struct DoorOnly;
+
+impl ApiError {
+    /// An error with a status, a code for programs and a message for people.
+    pub fn new(status: Status, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), allow: None }
+    }
+
+    /// Missing or wrong credentials (`contract.md` 2).
+    pub fn unauthorized() -> Self {
+        Self::new(Status::Unauthorized, "unauthorized", "Valid credentials are required (HTTP Basic)")
+    }
+
+    /// A value that cannot be taken.
+    pub fn invalid(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
+        Invalid::new(field, value, allowed).into()
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(Status::BadRequest, "invalid_field", invalid.to_string())
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let (status, code) = match &error {
+            Error::Invalid(_) => (Status::BadRequest, "invalid_field"),
+            Error::NoSandbox(_) => (Status::NotFound, "container_not_found"),
+            Error::NoImage(_) => (Status::NotFound, "image_not_found"),
+            Error::NameTaken(_) => (Status::Conflict, "name_taken"),
+            Error::PortHeld(_) => (Status::Conflict, "port_in_use"),
+            Error::NoPort => (Status::ServiceUnavailable, "no_port_left"),
+            Error::Full(_) => (Status::ServiceUnavailable, "capacity_reached"),
+            Error::EngineAway(_) => (Status::ServiceUnavailable, "engine_unavailable"),
+            Error::ShuttingDown => (Status::ServiceUnavailable, "shutting_down"),
+            Error::StillStopping => (Status::ServiceUnavailable, "still_stopping"),
+            Error::Engine { .. } => (Status::BadGateway, "engine_failed"),
+            Error::Store(_) => {
+                // What failed is for the log; the answer's request id leads there.
+                tracing::error!(error = app::chain(&error), "a request failed");
+                return Self::new(
+                    Status::InternalServerError,
+                    "internal_error",
+                    "Something went wrong in Spindle; the request id leads to the log",
+                );
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl<'r> Responder<'r, 'static> for ApiError {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let request_id = trace::request_id(request);
+        if self.status == Status::InternalServerError {
+            tracing::error!(request_id, code = self.code, "answered 500");
+        }
+        let body = wire::ErrorBody { message: &self.message, code: self.code, request_id };
+        let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
+        let mut response = Response::build();
+        response.status(self.status).header(ContentType::JSON).sized_body(body.len(), Cursor::new(body));
+        if self.status == Status::Unauthorized {
+            response.header(Header::new("WWW-Authenticate", "Basic realm=\"Spindle\", charset=\"UTF-8\""));
+        }
+        if let Some(allow) = self.allow {
+            response.header(Header::new("Allow", allow));
+        }
+        if self.status == Status::ServiceUnavailable {
+            response.header(Header::new("Retry-After", "5"));
+        }
+        response.ok()
+    }
+}
+
+/// The methods of a path that we have, and whether it wants credentials.
+fn known_path(path: &str) -> Option<(&'static str, bool)> {
+    match path {
+        "/v1/images" => Some(("GET, HEAD", true)),
+        "/v1/containers" => Some(("GET, HEAD, POST", true)),
+        "/v1/check-in" | "/v1/check_in" => Some(("POST", false)),
+        "/v1/health" => Some(("GET, HEAD", false)),
+        _ => {
+            let id = path.strip_prefix("/v1/containers/")?;
+            (!id.is_empty() && !id.contains('/')).then_some(("GET, HEAD, PATCH, DELETE", true))
+        }
+    }
+}
+
+/// Whatever no route answered.
+#[catch(default)]
+pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
+    if trace::is_kept_out(request) {
+        return ApiError::new(Status::Forbidden, "forbidden", "This API is not for sandboxes; they check in only");
+    }
+    match status.code {
+        401 => ApiError::unauthorized(),
+        404 => no_route(request),
+        413 => ApiError::new(status, "payload_too_large", "The request is too large"),
+        415 => ApiError::new(status, "unsupported_media_type", "This content type is not understood"),
+        422 => ApiError::new(status, "unprocessable", "The request could not be understood"),
+        400..=499 => ApiError::new(status, "bad_request", "The request could not be understood"),
+        503 => ApiError::new(status, "shutting_down", "The server is shutting down; try again later"),
+        _ => ApiError::new(
+            Status::InternalServerError,
+            "internal_error",
+            "Something went wrong in Spindle; the request id leads to the log",
+        ),
+    }
+}
+
+/// No such path (404), or a path that does not have the method (`contract.md` 6).
+fn no_route(request: &Request<'_>) -> ApiError {
+    let path = request.uri().path();
+    let door_only = request.rocket().state::<DoorOnly>().is_some();
+    let known = known_path(path.as_str()).filter(|(_, wants_credentials)| !(door_only && *wants_credentials));
+    match known {
+        Some((_, true)) if !auth::is_admin(request) => ApiError::unauthorized(),
+        Some((allow, _)) => {
+            let message = format!("{} is not allowed here; allowed are {allow}", request.method());
+            ApiError { allow: Some(allow), ..ApiError::new(Status::MethodNotAllowed, "method_not_allowed", message) }
+        }
+        None => ApiError::new(Status::NotFound, "not_found", "There is no such path"),
+    }
+}

@@ -1,0 +1,95 @@
+//! What every request gets: an id, a line in the log, and a check that it does not come from a sandbox.
+
+use std::net::IpAddr;
+
+use ipnet::Ipv4Net;
+use rocket::{
+    Data, Request, Response,
+    fairing::{Fairing, Info, Kind},
+    http::{Header, uri::Origin},
+};
+
+use crate::app::Stopwatch;
+
+struct Arrival {
+    id: String,
+    watch: Stopwatch,
+}
+
+struct KeptOut(bool);
+
+fn arrival<'r>(request: &'r Request<'_>) -> &'r Arrival {
+    request.local_cache(|| {
+        let mut bytes = [0; 8];
+        // Without random numbers all requests share an id; that is no reason to refuse them.
+        let _ = getrandom::fill(&mut bytes);
+        Arrival { id: format!("{:016x}", u64::from_be_bytes(bytes)), watch: Stopwatch::start() }
+    })
+}
+
+/// The id of a request, the same in its answer and in the log.
+pub fn request_id<'r>(request: &'r Request<'_>) -> &'r str {
+    &arrival(request).id
+}
+
+/// Turns a request away that comes from a sandbox and is no check-in. A server that listens on loopback
+/// only cannot be reached from there; this is for all others.
+pub fn keep_out(request: &mut Request<'_>, sandboxes: Ipv4Net) {
+    let from_sandbox = match request.remote().map(|r| r.ip().to_canonical()) {
+        Some(IpAddr::V4(peer)) => sandboxes.contains(&peer),
+        _ => false,
+    };
+    let path = request.uri().path();
+    let check_in = path == "/v1/check-in" || path == "/v1/check_in";
+    let kept_out = from_sandbox && !check_in;
+    request.local_cache(|| KeptOut(kept_out));
+    if kept_out {
+        // A path that no route has: the catcher answers.
+        request.set_uri(Origin::const_new("/kept-out", None));
+    }
+}
+
+/// Whether [`keep_out`] turned the request away.
+pub fn is_kept_out(request: &Request<'_>) -> bool {
+    request.local_cache(|| KeptOut(false)).0
+}
+
+/// Gives every request its id and its line in the log.
+pub struct Trace;
+
+#[rocket::async_trait]
+impl Fairing for Trace {
+    fn info(&self) -> Info {
+        Info { name: "trace", kind: Kind::Request | Kind::Response }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
+        arrival(request);
+        // A slash at the end changes nothing.
+        let path = request.uri().path();
+        let trimmed = path.as_str().trim_end_matches('/');
+        if trimmed.len() < path.len() && !trimmed.is_empty() {
+            let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+            if let Ok(uri) = Origin::parse_owned(format!("{trimmed}{query}")) {
+                request.set_uri(uri);
+            }
+        }
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        let Arrival { id, watch } = arrival(request);
+        response.set_header(Header::new("X-Request-Id", id.clone()));
+        // No sniffing of what is JSON, and nothing of it in a proxy's cache.
+        response.set_header(Header::new("Cache-Control", "no-store"));
+        let path: String = request.uri().path().as_str().chars().take(200).collect();
+        let status = response.status().code;
+        let ms = watch.elapsed().as_millis() as u64;
+        let peer = request.remote().map(|r| r.to_string()).unwrap_or_default();
+        if path.starts_with("/v1/check") && status == 200 {
+            // Every sandbox, every minute: not worth a line each.
+            tracing::debug!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
+        } else {
+            tracing::info!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What goes over the wire. The first eight keys of a container are spin-docker's, and strings; the rest
+//! is ours, properly typed (`contract.md` 8).
+
+use std::collections::BTreeMap;
+
+use rocket::serde::Serialize;
+
+use crate::{
+    app::{App, CheckInDoor, Health},
+    domain::{IdleLimit, PortSpec, Sandbox, Source, State},
+};
+
+/// An error (`contract.md` 5).
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct ErrorBody<'a> {
+    /// For people.
+    pub message: &'a str,
+    /// For programs.
+    pub code: &'static str,
+    /// Leads to the log.
+    pub request_id: &'a str,
+}
+
+/// A port with the host port that stays reserved for it, stopped or not (`contract.md` 10).
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct Port {
+    container_port: u16,
+    protocol: &'static str,
+    host: String,
+    host_port: u16,
+}
+
+/// The container object.
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct Container {
+    container_id: String,
+    name: String,
+    image: String,
+    status: &'static str,
+    active: String,
+    ssh_port: String,
+    app_port: String,
+    uri: String,
+    ports: Vec<Port>,
+    created_at: String,
+    started_at: Option<String>,
+    stopped_at: Option<String>,
+    stopped_reason: Option<&'static str>,
+    stops_at: Option<String>,
+    last_active_at: Option<String>,
+    last_check_in_at: Option<String>,
+    idle_timeout: serde_json::Value,
+    memory: u64,
+    cpus: f64,
+    labels: BTreeMap<String, String>,
+}
+
+impl Container {
+    /// The object for `sandbox`, with what only `app` knows of it.
+    pub fn new(app: &App, sandbox: &Sandbox) -> Self {
+        let id = sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (status, live) = match sandbox.state {
+            State::Running { .. } => ("running", true),
+            State::Stopping { .. } => ("stopping", true),
+            State::Creating | State::Starting { .. } | State::Stopped { .. } | State::Deleting => ("stopped", false),
+        };
+        // Stopped: "" (`contract.md` 10).
+        let port = |spec: Option<PortSpec>| {
+            let endpoint = spec.filter(|_| live).and_then(|p| sandbox.endpoint(p));
+            endpoint.map(|e| e.port.to_string()).unwrap_or_default()
+        };
+        let (started_at, stopped) = match sandbox.state {
+            State::Running { since, .. } => (Some(since), None),
+            State::Stopped { at, reason } => (None, Some((at, reason))),
+            State::Starting { stopped_at, reason } => (None, Some((stopped_at, reason))),
+            _ => (None, None),
+        };
+        Self {
+            uri: format!("/v1/containers/{id}"),
+            container_id: id,
+            name: format!("/{}", sandbox.name),
+            image: sandbox.image.to_string(),
+            status,
+            active: sandbox.active.to_string(),
+            ssh_port: port(Some(PortSpec::SSH)),
+            app_port: port(sandbox.app_port),
+            ports: sandbox.ports.iter().map(Port::from).collect(),
+            created_at: sandbox.created_at.to_string(),
+            started_at: started_at.map(|t| t.to_string()),
+            stopped_at: stopped.map(|(at, _)| at.to_string()),
+            stopped_reason: stopped.map(|(_, reason)| reason.word()),
+            stops_at: app.stops_at(sandbox).map(|t| t.to_string()),
+            last_active_at: sandbox.evidence.last_of(Source::CheckIn).map(|t| t.to_string()),
+            last_check_in_at: sandbox.last_report.map(|t| t.to_string()),
+            idle_timeout: match app.idle_limit(sandbox) {
+                IdleLimit::Never => "never".into(),
+                IdleLimit::After(limit) => limit.as_secs().into(),
+            },
+            memory: sandbox.memory.bytes(),
+            cpus: sandbox.cpus.cores(),
+            labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
+        }
+    }
+
+    /// Where it is found.
+    pub fn uri(&self) -> String {
+        self.uri.clone()
+    }
+}
+
+impl From<&crate::domain::PortMapping> for Port {
+    fn from(mapping: &crate::domain::PortMapping) -> Self {
+        Self {
+            container_port: mapping.inside.port,
+            protocol: mapping.inside.protocol.word(),
+            host: mapping.outside.host.to_string(),
+            host_port: mapping.outside.port,
+        }
+    }
+}
+
+/// The state of Spindle, for people and monitors.
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct HealthBody {
+    status: &'static str,
+    version: &'static str,
+    engine: serde_json::Value,
+    database: serde_json::Value,
+    check_in: serde_json::Value,
+    last_pass: serde_json::Value,
+    containers: serde_json::Value,
+}
+
+impl HealthBody {
+    /// The object for `health`.
+    pub fn new(health: &Health) -> Self {
+        use serde_json::json;
+        let pass = health.last_pass.as_ref();
+        Self {
+            status: if health.is_well() { "ok" } else { "unavailable" },
+            version: env!("CARGO_PKG_VERSION"),
+            engine: match &health.engine {
+                Ok(info) => json!({"status": "ok", "version": info.version, "api_version": info.api_version}),
+                Err(why) => json!({"status": "unavailable", "message": why}),
+            },
+            database: match &health.database {
+                Ok(()) => json!({"status": "ok"}),
+                Err(why) => json!({"status": "unavailable", "message": why}),
+            },
+            check_in: match &health.door {
+                CheckInDoor::Open(at) => json!({"status": "ok", "listening_on": at.to_string()}),
+                CheckInDoor::Waiting => json!({"status": "unavailable", "message": "the network is not there yet"}),
+                CheckInDoor::Shut(why) => json!({"status": "unavailable", "message": why}),
+            },
+            last_pass: pass.map_or(serde_json::Value::Null, |p| {
+                json!({
+                    "at": p.at.map(|t| t.to_string()),
+                    "known": p.known,
+                    "observed": p.observed,
+                    "steps": p.steps,
+                    "failures": p.failures,
+                    "no_idle_stops_before": p.hold_until.map(|t| t.to_string()),
+                })
+            }),
+            containers: json!({
+                "running": health.counts.running,
+                "stopping": health.counts.stopping,
+                "stopped": health.counts.stopped,
+            }),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The way in from the clock: what wakes the pass, and who follows the engine's events.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::task::JoinSet;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// The least time between two passes: a burst of events costs one pass, not one each.
+const REST: Duration = Duration::from_millis(200);
+
+/// How long to wait before the engine's events are followed anew.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// The tasks of the server that answer to no request.
+pub struct Loops {
+    scheduler: JobScheduler,
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+}
+
+impl Loops {
+    /// Starts the schedule, which does nothing but wake the pass, and the loops.
+    ///
+    /// # Errors
+    /// If the scheduler cannot be started.
+    pub async fn start(app: &Arc<App>, every: Duration) -> Result<Self, JobSchedulerError> {
+        let shutdown = CancellationToken::new();
+        let scheduler = JobScheduler::new().await?;
+        let woken = Arc::clone(app);
+        let job = Job::new_repeated_async(every, move |_, _| {
+            woken.wake();
+            Box::pin(async {})
+        })?;
+        scheduler.add(job).await?;
+        scheduler.start().await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(converge_when_woken(Arc::clone(app), shutdown.clone()));
+        tasks.spawn(follow_events(Arc::clone(app), shutdown.clone()));
+        app.wake();
+        Ok(Self { scheduler, tasks, shutdown })
+    }
+
+    /// Ends the loops, each after the pass that it is in, and waits for them until `deadline` has passed.
+    pub async fn stop(mut self, deadline: Duration) {
+        self.shutdown.cancel();
+        if let Err(e) = self.scheduler.shutdown().await {
+            tracing::warn!(error = %e, "the scheduler did not shut down");
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(deadline, all).await.is_err() {
+            tracing::warn!("a loop did not end in time");
+        }
+    }
+}
+
+/// Runs `pass`, surviving its panic.
+async fn caught<T>(name: &'static str, pass: impl Future<Output = T>) -> Option<T> {
+    match AssertUnwindSafe(pass).catch_unwind().await {
+        Ok(value) => Some(value),
+        Err(_) => {
+            tracing::error!(name, "a pass panicked; the next one goes on");
+            None
+        }
+    }
+}
+
+async fn converge_when_woken(app: Arc<App>, shutdown: CancellationToken) {
+    let mut next: Option<Duration> = None;
+    loop {
+        let deadline = async {
+            match next {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = app.woken() => {}
+            () = deadline => {}
+        }
+        next = caught("converge", app.converge()).await.and_then(|report| report.wake_in);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(REST) => {}
+        }
+    }
+}
+
+async fn follow_events(app: Arc<App>, shutdown: CancellationToken) {
+    let mut since = None;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            heard = caught("follow", app.follow(since)) => since = heard.flatten(),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(RECONNECT) => {}
+        }
+    }
+}
