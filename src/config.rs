@@ -189,10 +189,12 @@ impl Config {
         required: bool,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        if required && !path.is_file() {
+        let mut figment = Figment::new();
+        if path.is_file() {
+            figment = figment.merge(Toml::file_exact(path));
+        } else if required {
             return Err(ConfigError(format!("the configuration file {} is not there", path.display())));
         }
-        let mut figment = Figment::from(Toml::file_exact(path));
         for (name, value) in variables {
             let Some(key) = name.strip_prefix("SPINDLE_").map(str::to_ascii_lowercase) else { continue };
             if !NOT_OURS.contains(&key.as_str()) && !value.is_empty() {
@@ -218,9 +220,13 @@ impl Config {
         let beside = database.parent().map(|p| p.join("sandboxes")).unwrap_or_default();
         let files: PathBuf = v.plain("files", &beside.to_string_lossy(), "it is a path")?;
         let absolute = std::path::absolute(&files).ok().filter(|p| !p.to_string_lossy().contains(':'));
-        let files = absolute.ok_or_else(|| ConfigError(format!("SPINDLE_FILES: {files:?} must be a path without :")))?;
+        let files =
+            absolute.ok_or_else(|| ConfigError(format!("SPINDLE_FILES: {files:?} must be a path without :")))?;
         let report_period = v.seconds("report_period", "60", 1)?;
-        let limit = format!("it is \"never\", or whole seconds, at least {} (three report periods)", 3 * report_period.as_secs());
+        let limit = format!(
+            "it is \"never\", or whole seconds, at least {} (three report periods)",
+            3 * report_period.as_secs()
+        );
         Ok(Self {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
@@ -229,9 +235,8 @@ impl Config {
             })?,
             admin_password: v.take("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
             deployment: v.take("deployment", "spindle", "it is a word of letters, digits, - and _", word)?,
-            idle_timeout: v.take("idle_timeout", "9000", &limit, |t| {
-                IdleLimit::parse("idle_timeout", t, report_period).ok()
-            })?,
+            idle_timeout: v
+                .take("idle_timeout", "9000", &limit, |t| IdleLimit::parse("idle_timeout", t, report_period).ok())?,
             resume_grace: v.seconds("resume_grace", "300", 0)?,
             converge_every: v.seconds("converge_every", "5", 1)?,
             stop_grace: v.seconds("stop_grace", "10", 0)?,
@@ -240,13 +245,20 @@ impl Config {
             })?,
             check_in_port: v.take("check_in_port", "80", port, nonzero)?,
             publish_address: v.plain("publish_address", "127.0.0.1", "it is an IP address")?,
-            port_range: v.take("port_range", "20000-29999", "it is two ports from 1024 on, such as 20000-29999", port_range)?,
+            port_range: v.take(
+                "port_range",
+                "20000-29999",
+                "it is two ports from 1024 on, such as 20000-29999",
+                port_range,
+            )?,
             subnet: v.take("subnet", "10.213.0.0/22", "it is an IPv4 network, such as 10.213.0.0/22", |t| {
                 t.parse().ok().filter(|n: &Ipv4Net| n.addr() == n.network())
             })?,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
-            memory: v.take("memory", "512m", "it is a size of at least 16m, such as 512m or 2g", |t| Memory::parse(t).ok())?,
+            memory: v.take("memory", "512m", "it is a size of at least 16m, such as 512m or 2g", |t| {
+                Memory::parse(t).ok()
+            })?,
             cpus: v.take("cpus", "1", "it is a number of cores, at least 0.01", |t| Cpus::parse(t).ok())?,
             pids_limit: v.at_least_one("pids_limit", "256")?,
             capabilities: v.take(

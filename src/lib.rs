@@ -6,10 +6,10 @@ pub mod domain;
 
 pub mod clock;
 
-pub mod store;
-pub mod engine;
-pub mod relay;
 pub mod app;
-pub mod loops;
-pub mod http;
 pub mod config;
+pub mod engine;
+pub mod http;
+pub mod loops;
+pub mod relay;
+pub mod store;

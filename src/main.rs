@@ -1,6 +1,7 @@
 //! The binary: reads the configuration, puts the parts together, serves, and ends in good order.
 
 use std::{
+    io::IsTerminal,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::ExitCode,
@@ -84,11 +85,11 @@ fn run(cli: Cli) -> Result<(), Sentence> {
 }
 
 fn start_log(config: &Config) -> Result<(), Sentence> {
-    // The scheduler's and the client's own chatter is not ours.
-    let filter = format!("{},tokio_cron_scheduler=warn,hyper=warn,bollard=warn", config.log);
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+    // The scheduler's own chatter is not ours, unless somebody asks for it.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{}", config.log))
         .map_err(|e| format!("SPINDLE_LOG: {:?} is not allowed; {e}", config.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match config.log_format {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

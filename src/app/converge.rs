@@ -114,9 +114,9 @@ impl App {
             }
             let observed = self.engine.list().await?;
             let close = |o: &Observed| o.phase == Phase::Running && (all || suspects.contains(&o.container));
-            let looks = observed.into_iter().map(|o| async move {
-                if close(&o) { self.look_closely(o).await } else { Ok(Some(o)) }
-            });
+            let looks = observed
+                .into_iter()
+                .map(|o| async move { if close(&o) { self.look_closely(o).await } else { Ok(Some(o)) } });
             let looked: Vec<_> = stream::iter(looks).buffered(LOOKS).collect().await;
             looked.into_iter().filter_map(std::result::Result::transpose).collect()
         }

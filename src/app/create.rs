@@ -181,7 +181,8 @@ impl App {
             }
         };
         let door = std::net::SocketAddr::new(address, self.settings.check_in_port);
-        let host = if door.port() == 80 { door.to_string().trim_end_matches(":80").to_owned() } else { door.to_string() };
+        let host =
+            if door.port() == 80 { door.to_string().trim_end_matches(":80").to_owned() } else { door.to_string() };
         Ok(format!("http://{host}/v1/check-in"))
     }
 }

@@ -127,11 +127,8 @@ impl App {
         if shown.phase != Phase::Running {
             return Ok(false);
         }
-        let to = State::Running {
-            since: self.clock.now(),
-            address: shown.address,
-            mark: shown.mark.unwrap_or_default(),
-        };
+        let to =
+            State::Running { since: self.clock.now(), address: shown.address, mark: shown.mark.unwrap_or_default() };
         let done = self.store.mark_started(known, to).await?;
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, "found running");

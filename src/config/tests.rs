@@ -66,7 +66,8 @@ fn bad_values_name_variable_value_and_what_is_allowed() {
 
 #[test]
 fn values_are_text_until_they_are_parsed() {
-    let config = load(&[("ADMIN_PASSWORD", "007"), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
+    let config =
+        load(&[("ADMIN_PASSWORD", "007"), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
     assert_eq!(config.admin_password, "007");
     assert_eq!(config.idle_timeout, IdleLimit::Never);
     assert_eq!(config.capabilities, ["CHOWN", "KILL"]);

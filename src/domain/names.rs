@@ -197,7 +197,11 @@ impl Label {
             return Err(Invalid::new("labels", key, allowed));
         }
         if value.len() > 255 || value.chars().any(char::is_control) {
-            return Err(Invalid::new("labels", value, "a label's value has at most 255 bytes and no control characters"));
+            return Err(Invalid::new(
+                "labels",
+                value,
+                "a label's value has at most 255 bytes and no control characters",
+            ));
         }
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }

@@ -179,7 +179,8 @@ impl Engine for DockerEngine {
         let call = client.inspect_network(name, None::<InspectNetworkOptions>);
         match self.seen(within(QUICK, "inspect network", call, missing.clone()).await) {
             Ok(shown) => {
-                self.fits(&shown).map_err(|why| EngineError::Refused(format!("the network {name} exists, but {why}")))?;
+                self.fits(&shown)
+                    .map_err(|why| EngineError::Refused(format!("the network {name} exists, but {why}")))?;
             }
             Err(e) if e == missing => self.create_network(&client).await?,
             Err(e) => return Err(e),

@@ -206,7 +206,8 @@ impl Engine for FakeEngine {
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
         let lie = self.enter("create").await?;
-        let image = self.inner().images.keys().any(|i| i.split(':').next() == spec.sandbox.image.as_str().split(':').next());
+        let image =
+            self.inner().images.keys().any(|i| i.split(':').next() == spec.sandbox.image.as_str().split(':').next());
         if !image {
             return Err(EngineError::NoImage);
         }

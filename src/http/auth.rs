@@ -81,7 +81,9 @@ mod tests {
         let accepts = |user: &str, password: &str| ours.accepts(&Basic::new(user, password));
         assert!(accepts("admin", "spin:docker"));
         let long = "x".repeat(2_000);
-        for (user, password) in [("admin", ""), ("", "spin:docker"), ("admin", "spin:dockerx"), ("admin\0", "spin:docker"), (&long, &long)] {
+        for (user, password) in
+            [("admin", ""), ("", "spin:docker"), ("admin", "spin:dockerx"), ("admin\0", "spin:docker"), (&long, &long)]
+        {
             assert!(!accepts(user, password), "{user:?} {password:?} was accepted");
         }
         let long_ours = Credentials::new("admin", "y".repeat(600));

@@ -68,6 +68,10 @@ fn report(fields: &Fields) -> Result<u64, ApiError> {
     let value = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse::<u64>().ok());
     // What the store can hold.
     value.filter(|&v| i64::try_from(v).is_ok()).ok_or_else(|| {
-        ApiError::invalid("active-connections", &text, "it is the number of connections in use, a whole number, 0 or more")
+        ApiError::invalid(
+            "active-connections",
+            &text,
+            "it is the number of connections in use, a whole number, 0 or more",
+        )
     })
 }

@@ -9,7 +9,12 @@ use rocket::{
     serde::json::Json,
 };
 
-use super::{auth::Admin, error::ApiError, fields::{Fields, Pairs}, wire::Container};
+use super::{
+    auth::Admin,
+    error::ApiError,
+    fields::{Fields, Pairs},
+    wire::Container,
+};
 use crate::{
     app::{App, CreateSpec},
     domain::{Cpus, IdleLimit, ImageRef, Invalid, Label, Memory, SandboxName},
@@ -143,8 +148,14 @@ fn labels(pairs: Pairs) -> Result<Vec<Label>, ApiError> {
 fn env(pairs: Pairs) -> Result<Pairs, ApiError> {
     for (key, value) in &pairs {
         let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !plain || key.is_empty() || key.len() > 255 || key.as_bytes()[0].is_ascii_digit() || key.starts_with("SPINDLE_") {
-            let allowed = "a variable's name has 1 to 255 letters, digits and _, does not begin with a digit or SPINDLE_";
+        if !plain
+            || key.is_empty()
+            || key.len() > 255
+            || key.as_bytes()[0].is_ascii_digit()
+            || key.starts_with("SPINDLE_")
+        {
+            let allowed =
+                "a variable's name has 1 to 255 letters, digits and _, does not begin with a digit or SPINDLE_";
             return Err(ApiError::invalid("env", key, allowed));
         }
         if value.contains('\0') {

@@ -50,9 +50,7 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
         shutdown: Shutdown { ctrlc: false, signals: Default::default(), grace, mercy: 1, ..Shutdown::default() },
         ..Config::release_default()
     };
-    rocket::custom(config)
-        .attach(trace::Trace)
-        .register("/", rocket::catchers![error::fallback])
+    rocket::custom(config).attach(trace::Trace).register("/", rocket::catchers![error::fallback])
 }
 
 /// The API for those who have credentials.
@@ -77,7 +75,5 @@ pub fn door(app: Arc<App>, listen: SocketAddr, grace: u32) -> Rocket<Build> {
         .manage(app)
         .manage(error::DoorOnly)
         .mount("/", check_in::routes())
-        .attach(AdHoc::on_liftoff("door", move |_| {
-            Box::pin(async move { opened.set_door(CheckInDoor::Open(listen)) })
-        }))
+        .attach(AdHoc::on_liftoff("door", move |_| Box::pin(async move { opened.set_door(CheckInDoor::Open(listen)) })))
 }

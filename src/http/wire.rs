@@ -10,6 +10,11 @@ use crate::{
     domain::{IdleLimit, PortSpec, Sandbox, Source, State},
 };
 
+/// RFC 3339 in UTC, always to the millisecond.
+fn instant(at: jiff::Timestamp) -> String {
+    format!("{at:.3}")
+}
+
 /// An error (`contract.md` 5).
 #[derive(Serialize)]
 #[serde(crate = "rocket::serde")]
@@ -88,13 +93,13 @@ impl Container {
             ssh_port: port(Some(PortSpec::SSH)),
             app_port: port(sandbox.app_port),
             ports: sandbox.ports.iter().map(Port::from).collect(),
-            created_at: sandbox.created_at.to_string(),
-            started_at: started_at.map(|t| t.to_string()),
-            stopped_at: stopped.map(|(at, _)| at.to_string()),
+            created_at: instant(sandbox.created_at),
+            started_at: started_at.map(instant),
+            stopped_at: stopped.map(|(at, _)| instant(at)),
             stopped_reason: stopped.map(|(_, reason)| reason.word()),
-            stops_at: app.stops_at(sandbox).map(|t| t.to_string()),
-            last_active_at: sandbox.evidence.last_of(Source::CheckIn).map(|t| t.to_string()),
-            last_check_in_at: sandbox.last_report.map(|t| t.to_string()),
+            stops_at: app.stops_at(sandbox).map(instant),
+            last_active_at: sandbox.evidence.last_of(Source::CheckIn).map(instant),
+            last_check_in_at: sandbox.last_report.map(instant),
             idle_timeout: match app.idle_limit(sandbox) {
                 IdleLimit::Never => "never".into(),
                 IdleLimit::After(limit) => limit.as_secs().into(),
@@ -158,12 +163,12 @@ impl HealthBody {
             },
             last_pass: pass.map_or(serde_json::Value::Null, |p| {
                 json!({
-                    "at": p.at.map(|t| t.to_string()),
+                    "at": p.at.map(instant),
                     "known": p.known,
                     "observed": p.observed,
                     "steps": p.steps,
                     "failures": p.failures,
-                    "no_idle_stops_before": p.hold_until.map(|t| t.to_string()),
+                    "no_idle_stops_before": p.hold_until.map(instant),
                 })
             }),
             containers: json!({

@@ -54,8 +54,7 @@ impl PortPool {
             "INSERT INTO instants (key, value) VALUES ('last_port', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
             [chosen.last()],
         )?;
-        let mapping =
-            |(&inside, port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };
+        let mapping = |(&inside, port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };
         Ok(inside.iter().zip(chosen).map(mapping).collect())
     }
 }

@@ -233,10 +233,9 @@ fn check_in(
         c.prepare_cached(sql)?.query_row([key], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?))).optional()
     };
     let by_token = match token {
-        Some(t) => one(
-            "SELECT id, last_report IS NULL, state = 'running' FROM sandboxes WHERE token = ?1",
-            t.reveal().into(),
-        )?,
+        Some(t) => {
+            one("SELECT id, last_report IS NULL, state = 'running' FROM sandboxes WHERE token = ?1", t.reveal().into())?
+        }
         None => None,
     };
     let by_peer = || match peer {
@@ -252,8 +251,11 @@ fn check_in(
         None => by_peer()?,
     };
     let Some((id, first, true)) = found else { return Ok(None) };
-    c.prepare_cached("UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1")?
-        .execute((&id, value as i64, millis(at)))?;
+    c.prepare_cached("UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1")?.execute((
+        &id,
+        value as i64,
+        millis(at),
+    ))?;
     let id = SandboxId::parse(&id).ok_or_else(|| StoreError::Corrupt("id".into()))?;
     if value > 0 {
         record_evidence(c, &id, Evidence { source: Source::CheckIn, at })?;

@@ -226,8 +226,7 @@ fn the_hot_statements_use_their_indexes() {
         ("SELECT id FROM sandboxes WHERE token = 'x'", "sqlite_autoindex_sandboxes"),
         ("SELECT * FROM sandboxes WHERE container >= 'x' AND container < 'x' || 'g'", "sqlite_autoindex_sandboxes"),
     ] {
-        let plan: String =
-            connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |r| r.get("detail")).unwrap();
+        let plan: String = connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |r| r.get("detail")).unwrap();
         assert!(plan.contains(index), "{sql}: {plan}");
     }
 }

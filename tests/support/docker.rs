@@ -1,0 +1,229 @@
+//! The Docker world: the real binary on a real engine, in a deployment of its own, so that tests disturb
+//! neither each other nor a server that is up.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{Http, World, id};
+
+static COUNTER: AtomicU16 = AtomicU16::new(0);
+
+/// A server of its own, with its network, ports and data. Dropping it leaves nothing behind.
+pub struct Docker {
+    pub deployment: String,
+    pub directory: PathBuf,
+    pub subnet: String,
+    variables: Vec<(String, String)>,
+    http: Http,
+    child: Option<Child>,
+}
+
+/// Runs the docker client and gives its output; fails with what it says.
+#[track_caller]
+pub fn docker(arguments: &[&str]) -> String {
+    let (ok, text) = try_docker(arguments);
+    assert!(ok, "docker {arguments:?}: {text}");
+    text
+}
+
+/// Runs the docker client; whether it succeeded, and what it said.
+pub fn try_docker(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("docker").args(arguments).output().expect("the docker client is installed");
+    let text = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.success(), String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// Waits until `holds`, looking every 20 ms; fails after `deadline`.
+#[track_caller]
+pub fn wait_for(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < deadline, "not within {deadline:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Docker {
+    /// A server with quick reports, and `extra` variables (without the prefix).
+    pub async fn start(extra: &[(&str, &str)]) -> Self {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let random = std::process::id().wrapping_mul(31) as u16 ^ number;
+        let deployment = format!("test-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(format!("spindle-{deployment}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let subnet = format!("10.{}.{}.0/24", 192 + random / 256 % 16, random % 256);
+        // Slices of the range in which `make run` has its first ports last.
+        let low = 22_000 + number % 75 * 100;
+        let mut variables: Vec<(String, String)> = [
+            ("PORT", port.to_string()),
+            ("DATABASE", directory.join("spindle.db").display().to_string()),
+            ("DEPLOYMENT", deployment.clone()),
+            ("SUBNET", subnet.clone()),
+            ("MAX_RUNNING", "200".into()),
+            ("PORT_RANGE", format!("{low}-{}", low + 99)),
+            ("REPORT_PERIOD", "1".into()),
+            ("RESUME_GRACE", "1".into()),
+            ("CONVERGE_EVERY", "1".into()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .into();
+        for (key, value) in extra {
+            variables.retain(|(k, _)| k != key);
+            variables.push((key.to_string(), value.to_string()));
+        }
+        let http = Http::new(format!("http://127.0.0.1:{port}"));
+        let mut world = Self { deployment, directory, subnet, variables, http, child: None };
+        world.spawn();
+        world.until_well().await;
+        world
+    }
+
+    /// Starts the server process, which must not run.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none());
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spindle"));
+        for (key, _) in std::env::vars().filter(|(k, _)| k.starts_with("SPINDLE_")) {
+            command.env_remove(key);
+        }
+        command.envs(self.variables.iter().map(|(k, v)| (format!("SPINDLE_{k}"), v)));
+        command.current_dir(&self.directory).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Sends the server a signal (`TERM`, `KILL`) and waits for its end; its exit code, if it had one.
+    pub fn end(&mut self, signal: &str) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+        assert!(sent.success());
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            if started.elapsed() > Duration::from_secs(20) {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until `/v1/health` says that all is well.
+    pub async fn until_well(&self) {
+        let started = Instant::now();
+        loop {
+            let request = self.http.client.get(format!("{}/v1/health", self.http.base)).send().await;
+            if request.as_ref().is_ok_and(|r| r.status() == 200) {
+                return;
+            }
+            if started.elapsed() > Duration::from_secs(30) {
+                let said = match request {
+                    Ok(response) => response.text().await.unwrap_or_default(),
+                    Err(e) => e.to_string(),
+                };
+                panic!("the server is not well: {said}\n{}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The address at which this world's sandboxes check in.
+    pub fn gateway(&self) -> String {
+        self.subnet.replace(".0/24", ".1")
+    }
+
+    fn clean(&mut self) {
+        self.end("TERM");
+        let label = format!("label=spindle.deployment={}", self.deployment);
+        let (_, containers) = try_docker(&["ps", "-aq", "--filter", &label]);
+        for container in containers.split_whitespace() {
+            try_docker(&["rm", "-fv", container]);
+        }
+        try_docker(&["network", "rm", &self.deployment]);
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the server's log\n{}---", self.log());
+        }
+        self.clean();
+    }
+}
+
+#[async_trait]
+impl World for Docker {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    async fn moment(&self) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    async fn check_in_at(&self, container: &Value, path: &str, body: &str, header: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.gateway());
+        let mut arguments = vec!["exec", id(container), "mimic", "http", "POST", &url, body];
+        if body.starts_with('{') {
+            arguments.push("Content-Type: application/json");
+        }
+        if !header.is_empty() {
+            arguments.push(header);
+        }
+        let output = docker(&arguments);
+        let (status, body) = output.split_once("\n").unwrap_or((&output, ""));
+        (status.trim().parse().unwrap_or_else(|_| panic!("{output}")), body.trim().to_owned())
+    }
+
+    async fn token(&self, container: &Value) -> String {
+        docker(&["exec", id(container), "cat", "/run/spindle/token"])
+    }
+
+    async fn stop_behind_back(&self, container: &Value) {
+        docker(&["stop", "-t", "1", id(container)]);
+    }
+
+    async fn start_behind_back(&self, container: &Value) {
+        docker(&["start", id(container)]);
+    }
+
+    async fn remove_behind_back(&self, container: &Value) {
+        docker(&["rm", "-f", id(container)]);
+    }
+
+    async fn held(&self) -> Vec<String> {
+        let label = format!("label=spindle.deployment={}", self.deployment);
+        docker(&["ps", "-aq", "--no-trunc", "--filter", &label]).split_whitespace().map(str::to_owned).collect()
+    }
+
+    async fn restart(&mut self) {
+        assert_eq!(self.end("TERM"), Some(0), "{}", self.log());
+        self.spawn();
+        self.until_well().await;
+    }
+}

@@ -1,0 +1,229 @@
+//! The scripted world: the real server over loopback, with a scripted engine, a store in memory and a
+//! clock that the test moves.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use spindle::{
+    app::{App, CheckInDoor, Settings},
+    clock::{Clock, ManualClock},
+    domain::{ContainerId, Cpus, IdleLimit, Memory, Phase},
+    engine::fake::FakeEngine,
+    http::{self, ApiSettings, Credentials},
+    loops::Loops,
+    store::{PortPool, Store},
+};
+
+use super::{Http, World, id};
+
+/// Builds a [`Scripted`] world; fields that a test does not set are sane.
+pub struct TestApp {
+    pub settings: Settings,
+    pub sandboxes: &'static str,
+    pub loops: bool,
+}
+
+impl Default for TestApp {
+    fn default() -> Self {
+        let settings = Settings {
+            idle_limit: IdleLimit::After(Duration::from_secs(9_000)),
+            report_period: Duration::from_secs(1),
+            resume_grace: Duration::from_secs(1),
+            converge_every: Duration::from_secs(1),
+            pool: PortPool { host: "127.0.0.1".parse().unwrap(), range: 17_000..=18_999 },
+            max_running: 1_000,
+            start_concurrency: 4,
+            stop_grace: Duration::from_secs(10),
+            memory: Memory::parse("512m").unwrap(),
+            cpus: Cpus::parse("1").unwrap(),
+            default_ssh_key: None,
+            check_in_address: None,
+            check_in_port: 80,
+        };
+        Self { settings, sandboxes: "10.213.0.0/22", loops: true }
+    }
+}
+
+pub struct Scripted {
+    pub app: Arc<App>,
+    pub engine: Arc<FakeEngine>,
+    pub store: Arc<Store>,
+    pub clock: Arc<ManualClock>,
+    pub door: Http,
+    settings: Settings,
+    http: Http,
+    loops: Option<Loops>,
+    servers: Vec<rocket::Shutdown>,
+}
+
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+async fn launch(build: impl Fn(SocketAddr) -> rocket::Rocket<rocket::Build>) -> (SocketAddr, rocket::Shutdown) {
+    for _ in 0..5 {
+        let at = free_port();
+        let server = build(at).ignite().await.unwrap();
+        let shutdown = server.shutdown();
+        let task = tokio::spawn(server.launch());
+        while !task.is_finished() {
+            if tokio::net::TcpStream::connect(at).await.is_ok() {
+                return (at, shutdown);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    panic!("no port is free");
+}
+
+impl TestApp {
+    /// A world with the mimic images, whose server answers and has made its first pass.
+    pub async fn start(self) -> Scripted {
+        let engine = Arc::new(FakeEngine::default());
+        engine.add_image("spindle/mimic:latest", &["22", "8000"], None);
+        engine.add_image("spindle/mimic:twin", &["22", "8000"], None);
+        engine.add_image("spindle/mimic:bare", &[], None);
+        engine.add_image("spindle/mimic:many", &["22", "7000", "8000", "9000/udp"], Some("8000"));
+        engine.add_image("spindle/mimic:udp", &["22", "5353/udp"], None);
+        let clock = Arc::new(ManualClock::at("2026-11-20T09:00:00Z".parse().unwrap()));
+        let store = Arc::new(Store::in_memory().unwrap());
+        let app = App::new(store.clone(), engine.clone(), clock.clone(), self.settings.clone());
+        let api = |listen| {
+            let settings = ApiSettings {
+                listen,
+                credentials: Credentials::new("admin", "spindocker"),
+                sandboxes: self.sandboxes.parse().unwrap(),
+                grace: 1,
+            };
+            http::api(app.clone(), settings)
+        };
+        let (api_at, api_shutdown) = launch(api).await;
+        let (door_at, door_shutdown) = launch(|listen| http::door(app.clone(), listen, 1)).await;
+        app.set_door(CheckInDoor::Open(door_at));
+        let loops = if self.loops { Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap()) } else { None };
+        app.converge().await;
+        Scripted {
+            app,
+            engine,
+            store,
+            clock,
+            settings: self.settings,
+            http: Http::new(format!("http://{api_at}")),
+            door: Http::new(format!("http://{door_at}")),
+            loops,
+            servers: vec![api_shutdown, door_shutdown],
+        }
+    }
+}
+
+impl Scripted {
+    fn container(&self, container: &Value) -> ContainerId {
+        ContainerId::parse(id(container)).unwrap()
+    }
+
+    /// Moves the clock second by second, with a pass at each.
+    pub async fn pass_seconds(&self, seconds: u64) {
+        for _ in 0..seconds {
+            self.clock.advance(Duration::from_secs(1));
+            self.app.converge().await;
+        }
+    }
+
+    /// What must hold at any moment at which nothing is under way.
+    pub async fn check(&self) {
+        let known = self.store.all().await.unwrap();
+        let mut ports = std::collections::HashSet::new();
+        for sandbox in &known {
+            for port in &sandbox.ports {
+                assert!(ports.insert((port.outside.port, port.inside.protocol)), "a port is shared: {sandbox:?}");
+            }
+        }
+        let mut held = self.engine.containers();
+        held.sort();
+        let mut shown: Vec<_> = known.iter().filter_map(|s| s.container.clone()).collect();
+        shown.sort();
+        assert_eq!(shown, held, "the store and the engine disagree");
+    }
+}
+
+#[async_trait]
+impl World for Scripted {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    async fn moment(&self) {
+        self.pass_seconds(1).await;
+        tokio::task::yield_now().await;
+    }
+
+    async fn check_in_at(&self, container: &Value, path: &str, body: &str, header: &str) -> (u16, String) {
+        let from: IpAddr = self.engine.address(&self.container(container)).unwrap();
+        let http = Http::from_address(self.door.base.clone(), from);
+        let headers: Vec<(&str, &str)> = header.split_once(": ").into_iter().collect();
+        let body = if body.starts_with('{') {
+            super::Body::Raw("application/json", body.as_bytes().to_vec())
+        } else {
+            super::Body::Form(body)
+        };
+        let answer = http.bare("POST", path, body, &headers).await;
+        (answer.status, answer.text)
+    }
+
+    async fn token(&self, container: &Value) -> String {
+        let reference = spindle::domain::SandboxRef::parse(id(container));
+        self.store.find(&reference).await.unwrap().unwrap().token.reveal().to_owned()
+    }
+
+    async fn stop_behind_back(&self, container: &Value) {
+        self.engine.force(&self.container(container), Phase::Exited);
+    }
+
+    async fn start_behind_back(&self, container: &Value) {
+        self.engine.force(&self.container(container), Phase::Running);
+    }
+
+    async fn remove_behind_back(&self, container: &Value) {
+        self.engine.vanish(&self.container(container));
+    }
+
+    async fn held(&self) -> Vec<String> {
+        self.engine.containers().iter().map(ToString::to_string).collect()
+    }
+
+    async fn restart(&mut self) {
+        if let Some(loops) = self.loops.take() {
+            loops.stop(Duration::from_secs(5)).await;
+        }
+        for server in self.servers.drain(..) {
+            server.notify();
+        }
+        let fresh = TestApp { settings: self.settings.clone(), ..TestApp::default() };
+        let app = App::new(self.store.clone(), self.engine.clone(), self.clock.clone(), fresh.settings.clone());
+        let settings = |listen| ApiSettings {
+            listen,
+            credentials: Credentials::new("admin", "spindocker"),
+            sandboxes: fresh.sandboxes.parse().unwrap(),
+            grace: 1,
+        };
+        let (api_at, shutdown) = launch(|listen| http::api(app.clone(), settings(listen))).await;
+        self.servers.push(shutdown);
+        let (door_at, shutdown) = launch(|listen| http::door(app.clone(), listen, 1)).await;
+        self.servers.push(shutdown);
+        app.set_door(CheckInDoor::Open(door_at));
+        self.loops = Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap());
+        app.converge().await;
+        (self.http, self.door) = (Http::new(format!("http://{api_at}")), Http::new(format!("http://{door_at}")));
+        self.app = app;
+    }
+}
+
+/// The time that the world's clock shows.
+pub fn now(world: &Scripted) -> jiff::Timestamp {
+    world.clock.now()
+}
