@@ -2,12 +2,12 @@
 //! winning. Every value is read as text and parsed by the type that it is for, so that a password of
 //! digits stays what it is. Contradictions are refused here, not discovered in class.
 
+mod values;
+
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -16,9 +16,9 @@ use figment::{
     providers::{Format, Serialized, Toml},
 };
 use ipnet::Ipv4Net;
-use serde::Deserialize;
 
 use crate::domain::{Cpus, IdleLimit, Memory};
+use values::{Values, capabilities, log_size, port_range, word};
 
 /// The password with which spin-docker came (`contract.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
@@ -76,6 +76,17 @@ pub struct Config {
     pub max_running: u32,
     /// `SPINDLE_START_CONCURRENCY`: how many are created or started at once.
     pub start_concurrency: usize,
+    /// What every sandbox is given.
+    pub sandbox: SandboxConfig,
+    /// `SPINDLE_LOG`: the level, or a filter in `tracing`'s notation.
+    pub log: String,
+    /// `SPINDLE_LOG_FORMAT`: its form.
+    pub log_format: LogFormat,
+}
+
+/// What every sandbox is given, unless its creator says otherwise.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
     /// `SPINDLE_MEMORY`: the memory limit of a sandbox whose creator sets none.
     pub memory: Memory,
     /// `SPINDLE_CPUS`: the cpu limit of a sandbox whose creator sets none.
@@ -90,10 +101,6 @@ pub struct Config {
     pub log_max_files: u32,
     /// `SPINDLE_DEFAULT_SSH_KEY`: the public key of a sandbox whose creator gives none.
     pub default_ssh_key: Option<String>,
-    /// `SPINDLE_LOG`: the level, or a filter in `tracing`'s notation.
-    pub log: String,
-    /// `SPINDLE_LOG_FORMAT`: its form.
-    pub log_format: LogFormat,
 }
 
 /// Why a configuration is refused, as sentences for the person who starts Spindle.
@@ -101,82 +108,27 @@ pub struct Config {
 #[error("{0}")]
 pub struct ConfigError(String);
 
-/// A scalar of a TOML file, as text.
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Scalar {
-            Text(String),
-            Integer(i64),
-            Float(f64),
-            List(Vec<String>),
-        }
-        Ok(Text(match Scalar::deserialize(deserializer)? {
-            Scalar::Text(text) => text,
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Float(number) => number.to_string(),
-            Scalar::List(list) => list.join(","),
-        }))
-    }
-}
-
-/// The values that were set, each taken out once.
-struct Values(BTreeMap<String, Text>);
-
-impl Values {
-    fn take<T>(
-        &mut self,
-        key: &str,
-        default: &str,
-        allowed: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, ConfigError> {
-        let text = self.0.remove(key).map_or_else(|| default.to_owned(), |t| t.0);
-        parse(text.trim()).ok_or_else(|| {
-            ConfigError(format!("SPINDLE_{}: {text:?} is not allowed; {allowed}", key.to_ascii_uppercase()))
+impl SandboxConfig {
+    fn from_values(v: &mut Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            memory: v.take("memory", "512m", "it is a size of at least 16m, such as 512m or 2g", |t| {
+                Memory::parse(t).ok()
+            })?,
+            cpus: v.take("cpus", "1", "it is a number of cores, at least 0.01", |t| Cpus::parse(t).ok())?,
+            pids_limit: v.at_least_one("pids_limit", "256")?,
+            capabilities: v.take(
+                "capabilities",
+                "AUDIT_WRITE,CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
+                "it is a list of capabilities, such as CHOWN,SETUID",
+                capabilities,
+            )?,
+            log_max_size: v.take("log_max_size", "10m", "it is a size, such as 10m", log_size)?,
+            log_max_files: v.at_least_one("log_max_files", "2")?,
+            default_ssh_key: v.take("default_ssh_key", "", "it is one public key", |t| {
+                Some(Some(t.to_owned()).filter(|t| !t.is_empty()))
+            })?,
         })
     }
-
-    fn plain<T: FromStr>(&mut self, key: &str, default: &str, allowed: &str) -> Result<T, ConfigError> {
-        self.take(key, default, allowed, |t| t.parse().ok())
-    }
-
-    fn seconds(&mut self, key: &str, default: &str, least: u64) -> Result<Duration, ConfigError> {
-        let allowed = format!("it is whole seconds, {least} to 604800");
-        let parse = |t: &str| t.parse().ok().filter(|s| (least..=604_800).contains(s)).map(Duration::from_secs);
-        self.take(key, default, &allowed, parse)
-    }
-
-    fn at_least_one<T: FromStr + PartialOrd + From<u8>>(&mut self, key: &str, default: &str) -> Result<T, ConfigError> {
-        self.take(key, default, "it is a whole number, 1 or more", |t| t.parse().ok().filter(|n| *n >= T::from(1)))
-    }
-}
-
-fn word(text: &str) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let head = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    (head && text.len() <= 40 && text.bytes().all(plain)).then(|| text.to_owned())
-}
-
-fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
-    let (low, high) = text.split_once('-')?;
-    let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-    (low >= 1024 && low <= high).then_some(low..=high)
-}
-
-fn capabilities(text: &str) -> Option<Vec<String>> {
-    let names = text.split([',', ' ']).filter(|c| !c.is_empty()).map(|c| c.to_ascii_uppercase());
-    let names: Vec<String> = names.map(|c| c.strip_prefix("CAP_").map(str::to_owned).unwrap_or(c)).collect();
-    names.iter().all(|c| c.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).then_some(names)
-}
-
-fn log_size(text: &str) -> Option<String> {
-    let digits = text.trim_end_matches(['k', 'm', 'g']);
-    let ok = digits.parse::<u64>().is_ok_and(|n| n > 0) && text.len() - digits.len() <= 1;
-    ok.then(|| text.to_owned())
 }
 
 impl Config {
@@ -202,9 +154,9 @@ impl Config {
             }
         }
         let values = figment.extract().map_err(|e| ConfigError(format!("the configuration cannot be read: {e}")))?;
-        let mut values = Values(values);
+        let mut values = Values::new(values);
         let config = Self::from_values(&mut values)?;
-        if let Some(key) = values.0.keys().next() {
+        if let Some(key) = values.left_over() {
             let message = format!("there is no setting {key:?} (SPINDLE_{}); see the README", key.to_ascii_uppercase());
             return Err(ConfigError(message));
         }
@@ -256,26 +208,13 @@ impl Config {
             })?,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
-            memory: v.take("memory", "512m", "it is a size of at least 16m, such as 512m or 2g", |t| {
-                Memory::parse(t).ok()
-            })?,
-            cpus: v.take("cpus", "1", "it is a number of cores, at least 0.01", |t| Cpus::parse(t).ok())?,
-            pids_limit: v.at_least_one("pids_limit", "256")?,
-            capabilities: v.take(
-                "capabilities",
-                "AUDIT_WRITE,CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
-                "it is a list of capabilities, such as CHOWN,SETUID",
-                capabilities,
-            )?,
-            log_max_size: v.take("log_max_size", "10m", "it is a size, such as 10m", log_size)?,
-            log_max_files: v.at_least_one("log_max_files", "2")?,
-            default_ssh_key: v.take("default_ssh_key", "", "it is one public key", |t| Some(text(t)))?,
             log: v.take("log", "info", "it is error, warn, info, debug or trace, or a filter", text)?,
             log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", |t| match t {
                 "text" => Some(LogFormat::Text),
                 "json" => Some(LogFormat::Json),
                 _ => None,
             })?,
+            sandbox: SandboxConfig::from_values(v)?,
             database,
             files,
             report_period,
@@ -345,13 +284,13 @@ impl Config {
             ("subnet", quoted(&self.subnet)),
             ("max_running", number(self.max_running.into())),
             ("start_concurrency", number(self.start_concurrency as u64)),
-            ("memory", quoted(&self.memory)),
-            ("cpus", quoted(&self.cpus)),
-            ("pids_limit", number(self.pids_limit.into())),
-            ("capabilities", format!("{:?}", self.capabilities)),
-            ("log_max_size", quoted(&self.log_max_size)),
-            ("log_max_files", number(self.log_max_files.into())),
-            ("default_ssh_key", quoted(&self.default_ssh_key.as_deref().unwrap_or_default())),
+            ("memory", quoted(&self.sandbox.memory)),
+            ("cpus", quoted(&self.sandbox.cpus)),
+            ("pids_limit", number(self.sandbox.pids_limit.into())),
+            ("capabilities", format!("{:?}", self.sandbox.capabilities)),
+            ("log_max_size", quoted(&self.sandbox.log_max_size)),
+            ("log_max_files", number(self.sandbox.log_max_files.into())),
+            ("default_ssh_key", quoted(&self.sandbox.default_ssh_key.as_deref().unwrap_or_default())),
             ("log", quoted(&self.log)),
             ("log_format", quoted(&format)),
         ];

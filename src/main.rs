@@ -67,9 +67,9 @@ fn run(cli: Cli) -> Result<(), Sentence> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from("spindle.toml"));
     let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let mut config = Config::load(&path, cli.config.is_some(), variables)?;
-    if let Some(key) = &config.default_ssh_key {
+    if let Some(key) = &config.sandbox.default_ssh_key {
         let key = http::ssh_key("SPINDLE_DEFAULT_SSH_KEY", key)?;
-        config.default_ssh_key = Some(key);
+        config.sandbox.default_ssh_key = Some(key);
     }
     match cli.command {
         Some(Command::CheckConfig) => {
@@ -125,10 +125,10 @@ fn build(config: &Config) -> Result<Arc<App>, Sentence> {
         network: config.deployment.clone(),
         subnet: config.subnet,
         files: config.files.clone(),
-        pids_limit: config.pids_limit,
-        capabilities: config.capabilities.clone(),
-        log_max_size: config.log_max_size.clone(),
-        log_max_files: config.log_max_files,
+        pids_limit: config.sandbox.pids_limit,
+        capabilities: config.sandbox.capabilities.clone(),
+        log_max_size: config.sandbox.log_max_size.clone(),
+        log_max_files: config.sandbox.log_max_files,
     };
     let engine = DockerEngine::new(docker, std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty()));
     let settings = Settings {
@@ -140,9 +140,9 @@ fn build(config: &Config) -> Result<Arc<App>, Sentence> {
         max_running: config.max_running,
         start_concurrency: config.start_concurrency,
         stop_grace: config.stop_grace,
-        memory: config.memory,
-        cpus: config.cpus,
-        default_ssh_key: config.default_ssh_key.clone(),
+        memory: config.sandbox.memory,
+        cpus: config.sandbox.cpus,
+        default_ssh_key: config.sandbox.default_ssh_key.clone(),
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
     };

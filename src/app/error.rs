@@ -28,7 +28,7 @@ pub enum Error {
     #[error("{0} containers are running, which is the limit; stop some, or raise SPINDLE_MAX_RUNNING")]
     Full(u32),
     /// A port that is reserved for this sandbox is held by another program.
-    #[error("the container cannot be started: {0}")]
+    #[error("the container cannot be started: a host port reserved for it is in use by another program ({0})")]
     PortHeld(String),
     /// The engine is away.
     #[error("{0}; nothing was changed, try again later")]

@@ -70,7 +70,7 @@ fn values_are_text_until_they_are_parsed() {
         load(&[("ADMIN_PASSWORD", "007"), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
     assert_eq!(config.admin_password, "007");
     assert_eq!(config.idle_timeout, IdleLimit::Never);
-    assert_eq!(config.capabilities, ["CHOWN", "KILL"]);
+    assert_eq!(config.sandbox.capabilities, ["CHOWN", "KILL"]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn variables_win_over_the_file_and_what_is_shown_can_be_read_again() {
     let path = std::env::temp_dir().join(format!("spindle-config-{}.toml", std::process::id()));
     std::fs::write(&path, "port = 8081\nadmin_password = 12345\ncapabilities = [\"CHOWN\"]\ncpus = 0.5\n").unwrap();
     let config = Config::load(&path, true, [("SPINDLE_PORT".into(), "8082".into())]).unwrap();
-    assert_eq!((config.port, config.admin_password.as_str(), config.cpus.cores()), (8082, "12345", 0.5));
+    assert_eq!((config.port, config.admin_password.as_str(), config.sandbox.cpus.cores()), (8082, "12345", 0.5));
     let shown = config.show();
     assert!(!shown.contains("12345"), "{shown}");
     std::fs::write(&path, &shown).unwrap();

@@ -1,0 +1,99 @@
+//! Values as text, and the parsers that each belong to one setting.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// A scalar of a TOML file, as text.
+pub struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Scalar {
+            Text(String),
+            Integer(i64),
+            Float(f64),
+            List(Vec<String>),
+        }
+        Ok(Text(match Scalar::deserialize(deserializer)? {
+            Scalar::Text(text) => text,
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Float(number) => number.to_string(),
+            Scalar::List(list) => list.join(","),
+        }))
+    }
+}
+
+/// The values that were set, each taken out once.
+pub struct Values(BTreeMap<String, Text>);
+
+impl Values {
+    /// The values of one source, or of several merged.
+    pub fn new(values: BTreeMap<String, Text>) -> Self {
+        Self(values)
+    }
+
+    /// A key that was set and that nobody took.
+    pub fn left_over(&self) -> Option<&str> {
+        self.0.keys().next().map(String::as_str)
+    }
+
+    pub fn take<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let text = self.0.remove(key).map_or_else(|| default.to_owned(), |t| t.0);
+        parse(text.trim()).ok_or_else(|| {
+            ConfigError(format!("SPINDLE_{}: {text:?} is not allowed; {allowed}", key.to_ascii_uppercase()))
+        })
+    }
+
+    pub fn plain<T: FromStr>(&mut self, key: &str, default: &str, allowed: &str) -> Result<T, ConfigError> {
+        self.take(key, default, allowed, |t| t.parse().ok())
+    }
+
+    pub fn seconds(&mut self, key: &str, default: &str, least: u64) -> Result<Duration, ConfigError> {
+        let allowed = format!("it is whole seconds, {least} to 604800");
+        let parse = |t: &str| t.parse().ok().filter(|s| (least..=604_800).contains(s)).map(Duration::from_secs);
+        self.take(key, default, &allowed, parse)
+    }
+
+    pub fn at_least_one<T: FromStr + PartialOrd + From<u8>>(
+        &mut self,
+        key: &str,
+        default: &str,
+    ) -> Result<T, ConfigError> {
+        self.take(key, default, "it is a whole number, 1 or more", |t| t.parse().ok().filter(|n| *n >= T::from(1)))
+    }
+}
+
+pub fn word(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let head = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    (head && text.len() <= 40 && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+pub fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (low, high) = text.split_once('-')?;
+    let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+    (low >= 1024 && low <= high).then_some(low..=high)
+}
+
+pub fn capabilities(text: &str) -> Option<Vec<String>> {
+    let names = text.split([',', ' ']).filter(|c| !c.is_empty()).map(|c| c.to_ascii_uppercase());
+    let names: Vec<String> = names.map(|c| c.strip_prefix("CAP_").map(str::to_owned).unwrap_or(c)).collect();
+    names.iter().all(|c| c.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).then_some(names)
+}
+
+pub fn log_size(text: &str) -> Option<String> {
+    let digits = text.trim_end_matches(['k', 'm', 'g']);
+    let ok = digits.parse::<u64>().is_ok_and(|n| n > 0) && text.len() - digits.len() <= 1;
+    ok.then(|| text.to_owned())
+}

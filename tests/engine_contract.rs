@@ -1,0 +1,187 @@
+//! One story that every engine must tell: what the trait promises, on the scripted engine and on Docker.
+
+mod support;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use spindle::{
+    domain::{
+        ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortMapping, PortSpec,
+        Sandbox, SandboxId, SandboxName, State, Token,
+    },
+    engine::{
+        Engine, EngineError, SandboxSpec,
+        docker::{DockerEngine, DockerSettings},
+        fake::FakeEngine,
+    },
+};
+use support::docker::try_docker;
+
+const GRACE: Duration = Duration::from_secs(2);
+
+fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
+    let id = SandboxId::from_bytes([number; 16]);
+    let outside = Endpoint { host: "127.0.0.1".parse().unwrap(), port };
+    let ports = vec![PortMapping { inside: PortSpec::parse("8000").unwrap(), outside }];
+    let sandbox = Sandbox {
+        container: None,
+        name: SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap(),
+        image: ImageRef::parse(image).unwrap(),
+        created_at: "2026-11-20T09:00:00.123Z".parse().unwrap(),
+        state: State::Creating,
+        generation: 0,
+        ports: ports.clone(),
+        app_port: PortSpec::parse("8000"),
+        active: 0,
+        last_report: None,
+        evidence: EvidenceLog::default(),
+        idle_limit: Some(IdleLimit::After(Duration::from_secs(600))),
+        memory: Memory::parse("64m").unwrap(),
+        cpus: Cpus::parse("0.5").unwrap(),
+        labels: vec![Label::parse("course", "db").unwrap()],
+        token: Token::from_bytes([number; 16]),
+        id,
+    };
+    let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
+    SandboxSpec { sandbox, published: ports, env: vec![("A".into(), "b".into())], ssh_key: None, check_in_url }
+}
+
+/// The life of a container, with every call twice where "already so" must be success.
+async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
+    let gateway: IpAddr = engine.prepare().await.unwrap();
+    assert_eq!(engine.prepare().await.unwrap(), gateway, "preparing twice is preparing once");
+    assert!(!engine.info().await.unwrap().version.is_empty());
+    assert!(engine.images().await.unwrap().contains(&"spindle/mimic:latest".to_owned()));
+    let image = engine.image(&ImageRef::parse("spindle/mimic:many").unwrap()).await.unwrap();
+    let exposed: Vec<String> = image.exposed.iter().map(ToString::to_string).collect();
+    assert_eq!(exposed, ["22/tcp", "7000/tcp", "8000/tcp", "9000/udp"]);
+    assert_eq!(image.app_port.as_deref(), Some("8000"));
+    assert!(engine.list().await.unwrap().is_empty());
+
+    let mut events = engine.watch("2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap();
+    let spec = spec(1, "spindle/mimic", ports[0]);
+    let container = engine.create(&spec).await.unwrap();
+    assert_eq!(engine.inspect(&container).await.unwrap().phase, Phase::Created);
+    engine.start(&container).await.unwrap();
+    engine.start(&container).await.expect("it runs already");
+    let heard = tokio::time::timeout(Duration::from_secs(5), events.next()).await.expect("an event").unwrap();
+    assert_eq!(heard.unwrap(), container);
+    let shown = engine.inspect(&container).await.unwrap();
+    assert_eq!((shown.phase, shown.sandbox.as_ref()), (Phase::Running, Some(&spec.sandbox.id)));
+    assert!(shown.address.is_some() && shown.mark.is_some());
+    let listed = engine.list().await.unwrap();
+    assert_eq!((listed.len(), listed[0].phase, listed[0].address), (1, Phase::Running, shown.address));
+
+    let recovered = engine.recover(&container).await.unwrap();
+    let expected = Sandbox {
+        container: Some(container.clone()),
+        state: recovered.state.clone(),
+        generation: recovered.generation,
+        ..spec.sandbox.clone()
+    };
+    assert_eq!(recovered, expected);
+
+    engine.stop(&container, GRACE).await.unwrap();
+    engine.stop(&container, GRACE).await.expect("it is stopped already");
+    assert_eq!(engine.inspect(&container).await.unwrap().phase, Phase::Exited);
+    assert_eq!(engine.list().await.unwrap()[0].phase, Phase::Exited);
+    engine.start(&container).await.unwrap();
+    let again = engine.inspect(&container).await.unwrap();
+    assert_ne!(again.mark, shown.mark, "a new start has a new mark");
+    engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
+    engine.remove(&spec.sandbox.id, Some(&container)).await.expect("it is gone already");
+    refusals(engine.as_ref(), &container, ports[1]).await;
+    assert!(engine.list().await.unwrap().is_empty());
+}
+
+/// What an engine says when it cannot.
+async fn refusals(engine: &dyn Engine, gone: &ContainerId, port: u16) {
+    let unknown = ImageRef::parse("no/such-image").unwrap();
+    assert_eq!(engine.image(&unknown).await, Err(EngineError::NoImage));
+    assert_eq!(engine.create(&spec(2, "no/such-image", port)).await, Err(EngineError::NoImage));
+    assert_eq!(engine.start(gone).await, Err(EngineError::NoContainer));
+    assert_eq!(engine.stop(gone, GRACE).await, Err(EngineError::NoContainer));
+    assert_eq!(engine.inspect(gone).await, Err(EngineError::NoContainer));
+    engine.remove(&SandboxId::from_bytes([2; 16]), None).await.expect("there is nothing to remove");
+}
+
+#[tokio::test]
+async fn the_scripted_engine_tells_the_story() {
+    let engine = FakeEngine::default();
+    engine.add_image("spindle/mimic:latest", &["22", "8000"], None);
+    engine.add_image("spindle/mimic:many", &["22", "7000", "8000", "9000/udp"], Some("8000"));
+    story(Arc::new(engine), [16_000, 16_001]).await;
+}
+
+/// An engine of this test's own on the machine's Docker, cleaned up after.
+struct Own {
+    engine: Arc<DockerEngine>,
+    deployment: String,
+    files: std::path::PathBuf,
+}
+
+impl Own {
+    fn new(name: &str, subnet: u8) -> Self {
+        let deployment = format!("test-{name}-{}", std::process::id());
+        let files = std::env::temp_dir().join(format!("spindle-{deployment}"));
+        let settings = DockerSettings {
+            deployment: deployment.clone(),
+            network: deployment.clone(),
+            subnet: format!("10.191.{subnet}.0/24").parse().unwrap(),
+            files: files.clone(),
+            pids_limit: 64,
+            capabilities: vec!["KILL".into()],
+            log_max_size: "1m".into(),
+            log_max_files: 1,
+        };
+        Self { engine: Arc::new(DockerEngine::new(settings, std::env::var("DOCKER_HOST").ok())), deployment, files }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let label = format!("label=spindle.deployment={}", self.deployment);
+        for container in try_docker(&["ps", "-aq", "--filter", &label]).1.split_whitespace() {
+            try_docker(&["rm", "-fv", container]);
+        }
+        try_docker(&["network", "rm", &self.deployment]);
+        let _ = std::fs::remove_dir_all(&self.files);
+    }
+}
+
+#[tokio::test]
+async fn docker_tells_the_story() {
+    let own = Own::new("story", 1);
+    story(own.engine.clone(), [21_900, 21_901]).await;
+}
+
+#[tokio::test]
+async fn docker_says_that_a_port_is_held_and_a_name_is_taken() {
+    let own = Own::new("held", 2);
+    own.engine.prepare().await.unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let spec = spec(3, "spindle/mimic", holder.local_addr().unwrap().port());
+    let container = own.engine.create(&spec).await.unwrap();
+    let refused = own.engine.start(&container).await;
+    assert!(matches!(refused, Err(EngineError::PortHeld(_))), "{refused:?}");
+    assert_eq!(own.engine.create(&spec).await, Err(EngineError::NameTaken));
+    own.engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
+}
+
+#[tokio::test]
+async fn docker_away_is_told_apart_from_a_refusal() {
+    let settings = DockerSettings {
+        deployment: "test-away".into(),
+        network: "test-away".into(),
+        subnet: "10.191.3.0/24".parse().unwrap(),
+        files: "/nonexistent".into(),
+        pids_limit: 1,
+        capabilities: vec![],
+        log_max_size: "1m".into(),
+        log_max_files: 1,
+    };
+    let engine = DockerEngine::new(settings, Some("unix:///nonexistent/docker.sock".into()));
+    assert!(matches!(engine.info().await, Err(EngineError::Unavailable(_))));
+    assert!(matches!(engine.list().await, Err(EngineError::Unavailable(_))));
+}

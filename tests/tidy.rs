@@ -1,0 +1,273 @@
+//! The house rules, as a test: who may import whom, how long things may be, what stands nowhere.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Which of our modules, and which crates beyond std, each module may name.
+const IMPORTS: [(&str, &[&str], &[&str]); 9] = [
+    ("domain", &["domain"], &["jiff", "thiserror"]),
+    ("clock", &["domain"], &["jiff"]),
+    ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror"]),
+    (
+        "engine",
+        &["domain", "engine"],
+        &["bollard", "futures_util", "async_trait", "tokio", "jiff", "thiserror", "getrandom", "ipnet"],
+    ),
+    ("relay", &["domain"], &["tokio"]),
+    (
+        "app",
+        &["app", "domain", "store", "engine", "relay", "clock"],
+        &["tokio", "tokio_util", "tracing", "futures_util", "jiff", "thiserror", "getrandom"],
+    ),
+    ("loops", &["app"], &["tokio", "tokio_util", "tokio_cron_scheduler", "tracing", "futures_util"]),
+    (
+        "http",
+        &["app", "domain"],
+        &[
+            "rocket",
+            "serde",
+            "serde_json",
+            "http_auth_basic",
+            "tokio",
+            "tracing",
+            "getrandom",
+            "ipnet",
+            "jiff",
+            "ssh_key",
+            "subtle",
+        ],
+    ),
+    ("config", &["domain"], &["figment", "serde", "ipnet", "thiserror"]),
+];
+
+/// Words that stand nowhere but in the named module.
+const ONLY_IN: [(&str, &str); 6] = [
+    ("::now()", "clock"),
+    ("rusqlite::", "store"),
+    ("bollard::", "engine"),
+    ("rocket::", "http"),
+    ("std::env::", "main"),
+    ("process::exit", "main"),
+];
+
+const LONGEST_FILE: usize = 400;
+const LONGEST_FUNCTION: usize = 60;
+
+struct Source {
+    path: PathBuf,
+    module: String,
+    text: String,
+}
+
+fn sources(root: &str) -> Vec<Source> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
+    let mut paths = Vec::new();
+    if base.is_dir() {
+        walk(&base, &mut paths);
+    }
+    let read = |path: PathBuf| {
+        let inside = path.strip_prefix(&base).unwrap();
+        let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
+        let module = first.trim_end_matches(".rs").to_owned();
+        Source { text: fs::read_to_string(&path).unwrap(), module, path }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn everything() -> Vec<Source> {
+    ["src", "tests", "benches"].into_iter().flat_map(sources).collect()
+}
+
+/// The text without what only tests compile, and without comments.
+fn code_of(source: &Source) -> String {
+    let text = source.text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The paths' heads that a file names after `use`, or before `::` in its code, with `crate::x` as `crate x`.
+fn heads(code: &str) -> Vec<String> {
+    let mut heads = Vec::new();
+    let bytes = code.as_bytes();
+    for (at, _) in code.match_indices("::") {
+        let start = code[..at].rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |i| i + 1);
+        // In the middle of a path.
+        if start >= 2 && &bytes[start - 2..start] == b"::" {
+            continue;
+        }
+        let head = &code[start..at];
+        if head == "crate" {
+            let rest = code[at + 2..].trim_start_matches('{').trim_start();
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            heads.push(format!("crate {}", &rest[..end]));
+        } else if head.starts_with(|c: char| c.is_lowercase()) {
+            heads.push(head.to_owned());
+        }
+    }
+    heads
+}
+
+/// Every module of `use crate::{a::.., b::..}`, whose second and later heads [`heads`] does not see.
+fn grouped(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("use crate::{") {
+        let body = &code[at + "use crate::{".len()..];
+        let (mut depth, mut word, mut fresh) = (1, String::new(), true);
+        for c in body.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => fresh = true,
+                c if depth == 1 && fresh && (c.is_alphanumeric() || c == '_') => word.push(c),
+                _ if depth == 1 && !word.is_empty() => {
+                    found.push(std::mem::take(&mut word));
+                    fresh = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        if !word.is_empty() {
+            found.push(word);
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_import_only_what_they_may() {
+    let crates: Vec<String> = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .unwrap()
+        .lines()
+        .skip_while(|l| *l != "[dependencies]")
+        .take_while(|l| *l != "[dev-dependencies]")
+        .filter_map(|l| Some(l.split_once(" = ")?.0.replace('-', "_")))
+        .collect();
+    assert!(crates.iter().any(|c| c == "rocket"), "the dependencies were not read");
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        let Some((_, ours, vendors)) = IMPORTS.iter().find(|(m, _, _)| *m == source.module) else {
+            assert!(["lib", "main"].contains(&source.module.as_str()), "{} has no row", source.path.display());
+            continue;
+        };
+        if source.path.ends_with("tests.rs") {
+            continue;
+        }
+        let code = code_of(&source);
+        for module in
+            heads(&code).iter().filter_map(|h| h.strip_prefix("crate ")).map(str::to_owned).chain(grouped(&code))
+        {
+            if !module.is_empty() && !ours.contains(&module.as_str()) && module != source.module {
+                wrong.push(format!("{} imports our {module}", source.path.display()));
+            }
+        }
+        for head in heads(&code).iter().filter(|h| crates.contains(h)) {
+            if !vendors.contains(&head.as_str()) {
+                wrong.push(format!("{} imports the crate {head}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_readers_of_imports_see_them() {
+    assert_eq!(heads("use crate::store::Store; a.b(rocket::x::y(Foo::z))"), ["crate store", "rocket"]);
+    assert_eq!(grouped("use crate::{\n    domain::{A, b::C},\n    store,\n};"), ["domain", "store"]);
+}
+
+#[test]
+fn some_words_stand_in_one_module_only() {
+    for source in sources("src").iter().filter(|s| !s.path.ends_with("tests.rs")) {
+        for (word, module) in ONLY_IN {
+            let allowed = source.module == module || source.module == "main";
+            assert!(allowed || !code_of(source).contains(word), "{} says {word}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_begins_with_its_purpose_and_is_short() {
+    for source in everything() {
+        let at = source.path.display();
+        assert!(source.text.starts_with("//! "), "{at} does not begin with //!");
+        let lines = source.text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{at} has {lines} lines");
+    }
+}
+
+#[test]
+fn no_function_is_long() {
+    for source in everything() {
+        let mut begun: Option<(usize, usize, String)> = None;
+        for (number, line) in source.text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let is_function = line.trim_start().split("fn ").count() > 1
+                && line
+                    .trim_start()
+                    .split(' ')
+                    .next()
+                    .is_some_and(|w| ["fn", "pub", "async", "pub(super)"].contains(&w));
+            match &begun {
+                None if is_function && !line.trim_end().ends_with([';', '}']) => {
+                    begun = Some((number, indent, line.trim().to_owned()));
+                }
+                Some((start, at, name)) if line.trim_end() == format!("{}}}", " ".repeat(*at)) => {
+                    let length = number - start + 1;
+                    assert!(length <= LONGEST_FUNCTION, "{}: {name} has {length} lines", source.path.display());
+                    begun = None;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn no_code_is_commented_out() {
+    for source in everything() {
+        for line in source.text.lines().map(str::trim_start).filter(|l| l.starts_with("// ")) {
+            let code = line.ends_with(';') || line.ends_with('{') || line.ends_with(");");
+            assert!(!code, "{}: {line}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn sql_knows_no_time() {
+    for source in sources("src").iter().filter(|s| s.module == "store") {
+        let lower = source.text.to_lowercase();
+        for word in ["datetime(", "strftime(", "julianday(", "unixepoch(", "current_timestamp", "'now'"] {
+            assert!(!lower.contains(word), "{} says {word}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn tests_do_not_sleep_but_to_wait_for_docker() {
+    for source in sources("tests") {
+        let real = source.path.ends_with("support/docker.rs") || source.path.to_string_lossy().contains("e2e");
+        if !real && !source.path.ends_with("tidy.rs") {
+            assert!(!source.text.contains("sleep("), "{} sleeps", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn the_map_is_short() {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
+    assert!(map.lines().count() <= 120, "docs/ARCHITECTURE.md has {} lines", map.lines().count());
+}
