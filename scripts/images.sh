@@ -155,6 +155,7 @@ build_image() {
         build mimic many spindle/mimic:many
         build mimic udp spindle/mimic:udp
         build mimic broken spindle/mimic:broken
+        build mimic empty spindle/mimic:empty
         ;;
     *) fail "there is no image $1; known are base and mimic" ;;
     esac

@@ -85,8 +85,9 @@ fn run(cli: Cli) -> Result<(), Sentence> {
 }
 
 fn start_log(config: &Config) -> Result<(), Sentence> {
-    // The scheduler's own chatter is not ours, unless somebody asks for it.
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{}", config.log))
+    // The scheduler's and Rocket's own chatter is not ours, unless somebody asks for it; requests we log.
+    let quiet = "tokio_cron_scheduler=warn,rocket=error,_=off";
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{quiet},{}", config.log))
         .map_err(|e| format!("SPINDLE_LOG: {:?} is not allowed; {e}", config.log))?;
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);

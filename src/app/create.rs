@@ -3,8 +3,8 @@
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, StopReason, Token,
+        ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortSpec, Sandbox, SandboxId, SandboxName,
+        State, Token,
     },
     engine::{EngineError, ImageDetails, SandboxSpec},
     store::StoreError,
@@ -139,16 +139,10 @@ impl App {
         started.map(|()| container).map_err(|e| Error::engine("started", e))
     }
 
-    /// Records what the engine shows of a fresh container: running, or ended by itself already.
+    /// Records that a fresh container runs. One that has ended by itself already was no success.
     async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
-        let shown = self.engine.inspect(&container).await.map_err(|e| Error::engine("started", e))?;
-        let now = self.clock.now();
-        let recorded = if shown.phase == Phase::Running {
-            let mark = shown.mark.unwrap_or_default();
-            self.store.mark_started(sandbox, State::Running { since: now, address: shown.address, mark }).await?
-        } else {
-            self.store.mark(sandbox, State::Stopped { at: now, reason: StopReason::Exited }).await?
-        };
+        let to = self.running(&container).await?;
+        let recorded = self.store.mark_started(sandbox, to).await?;
         let made = self.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
         tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.image, "created");

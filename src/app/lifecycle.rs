@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Error, Result};
 use crate::{
-    domain::{Phase, Sandbox, State, StopReason},
+    domain::{ContainerId, Phase, Sandbox, State, StopReason},
     engine::EngineError,
     store::StoreError,
 };
@@ -114,22 +114,14 @@ impl App {
         let started = async {
             let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
             self.engine.start(container).await.map_err(|e| Error::engine("started", e))?;
-            self.engine.inspect(container).await.map_err(|e| Error::engine("started", e))
+            self.running(container).await
         };
         match started.await {
-            Ok(shown) if shown.phase == Phase::Running => {
-                let mark = shown.mark.unwrap_or_default();
-                let to = State::Running { since: self.clock.now(), address: shown.address, mark };
+            Ok(to) => {
                 if self.store.mark_started(sandbox, to).await? {
                     tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "started");
                 }
                 Ok(())
-            }
-            Ok(_) => {
-                let to = State::Stopped { at: self.clock.now(), reason: StopReason::Exited };
-                self.store.mark(sandbox, to).await?;
-                let why = EngineError::Refused("its main process ended at once".into());
-                Err(Error::engine("started", why))
             }
             Err(e) => {
                 // If it runs all the same, the next pass sees it and records it.
@@ -138,6 +130,21 @@ impl App {
                 Err(e)
             }
         }
+    }
+
+    /// The state of a container that was just started, as the engine shows it.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] with its last words if it has ended by itself already.
+    pub(super) async fn running(&self, container: &ContainerId) -> Result<State> {
+        let failed = |e| Error::engine("started", e);
+        let shown = self.engine.inspect(container).await.map_err(failed)?;
+        if shown.phase != Phase::Running {
+            let words = self.engine.last_words(container).await.map_err(failed)?;
+            return Err(failed(EngineError::Refused(format!("its main process ended at once, {words}"))));
+        }
+        let mark = shown.mark.unwrap_or_default();
+        Ok(State::Running { since: self.clock.now(), address: shown.address, mark })
     }
 
     /// Carries out a recorded deletion; the row goes when the engine has let go.

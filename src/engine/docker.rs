@@ -24,12 +24,12 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-        ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
-        StopContainerOptionsBuilder,
+        ListContainersOptionsBuilder, ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
 use errors::{translate, within};
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
@@ -271,6 +271,16 @@ impl Engine for DockerEngine {
             address: self.address(shown.network_settings.and_then(|n| n.networks).as_ref()),
             mark: Some(state.started_at.unwrap_or_default()),
         })
+    }
+
+    async fn last_words(&self, container: &ContainerId) -> Result<String> {
+        let code = self.look(container).await?.state.and_then(|s| s.exit_code).unwrap_or_default();
+        let client = self.client().await?;
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("3").build();
+        let lines = client.logs(container.as_str(), Some(options)).map_ok(|line| line.to_string()).try_collect();
+        let lines: Vec<String> = self.seen(within(QUICK, "logs", lines, EngineError::NoContainer).await)?;
+        let text: String = lines.concat().trim().chars().take(500).collect();
+        Ok(if text.is_empty() { format!("exit code {code}") } else { format!("exit code {code}: {text}") })
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {

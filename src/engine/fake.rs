@@ -277,6 +277,12 @@ impl Engine for FakeEngine {
         or_lie(observed(container, c, true), lie)
     }
 
+    async fn last_words(&self, container: &ContainerId) -> Result<String> {
+        let lie = self.enter("last_words").await?;
+        self.inner().containers.get(container).ok_or(EngineError::NoContainer)?;
+        or_lie("exit code 0 (scripted)".into(), lie)
+    }
+
     async fn list(&self) -> Result<Vec<Observed>> {
         let lie = self.enter("list").await?;
         or_lie(self.inner().containers.iter().map(|(id, c)| observed(id, c, false)).collect(), lie)

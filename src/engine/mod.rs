@@ -116,6 +116,9 @@ pub trait Engine: Send + Sync {
     /// Looks at one container, closely: `mark` is always told.
     async fn inspect(&self, container: &ContainerId) -> Result<Observed>;
 
+    /// Tells in words how a container that has ended came to its end: its exit code and last lines.
+    async fn last_words(&self, container: &ContainerId) -> Result<String>;
+
     /// Looks at all containers of this deployment, running or not. What is not in the answer is not there.
     async fn list(&self) -> Result<Vec<Observed>>;
 

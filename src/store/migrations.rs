@@ -49,10 +49,10 @@ const STEPS: &[&str] = &[
         value         TEXT NOT NULL,
         PRIMARY KEY (sandbox, key)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE instants (
-        key           TEXT PRIMARY KEY,
-        value         INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;",
+    CREATE TABLE last_port (
+        one           INTEGER PRIMARY KEY CHECK (one = 1),
+        host_port     INTEGER NOT NULL
+    ) STRICT;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

@@ -117,19 +117,6 @@ impl Store {
     pub async fn ping(&self) -> Result<()> {
         self.reader.run(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }
-
-    /// A remembered instant that belongs to no sandbox, in milliseconds since the epoch.
-    pub async fn instant(&self, key: &'static str) -> Result<Option<i64>> {
-        use rusqlite::OptionalExtension;
-        let sql = "SELECT value FROM instants WHERE key = ?1";
-        self.reader.run(move |c| Ok(c.query_row(sql, [key], |r| r.get(0)).optional()?)).await
-    }
-
-    /// Remembers such an instant.
-    pub async fn set_instant(&self, key: &'static str, value: i64) -> Result<()> {
-        let sql = "INSERT INTO instants (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
-        self.writer.run(move |c| Ok(c.execute(sql, (key, value)).map(drop)?)).await
-    }
 }
 
 #[cfg(test)]

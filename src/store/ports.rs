@@ -33,10 +33,8 @@ impl PortPool {
             .prepare_cached("SELECT host_port FROM ports")?
             .query_map([], |r| r.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        let last: Option<u16> = connection
-            .prepare_cached("SELECT value FROM instants WHERE key = 'last_port'")?
-            .query_row([], |r| r.get(0))
-            .optional()?;
+        let last: Option<u16> =
+            connection.prepare_cached("SELECT host_port FROM last_port")?.query_row([], |r| r.get(0)).optional()?;
         let (low, high) = (*self.range.start(), *self.range.end());
         let next = last.filter(|l| (low..high).contains(l)).map_or(low, |l| l + 1);
         let free = (next..=high).chain(low..next).filter(|p| !taken.contains(p) && !avoid.contains(p));
@@ -51,7 +49,7 @@ impl PortPool {
             insert.execute((port, inside.protocol.word(), self.host.to_string(), inside.port, sandbox.as_str()))?;
         }
         connection.execute(
-            "INSERT INTO instants (key, value) VALUES ('last_port', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
+            "INSERT INTO last_port (one, host_port) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET host_port = ?1",
             [chosen.last()],
         )?;
         let mapping = |(&inside, port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };

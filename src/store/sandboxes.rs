@@ -298,7 +298,7 @@ fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
     Ok(changed == 1)
 }
 
-fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
+pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     let (state, at, reason, address, mark) = state_columns(&s.state);
     let inserted = c.execute(
         "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,

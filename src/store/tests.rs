@@ -183,19 +183,20 @@ async fn references_find_by_name_and_unique_prefix() {
 #[tokio::test]
 async fn a_failing_write_undoes_itself_and_no_other() {
     let store = Store::in_memory().unwrap();
-    let failing = store.writer.run(|c| {
-        c.execute("INSERT INTO instants VALUES ('half', 1)", [])?;
+    let half = creating(1);
+    let failing = store.writer.run(move |c| {
+        super::sandboxes::insert_row(c, &half)?;
         Ok(c.execute("INSERT INTO nowhere VALUES (1)", [])?)
     });
-    let panicking = store.writer.run(|c| -> Result<()> {
-        c.execute("INSERT INTO instants VALUES ('panic', 1)", [])?;
+    let lost = creating(2);
+    let panicking = store.writer.run(move |c| -> Result<()> {
+        super::sandboxes::insert_row(c, &lost)?;
         panic!("on purpose")
     });
-    let (failed, panicked, good) = tokio::join!(failing, panicking, store.set_instant("good", 7));
+    let (failed, panicked, good) = tokio::join!(failing, panicking, insert(&store, 3));
     assert!(failed.is_err() && panicked.is_err() && good.is_ok());
-    assert_eq!(store.instant("good").await.unwrap(), Some(7));
-    assert_eq!(store.instant("half").await.unwrap(), None);
-    assert_eq!(store.instant("panic").await.unwrap(), None);
+    let left: Vec<_> = store.all().await.unwrap().into_iter().map(|s| s.id).collect();
+    assert_eq!(left, [creating(3).id]);
 }
 
 #[tokio::test]

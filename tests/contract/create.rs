@@ -1,6 +1,6 @@
 //! Create: statements 16 to 20, and the optional fields.
 
-use super::support::{Body, World, docker::Docker, scripted::TestApp, uri};
+use super::support::{Body, World, docker::Docker, is, scripted::TestApp, uri};
 use serde_json::json;
 
 contract! {
@@ -100,7 +100,23 @@ async fn s20_a_start_that_fails_leaves_nothing_on_docker() {
     let world = Docker::start(&[]).await;
     let answer = world.http().send("POST", "/v1/containers", Body::Form("image=spindle/mimic:broken")).await;
     let message = answer.expect_error(502, "engine_failed");
-    assert!(message.contains("/no/such/program"), "{message}");
+    assert!(message.contains("nobody-such"), "{message}");
     assert!(world.held().await.is_empty());
     assert_eq!(world.http().get("/v1/containers").await.json(), json!([]));
+}
+
+/// 20, what the engine starts and what ends at once: either nothing is left, or it is shown as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_what_ends_at_once_is_never_shown_running_on_docker() {
+    let world = Docker::start(&[]).await;
+    let answer = world.http().send("POST", "/v1/containers", Body::Form("image=spindle/mimic:empty")).await;
+    if answer.status == 201 {
+        let stopped = world.until(&answer.json(), is("stopped")).await;
+        assert_eq!(stopped["stopped_reason"], "exited");
+        world.http().patch(&stopped, "status=running").await;
+        return;
+    }
+    let message = answer.expect_error(502, "engine_failed");
+    assert!(message.contains("exit code 127") && message.contains("/no/such/program"), "{message}");
+    assert!(world.held().await.is_empty());
 }

@@ -21,6 +21,8 @@ pub struct Docker {
     pub deployment: String,
     pub directory: PathBuf,
     pub subnet: String,
+    /// What `DOCKER_HOST` says; none: the machine's own engine.
+    engine: Option<String>,
     variables: Vec<(String, String)>,
     http: Http,
     child: Option<Child>,
@@ -54,6 +56,15 @@ pub fn wait_for(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool)
 impl Docker {
     /// A server with quick reports, and `extra` variables (without the prefix).
     pub async fn start(extra: &[(&str, &str)]) -> Self {
+        let mut world = Self::prepare(None, extra);
+        world.spawn();
+        world.until_well().await;
+        world
+    }
+
+    /// What [`Docker::start`] starts, not started, on the machine's own engine or the one at `engine`, which
+    /// is in `DOCKER_HOST`'s notation and need not be there.
+    pub fn prepare(engine: Option<&str>, extra: &[(&str, &str)]) -> Self {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let random = std::process::id().wrapping_mul(31) as u16 ^ number;
         let deployment = format!("test-{}-{number}", std::process::id());
@@ -81,23 +92,54 @@ impl Docker {
             variables.push((key.to_string(), value.to_string()));
         }
         let http = Http::new(format!("http://127.0.0.1:{port}"));
-        let mut world = Self { deployment, directory, subnet, variables, http, child: None };
-        world.spawn();
-        world.until_well().await;
-        world
+        let engine = engine.map(str::to_owned);
+        Self { deployment, directory, subnet, engine, variables, http, child: None }
+    }
+
+    /// The program with this world's configuration and nothing of the tests' own environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spindle"));
+        for (key, _) in std::env::vars().filter(|(k, _)| k.starts_with("SPINDLE_")) {
+            command.env_remove(key);
+        }
+        command.envs(self.variables.iter().map(|(k, v)| (format!("SPINDLE_{k}"), v)));
+        command.envs(self.engine.iter().map(|host| ("DOCKER_HOST", host)));
+        command.current_dir(&self.directory).stdin(Stdio::null());
+        command
     }
 
     /// Starts the server process, which must not run.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none());
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spindle"));
-        for (key, _) in std::env::vars().filter(|(k, _)| k.starts_with("SPINDLE_")) {
-            command.env_remove(key);
-        }
-        command.envs(self.variables.iter().map(|(k, v)| (format!("SPINDLE_{k}"), v)));
-        command.current_dir(&self.directory).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
+        let mut command = self.command();
+        self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    }
+
+    /// As the function of that name, on this world's engine.
+    #[track_caller]
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        let (ok, text) = self.try_docker(arguments);
+        assert!(ok, "docker {arguments:?}: {text}");
+        text
+    }
+
+    /// As the function of that name, on this world's engine.
+    pub fn try_docker(&self, arguments: &[&str]) -> (bool, String) {
+        let host = self.engine.iter().flat_map(|host| ["-H", host]);
+        try_docker(&host.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// What `docker inspect` says of a container.
+    #[track_caller]
+    pub fn inspect(&self, container: &Value) -> Value {
+        let shown: Value = serde_json::from_str(&self.docker(&["inspect", id(container)])).unwrap();
+        shown[0].clone()
+    }
+
+    /// One of the settings, such as `PORT`.
+    pub fn setting(&self, key: &str) -> &str {
+        &self.variables.iter().find(|(k, _)| k == key).unwrap().1
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -158,11 +200,11 @@ impl Docker {
     fn clean(&mut self) {
         self.end("TERM");
         let label = format!("label=spindle.deployment={}", self.deployment);
-        let (_, containers) = try_docker(&["ps", "-aq", "--filter", &label]);
+        let (_, containers) = self.try_docker(&["ps", "-aq", "--filter", &label]);
         for container in containers.split_whitespace() {
-            try_docker(&["rm", "-fv", container]);
+            self.try_docker(&["rm", "-fv", container]);
         }
-        try_docker(&["network", "rm", &self.deployment]);
+        self.try_docker(&["network", "rm", &self.deployment]);
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
@@ -195,30 +237,30 @@ impl World for Docker {
         if !header.is_empty() {
             arguments.push(header);
         }
-        let output = docker(&arguments);
+        let output = self.docker(&arguments);
         let (status, body) = output.split_once("\n").unwrap_or((&output, ""));
         (status.trim().parse().unwrap_or_else(|_| panic!("{output}")), body.trim().to_owned())
     }
 
     async fn token(&self, container: &Value) -> String {
-        docker(&["exec", id(container), "cat", "/run/spindle/token"])
+        self.docker(&["exec", id(container), "cat", "/run/spindle/token"])
     }
 
     async fn stop_behind_back(&self, container: &Value) {
-        docker(&["stop", "-t", "1", id(container)]);
+        self.docker(&["stop", "-t", "1", id(container)]);
     }
 
     async fn start_behind_back(&self, container: &Value) {
-        docker(&["start", id(container)]);
+        self.docker(&["start", id(container)]);
     }
 
     async fn remove_behind_back(&self, container: &Value) {
-        docker(&["rm", "-f", id(container)]);
+        self.docker(&["rm", "-f", id(container)]);
     }
 
     async fn held(&self) -> Vec<String> {
         let label = format!("label=spindle.deployment={}", self.deployment);
-        docker(&["ps", "-aq", "--no-trunc", "--filter", &label]).split_whitespace().map(str::to_owned).collect()
+        self.docker(&["ps", "-aq", "--no-trunc", "--filter", &label]).split_whitespace().map(str::to_owned).collect()
     }
 
     async fn restart(&mut self) {
