@@ -86,7 +86,7 @@ fn run(cli: Cli) -> Result<(), Sentence> {
 
 fn start_log(config: &Config) -> Result<(), Sentence> {
     // The scheduler's and Rocket's own chatter is not ours, unless somebody asks for it; requests we log.
-    let quiet = "tokio_cron_scheduler=warn,rocket=error,_=off";
+    let quiet = "tokio_cron_scheduler=warn,rocket=off,_=off";
     let filter = tracing_subscriber::EnvFilter::try_new(format!("{quiet},{}", config.log))
         .map_err(|e| format!("SPINDLE_LOG: {:?} is not allowed; {e}", config.log))?;
     let colours = std::io::stderr().is_terminal();
@@ -176,17 +176,18 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     tracing::info!("shutting down; containers keep running");
     stop_api.notify();
     closing.cancel();
-    app.drain(GRACE).await;
-    loops.stop(Duration::from_secs(2)).await;
-    finish(door).await;
-    match ended_early {
-        Some(Ok(Err(e))) => Err(cannot_listen(listen, e.as_ref(), "SPINDLE_ADDRESS and SPINDLE_PORT").into()),
-        Some(_) => Err("the server ended by itself".into()),
-        None => {
-            finish(api).await;
-            Ok(())
+    let api_ends = async {
+        match ended_early {
+            Some(Ok(Err(e))) => Err(cannot_listen(listen, e.as_ref(), "SPINDLE_ADDRESS and SPINDLE_PORT").into()),
+            Some(_) => Err("the server ended by itself".into()),
+            None => {
+                finish(api).await;
+                Ok(())
+            }
         }
-    }
+    };
+    let ((), (), (), ended) = tokio::join!(app.drain(GRACE), loops.stop(GRACE), finish(door), api_ends);
+    ended
 }
 
 async fn finish<T>(task: JoinHandle<T>) {

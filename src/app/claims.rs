@@ -1,6 +1,9 @@
 //! Who works on which sandbox: one at a time, so that a pass and a request never cross.
 
-use std::{collections::HashSet, sync::Mutex};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::Notify;
 
@@ -15,20 +18,20 @@ pub struct Claims {
 
 /// The right to call the engine about one sandbox, until dropped.
 #[derive(Debug)]
-pub struct Claim<'a> {
-    claims: &'a Claims,
+pub struct Claim {
+    claims: Arc<Claims>,
     id: SandboxId,
 }
 
 impl Claims {
     /// Claims a sandbox, unless somebody has it.
-    pub fn try_claim(&self, id: &SandboxId) -> Option<Claim<'_>> {
+    pub fn try_claim(self: &Arc<Self>, id: &SandboxId) -> Option<Claim> {
         let fresh = self.held.lock().expect("no holder panics").insert(id.clone());
-        fresh.then(|| Claim { claims: self, id: id.clone() })
+        fresh.then(|| Claim { claims: Arc::clone(self), id: id.clone() })
     }
 
     /// Claims a sandbox as soon as nobody has it.
-    pub async fn claim(&self, id: &SandboxId) -> Claim<'_> {
+    pub async fn claim(self: &Arc<Self>, id: &SandboxId) -> Claim {
         loop {
             let released = self.released.notified();
             tokio::pin!(released);
@@ -42,7 +45,7 @@ impl Claims {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.held.lock().expect("no holder panics").remove(&self.id);
         self.claims.released.notify_waiters();

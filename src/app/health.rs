@@ -1,9 +1,12 @@
 //! Health: whether Spindle can do its work, in a form that a person and a monitor can read.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{App, ConvergeReport};
 use crate::{engine::EngineInfo, store::Counts};
+
+/// How long a monitor is kept waiting for an engine that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the check-in door stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,7 +45,10 @@ impl Health {
 impl App {
     /// Asks everybody. Never fails: what does not answer is part of the answer.
     pub async fn health(&self) -> Health {
-        let asked = self.engine.info().await.map_err(|e| e.to_string());
+        let asked = match tokio::time::timeout(PATIENCE, self.engine.info()).await {
+            Ok(answer) => answer.map_err(|e| e.to_string()),
+            Err(_) => Err(format!("the container engine did not answer within {} s", PATIENCE.as_secs())),
+        };
         let counts = self.store.counts().await;
         let pulse = self.pulse();
         // The engine may answer and yet be unusable, as with a network that does not fit.

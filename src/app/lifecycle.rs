@@ -12,6 +12,9 @@ use crate::{
 /// Beyond the grace, for how long a start waits for a stop to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it waits before a stop that failed is tried again.
+const STOP_RETRY: Duration = Duration::from_secs(1);
+
 impl App {
     /// Stops a sandbox and answers at once, while it is stopping (`contract.md` 21 and 23).
     ///
@@ -30,12 +33,16 @@ impl App {
                         let id = sandbox.id.clone();
                         self.tasks.spawn(async move {
                             let _claim = app.claims.claim(&id).await;
-                            app.finish_stop(&id).await
+                            app.finish_stop(&id).await;
                         });
                     }
                 }
-                // A start is under way: let it end, then look again.
-                State::Starting { .. } => drop(self.claims.claim(&sandbox.id).await),
+                // Let the start end, or finish one that was left half done; then look again.
+                State::Starting { .. } => {
+                    let _claim = self.claims.claim(&sandbox.id).await;
+                    let sandbox = self.get(reference).await?;
+                    self.finish_start(&sandbox).await?;
+                }
                 _ => return Ok(sandbox),
             }
         }
@@ -72,12 +79,11 @@ impl App {
                         self.finish_start(&intent).await?;
                     }
                 }
-                // A stop that failed before waits for the pass to try it again.
-                State::Stopping { .. } => {
-                    drop(_claim);
-                    self.wake();
+                State::Starting { .. } => self.finish_start(&sandbox).await?,
+                // Its stop has failed, or was left half done: try once more, then again after a while.
+                State::Stopping { .. } if !self.finish_stop(&sandbox.id).await => {
                     tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                        () = tokio::time::sleep(STOP_RETRY) => {}
                         () = &mut patience => return Err(Error::StillStopping),
                     }
                 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{App, chain};
+use super::{App, chain, claims::Claim};
 use crate::{
     domain::{ContainerId, Evidence, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason},
     engine::EngineError,
@@ -20,20 +20,41 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// Somebody else works on the sandbox.
+struct Busy;
+
 type Tried = std::result::Result<bool, Box<dyn std::error::Error + Send + Sync>>;
 
 impl App {
-    /// Carries out one step about `known`, the sandbox as the plan saw it.
+    /// Carries out a quick step about `known`, the sandbox as the plan saw it, here and now.
     pub(super) async fn carry_out(&self, step: Step, known: Option<Sandbox>) -> Outcome {
-        let id = step.sandbox().cloned();
-        // Somebody else is at it: what they do decides, and the next pass sees it.
-        let _claim = match &id {
-            Some(id) => match self.claims.try_claim(id) {
-                Some(claim) => Some(claim),
-                None => return Outcome::Dropped,
-            },
-            None => None,
-        };
+        match self.claim_for(&step) {
+            Ok(_claim) => self.carry_out_claimed(step, known).await,
+            Err(Busy) => Outcome::Dropped,
+        }
+    }
+
+    /// Carries out a long step in the background, owned by [`App::drain`]. It is claimed from now on, so
+    /// that no pass decides it again while it waits for a hand.
+    pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) {
+        let Ok(claim) = self.claim_for(&step) else { return };
+        let app = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let Ok(_hand) = app.hands.acquire().await else { return };
+            let outcome = app.carry_out_claimed(step, known).await;
+            drop(claim);
+            if outcome == Outcome::Done {
+                app.wake();
+            }
+        });
+    }
+
+    /// Claims what a step is about. Whoever is at it already decides, and the next pass sees what they did.
+    fn claim_for(&self, step: &Step) -> std::result::Result<Option<Claim>, Busy> {
+        step.sandbox().map(|id| self.claims.try_claim(id).ok_or(Busy)).transpose()
+    }
+
+    async fn carry_out_claimed(&self, step: Step, known: Option<Sandbox>) -> Outcome {
         let tried = match (&step, known) {
             (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
             (Step::FinishStop(id), _) => self.try_finish_stop(id).await,
@@ -80,13 +101,15 @@ impl App {
         self.try_finish_stop(&known.id).await
     }
 
-    /// Carries out a recorded stop, and logs what goes wrong. The caller holds the claim.
-    pub(super) async fn finish_stop(&self, id: &SandboxId) {
-        if let Err(e) = self.try_finish_stop(id).await {
+    /// Carries out a recorded stop, and logs what goes wrong. Whether it did. The caller holds the claim.
+    pub(super) async fn finish_stop(&self, id: &SandboxId) -> bool {
+        let tried = self.try_finish_stop(id).await;
+        if let Err(e) = &tried {
             let error = chain(e.as_ref());
             tracing::warn!(sandbox = %id, error, "a stop failed; it is tried again every pass");
         }
         self.wake();
+        tried.is_ok()
     }
 
     async fn try_finish_stop(&self, id: &SandboxId) -> Tried {
@@ -198,16 +221,5 @@ impl App {
         tracing::warn!(%container, "a container that was never started and belongs to nobody is removed");
         self.engine.remove(id, Some(container)).await?;
         Ok(true)
-    }
-
-    /// Carries out a long step in the background, owned by [`App::drain`].
-    pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) {
-        let app = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let Ok(_hand) = app.hands.acquire().await else { return };
-            if app.carry_out(step, known).await == Outcome::Done {
-                app.wake();
-            }
-        });
     }
 }

@@ -44,8 +44,8 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
         ident: Ident::try_new("spindle").expect("a valid token"),
         // A proxy's word for the client's address is never believed (`contract.md` 27).
         ip_header: None,
-        // Its errors only, by way of our log; signals are handled by `main` for all servers together.
-        log_level: LogLevel::Critical,
+        // Requests are logged by ourselves; signals are handled by `main` for all servers together.
+        log_level: LogLevel::Off,
         cli_colors: false,
         shutdown: Shutdown { ctrlc: false, signals: Default::default(), grace, mercy: 1, ..Shutdown::default() },
         ..Config::release_default()

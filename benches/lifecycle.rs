@@ -1,0 +1,193 @@
+//! What Spindle adds to the bare engine: each verb beside the same steps on the engine, in one run, turn
+//! by turn, so that the machine's moods hit both alike. Prints medians in milliseconds and their ratio.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::{future::Future, time::Instant};
+
+use serde_json::Value;
+use spindle::{
+    domain::{
+        ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, PortMapping, PortSpec, Sandbox, SandboxId,
+        SandboxName, State, Token,
+    },
+    engine::{
+        Engine, SandboxSpec,
+        docker::{DockerEngine, DockerSettings},
+    },
+};
+use support::{Body, Http, World, docker::Docker, is, scripted::TestApp};
+
+const ROUNDS: usize = 15;
+const CHECK_INS: usize = 20_000;
+const CLIENTS: usize = 16;
+
+#[derive(Default)]
+struct Samples(Vec<f64>);
+
+impl Samples {
+    async fn time<T>(&mut self, step: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let value = step.await;
+        self.0.push(started.elapsed().as_secs_f64() * 1e3);
+        value
+    }
+
+    fn median(&mut self) -> f64 {
+        self.0.sort_by(f64::total_cmp);
+        self.0[self.0.len() / 2]
+    }
+}
+
+/// The bare engine, asked for just what Spindle asks for.
+struct Bare {
+    engine: DockerEngine,
+    made: u8,
+}
+
+impl Bare {
+    async fn new(world: &Docker) -> Self {
+        let settings = DockerSettings {
+            // Another deployment, so that the server does not adopt what is not its own; the same network.
+            deployment: format!("{}-bare", world.deployment),
+            network: world.deployment.clone(),
+            subnet: world.subnet.parse().unwrap(),
+            files: world.directory.join("bare"),
+            pids_limit: 256,
+            capabilities: vec!["KILL".into(), "SETUID".into(), "SETGID".into()],
+            log_max_size: "10m".into(),
+            log_max_files: 2,
+        };
+        Self { engine: DockerEngine::new(settings, std::env::var("DOCKER_HOST").ok()), made: 0 }
+    }
+
+    fn spec(&mut self) -> SandboxSpec {
+        self.made += 1;
+        let id = SandboxId::from_bytes([self.made; 16]);
+        let port = |inside: &str, offset: u16| PortMapping {
+            inside: PortSpec::parse(inside).unwrap(),
+            outside: Endpoint { host: "127.0.0.1".parse().unwrap(), port: 29_800 + 2 * u16::from(self.made) + offset },
+        };
+        let ports = vec![port("22", 0), port("8000", 1)];
+        let sandbox = Sandbox {
+            container: None,
+            name: SandboxName::parse(&format!("bare-{}-{}", std::process::id(), self.made)).unwrap(),
+            image: ImageRef::parse("spindle/mimic").unwrap(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            state: State::Creating,
+            generation: 0,
+            ports: ports.clone(),
+            app_port: None,
+            active: 0,
+            last_report: None,
+            evidence: EvidenceLog::default(),
+            idle_limit: None,
+            memory: Memory::parse("512m").unwrap(),
+            cpus: Cpus::parse("1").unwrap(),
+            labels: vec![],
+            token: Token::from_bytes([self.made; 16]),
+            id,
+        };
+        let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
+        SandboxSpec { sandbox, published: ports, env: vec![], ssh_key: None, check_in_url }
+    }
+
+    async fn create(&self, spec: &SandboxSpec) -> ContainerId {
+        let container = self.engine.create(spec).await.unwrap();
+        self.engine.start(&container).await.unwrap();
+        self.engine.inspect(&container).await.unwrap();
+        container
+    }
+}
+
+async fn lifecycle() {
+    let world = Docker::start(&[]).await;
+    let mut bare = Bare::new(&world).await;
+    let rows = ["POST create", "PATCH stop, answer", "PATCH stop, stopped", "PATCH start", "DELETE"];
+    let mut spindle: [Samples; 5] = Default::default();
+    let mut engine: [Samples; 5] = Default::default();
+    let grace = std::time::Duration::from_secs(10);
+    for _ in 0..ROUNDS {
+        let c: Value = spindle[0].time(world.http().create("image=spindle/mimic")).await;
+        let spec = bare.spec();
+        let container = engine[0].time(bare.create(&spec)).await;
+
+        let stopping = Instant::now();
+        spindle[1].time(world.http().patch(&c, "status=stopped")).await.expect(200);
+        world.until(&c, is("stopped")).await;
+        spindle[2].0.push(stopping.elapsed().as_secs_f64() * 1e3);
+        engine[2].time(bare.engine.stop(&container, grace)).await.unwrap();
+
+        spindle[3].time(world.http().patch(&c, "status=running")).await.expect(200);
+        engine[3]
+            .time(async {
+                bare.engine.start(&container).await.unwrap();
+                bare.engine.inspect(&container).await.unwrap()
+            })
+            .await;
+
+        spindle[4].time(world.http().delete(&c)).await.expect(204);
+        engine[4].time(bare.engine.remove(&spec.sandbox.id, Some(&container))).await.unwrap();
+    }
+    println!("{:<22} {:>10} {:>10} {:>7}   ({ROUNDS} rounds, medians in ms)", "", "spindle", "engine", "ratio");
+    for ((name, ours), theirs) in rows.iter().zip(&mut spindle).zip(&mut engine) {
+        if theirs.0.is_empty() {
+            println!("{name:<22} {:>10.1} {:>10} {:>7}", ours.median(), "-", "-");
+        } else {
+            let (ours, theirs) = (ours.median(), theirs.median());
+            println!("{name:<22} {ours:>10.1} {theirs:>10.1} {:>7.2}", ours / theirs);
+        }
+    }
+}
+
+/// Check-ins through HTTP and into a store, each durable before it is answered, beside requests that
+/// touch no store.
+async fn check_ins() {
+    let world = Docker::start(&[]).await;
+    let c = world.http().create("image=spindle/mimic").await;
+    let token = world.token(&c).await;
+    let body = format!("active-connections=1&token={token}");
+    let mut rates = Vec::new();
+    for (path, body) in [("/v1/check-in", body.as_str()), ("/v1/check-in", "other=1")] {
+        let started = Instant::now();
+        let clients = (0..CLIENTS).map(|_| async {
+            let http = Http::new(world.http().base.clone());
+            for _ in 0..CHECK_INS / CLIENTS {
+                http.bare("POST", path, Body::Form(body), &[]).await;
+            }
+        });
+        futures_util::future::join_all(clients).await;
+        rates.push(CHECK_INS as f64 / started.elapsed().as_secs_f64());
+    }
+    println!("check-ins per second, {CLIENTS} clients, kept connections: {:.0} durable", rates[0]);
+    println!("refused before the store: {:.0} ({:.2} of it reach the store)", rates[1], rates[0] / rates[1]);
+}
+
+/// One pass over 1,000 sandboxes of which nothing is due, on the scripted engine.
+async fn pass() {
+    let mut app = TestApp { loops: false, ..TestApp::default() };
+    app.settings.max_running = 1_000;
+    let world = app.start().await;
+    for _ in 0..1_000 {
+        world.http().create("image=spindle/mimic:bare").await;
+    }
+    let mut samples = Samples::default();
+    for _ in 0..ROUNDS {
+        samples.time(world.app.converge()).await;
+    }
+    println!("one pass over 1,000 sandboxes, scripted engine: {:.1} ms", samples.median());
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know that it is there.
+    if std::env::args().any(|a| a == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        lifecycle().await;
+        check_ins().await;
+        pass().await;
+    });
+}
