@@ -18,7 +18,7 @@ use figment::{
 use ipnet::Ipv4Net;
 
 use crate::domain::{Cpus, IdleLimit, Memory};
-use values::{Values, capabilities, log_size, port_range, word};
+use values::{Values, capabilities, log_filter, log_size, port_range, word};
 
 /// The password with which spin-docker came (`contract.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
@@ -208,7 +208,12 @@ impl Config {
             })?,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
-            log: v.take("log", "info", "it is error, warn, info, debug or trace, or a filter", text)?,
+            log: v.take(
+                "log",
+                "info",
+                "it is off, error, warn, info, debug or trace, or a filter such as info,spindle=debug",
+                log_filter,
+            )?,
             log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", |t| match t {
                 "text" => Some(LogFormat::Text),
                 "json" => Some(LogFormat::Json),
@@ -263,12 +268,10 @@ impl Config {
         let range = format!("{}-{}", self.port_range.start(), self.port_range.end());
         let check_in = self.check_in_address.map_or("auto".to_owned(), |a| a.to_string());
         let format = if self.log_format == LogFormat::Json { "json" } else { "text" };
-        let password = if self.admin_password == DEFAULT_PASSWORD { "(the default)" } else { "(set)" };
         let lines = [
             ("address", quoted(&self.address)),
             ("port", number(self.port.into())),
             ("admin_user", quoted(&self.admin_user)),
-            ("admin_password", quoted(&password)),
             ("database", quoted(&self.database.display())),
             ("files", quoted(&self.files.display())),
             ("deployment", quoted(&self.deployment)),
@@ -294,7 +297,9 @@ impl Config {
             ("log", quoted(&self.log)),
             ("log_format", quoted(&format)),
         ];
-        lines.map(|(key, value)| format!("{key} = {value}\n")).concat()
+        // Commented out, so that what is shown can be used as a file without its mask becoming a password.
+        let password = if self.admin_password == DEFAULT_PASSWORD { "the default" } else { "set, and not shown" };
+        format!("# admin_password is {password}\n") + &lines.map(|(key, value)| format!("{key} = {value}\n")).concat()
     }
 }
 

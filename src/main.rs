@@ -131,7 +131,11 @@ fn build(config: &Config) -> Result<Arc<App>, Sentence> {
         log_max_size: config.sandbox.log_max_size.clone(),
         log_max_files: config.sandbox.log_max_files,
     };
-    let engine = DockerEngine::new(docker, std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty()));
+    let host = std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty());
+    if let Some(host) = host.as_ref().filter(|h| !["unix://", "tcp://", "http://"].iter().any(|s| h.starts_with(s))) {
+        return Err(format!("DOCKER_HOST: {host:?} is not allowed; it begins with unix:// or tcp://").into());
+    }
+    let engine = DockerEngine::new(docker, host);
     let settings = Settings {
         idle_limit: config.idle_timeout,
         report_period: config.report_period,
@@ -167,7 +171,8 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     let closing = CancellationToken::new();
     let door = tokio::spawn(keep_door(Arc::clone(&app), config.check_in_port, closing.clone()));
     let mut api = tokio::spawn(launch(api));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, deployment = config.deployment, "serving");
+    let database = config.database.display();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, deployment = config.deployment, %database, "serving");
     let ended_early = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -187,6 +192,7 @@ async fn serve(config: Config) -> Result<(), Sentence> {
         }
     };
     let ((), (), (), ended) = tokio::join!(app.drain(GRACE), loops.stop(GRACE), finish(door), api_ends);
+    tracing::info!("ended");
     ended
 }
 

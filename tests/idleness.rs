@@ -293,6 +293,18 @@ async fn while_the_door_is_shut_nobody_is_stopped() {
     settle(&w, &c, "stopped").await;
 }
 
+/// Who reports to a door that has moved would be taken for idle.
+#[tokio::test]
+async fn sandboxes_are_told_when_the_door_moves() {
+    let mut w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    let container = spindle::domain::ContainerId::parse(support::id(&c)).unwrap();
+    assert_eq!(w.engine.check_in_url(&container).unwrap(), "http://127.0.0.1/v1/check-in");
+    w.settings.check_in_port = 8099;
+    w.restart().await;
+    assert_eq!(w.engine.check_in_url(&container).unwrap(), "http://127.0.0.1:8099/v1/check-in");
+}
+
 /// Rule 4: a start has a new generation and a new clock, behind our back too.
 #[tokio::test]
 async fn a_start_is_evidence_whoever_makes_it() {

@@ -246,6 +246,18 @@ fn no_code_is_commented_out() {
     }
 }
 
+/// A row never meets JSON: SQL stays in the store, JSON in http, and the domain between them knows neither.
+#[test]
+fn three_shapes_two_translations() {
+    for source in sources("src") {
+        let code = code_of(&source);
+        let says = |word: &str| code.contains(word);
+        let (row, json) = (says("rusqlite"), says("serde_json") || says("Serialize"));
+        assert!(!row || source.module == "store", "{} knows rows", source.path.display());
+        assert!(!json || source.module == "http", "{} knows JSON", source.path.display());
+    }
+}
+
 #[test]
 fn sql_knows_no_time() {
     for source in sources("src").iter().filter(|s| s.module == "store") {

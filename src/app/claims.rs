@@ -51,3 +51,30 @@ impl Drop for Claim {
         self.claims.released.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_at_a_time_and_the_next_when_it_is_dropped() {
+        let claims = Arc::new(Claims::default());
+        let (one, other) = (SandboxId::from_bytes([1; 16]), SandboxId::from_bytes([2; 16]));
+        let held = claims.try_claim(&one).expect("nobody has it");
+        assert!(claims.try_claim(&one).is_none());
+        assert!(claims.try_claim(&other).is_some(), "another sandbox is another matter");
+        let waiting = tokio::spawn({
+            let (claims, one) = (Arc::clone(&claims), one.clone());
+            async move { claims.claim(&one).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(held);
+        let next = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("it was released").unwrap();
+        assert!(claims.try_claim(&one).is_none());
+        drop(next);
+        assert!(claims.try_claim(&one).is_some());
+    }
+}

@@ -69,6 +69,7 @@ impl App {
             }
         };
         report.observed = observed.len();
+        self.tell_where_to_check_in(&known).await;
         let policy = Policy { limit: self.settings.idle_limit, hold_until: report.hold_until };
         let plan = plan(&known, &observed, &policy, now);
         report.steps = plan.steps.len();
@@ -109,6 +110,9 @@ impl App {
                 let info = self.engine.info().await?;
                 let gateway = self.engine.prepare().await?;
                 let mut pulse = self.pulse();
+                if !matches!(pulse.engine, Some(Ok(_))) {
+                    tracing::info!(version = info.version, api_version = info.api_version, "the engine answers");
+                }
                 pulse.gateway = Some(gateway);
                 pulse.engine = Some(Ok(info));
             }
@@ -130,6 +134,18 @@ impl App {
             pulse.suspect_all = true;
         }
         looked
+    }
+
+    /// Tells all sandboxes where the check-in door is, once after each start of ours: the configuration may
+    /// have moved it, and who reports to the old place would be taken for idle.
+    async fn tell_where_to_check_in(&self, known: &[Sandbox]) {
+        let Some(url) = self.door_url().filter(|url| self.pulse().told_url.as_ref() != Some(url)) else { return };
+        for sandbox in known {
+            if let Err(e) = self.engine.tell_check_in_url(&sandbox.id, &url).await {
+                tracing::warn!(sandbox = %sandbox.id, error = %e, "a sandbox may check in at a place that is no more");
+            }
+        }
+        self.pulse().told_url = Some(url);
     }
 
     async fn look_closely(&self, shallow: Observed) -> std::result::Result<Option<Observed>, EngineError> {

@@ -58,6 +58,9 @@ impl App {
             other => error_of(other),
         })?;
         let ssh_key = spec.ssh_key.or_else(|| self.settings.default_ssh_key.clone());
+        if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
+            tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
+        }
         let mut spec = SandboxSpec { sandbox, published: vec![], env: spec.env, ssh_key, check_in_url };
         let made = self.make(&mut spec).await;
         if made.is_err() {
@@ -164,20 +167,14 @@ impl App {
         self.wake();
     }
 
-    /// Where a sandbox checks in.
+    /// Where a new sandbox checks in; makes the network if that has not been done yet.
     async fn check_in_url(&self) -> Result<String> {
-        let address = match self.door_address() {
-            Some(address) => address,
-            None => {
-                let gateway = self.engine.prepare().await.map_err(|e| Error::engine("created", e))?;
-                self.pulse().gateway = Some(gateway);
-                self.settings.check_in_address.unwrap_or(gateway)
-            }
-        };
-        let door = std::net::SocketAddr::new(address, self.settings.check_in_port);
-        let host =
-            if door.port() == 80 { door.to_string().trim_end_matches(":80").to_owned() } else { door.to_string() };
-        Ok(format!("http://{host}/v1/check-in"))
+        if let Some(url) = self.door_url() {
+            return Ok(url);
+        }
+        let gateway = self.engine.prepare().await.map_err(|e| Error::engine("created", e))?;
+        self.pulse().gateway = Some(gateway);
+        Ok(self.url_at(gateway))
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Error {
     #[error("Image {0} not found on this server")]
     NoImage(ImageRef),
     /// The name is in use.
-    #[error("name: {0:?} is taken by another container; names are unique")]
+    #[error("name: \"{0}\" is taken by another container; names are unique")]
     NameTaken(SandboxName),
     /// Every port of the range is reserved or held by others.
     #[error("no host port is left in the configured range; delete containers or widen SPINDLE_PORT_RANGE")]
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("the container cannot be started: a host port reserved for it is in use by another program ({0})")]
     PortHeld(String),
     /// The engine is away.
-    #[error("{0}; nothing was changed, try again later")]
+    #[error("{0}; try again later")]
     EngineAway(EngineError),
     /// The engine refused or failed.
     #[error("the container could not be {doing}: {source}")]

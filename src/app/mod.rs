@@ -13,7 +13,7 @@ mod steps;
 
 use std::{
     collections::HashSet,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -85,6 +85,8 @@ struct Pulse {
     engine: Option<std::result::Result<EngineInfo, String>>,
     door: CheckInDoor,
     gateway: Option<IpAddr>,
+    /// The check-in URL that all sandboxes have been told.
+    told_url: Option<String>,
     suspects: HashSet<ContainerId>,
     suspect_all: bool,
     report: Option<ConvergeReport>,
@@ -142,6 +144,9 @@ impl App {
     /// Says where the check-in door stands. While it is not open no sandbox can report, so none is
     /// stopped for being idle.
     pub fn set_door(&self, door: CheckInDoor) {
+        if let CheckInDoor::Open(at) = &door {
+            tracing::info!(%at, "the check-in door is open");
+        }
         self.pulse().door = door;
         self.wake();
     }
@@ -149,6 +154,16 @@ impl App {
     /// Where the check-in door shall listen; `None` until the network is there.
     pub fn door_address(&self) -> Option<IpAddr> {
         self.settings.check_in_address.or(self.pulse().gateway)
+    }
+
+    /// Where sandboxes check in; `None` until the network is there.
+    fn door_url(&self) -> Option<String> {
+        self.door_address().map(|address| self.url_at(address))
+    }
+
+    fn url_at(&self, address: IpAddr) -> String {
+        let door = SocketAddr::new(address, self.settings.check_in_port).to_string();
+        format!("http://{}/v1/check-in", door.strip_suffix(":80").unwrap_or(&door))
     }
 
     /// How often images are expected to report; the least idle limit is three of these.

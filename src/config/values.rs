@@ -12,7 +12,7 @@ pub struct Text(String);
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "a string, a number or a list of strings was expected")]
         enum Scalar {
             Text(String),
             Integer(i64),
@@ -96,4 +96,11 @@ pub fn log_size(text: &str) -> Option<String> {
     let digits = text.trim_end_matches(['k', 'm', 'g']);
     let ok = digits.parse::<u64>().is_ok_and(|n| n > 0) && text.len() - digits.len() <= 1;
     ok.then(|| text.to_owned())
+}
+
+/// A level, or a filter in which every part names what it is for: a misspelt level would silence the log.
+pub fn log_filter(text: &str) -> Option<String> {
+    let level = |t: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&t.to_ascii_lowercase().as_str());
+    let part = |t: &str| level(t) || t.rsplit_once('=').is_some_and(|(_, l)| level(l));
+    text.split(',').all(|t| part(t.trim())).then(|| text.to_owned())
 }

@@ -7,7 +7,7 @@ mod spec;
 use std::{
     collections::HashMap,
     fs::Permissions,
-    io,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -221,6 +221,16 @@ impl Engine for DockerEngine {
         let call = client.create_container(Some(options), spec::request(spec, &self.settings, &directory));
         let made = self.seen(within(SLOW, "create", call, EngineError::NoImage).await)?;
         ContainerId::parse(&made.id).ok_or_else(|| EngineError::Refused(format!("it made {:?}", made.id)))
+    }
+
+    async fn tell_check_in_url(&self, sandbox: &SandboxId, url: &str) -> Result<()> {
+        // In place, because the directory is mounted; without a directory there is nobody to tell.
+        match std::fs::OpenOptions::new().write(true).truncate(true).open(self.directory(sandbox).join("check_in_url"))
+        {
+            Ok(mut file) => writeln!(file, "{url}").map_err(|e| EngineError::Refused(e.to_string())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(EngineError::Refused(format!("its check-in URL cannot be written: {e}"))),
+        }
     }
 
     async fn start(&self, container: &ContainerId) -> Result<()> {

@@ -34,6 +34,7 @@ struct Container {
     starts: u64,
     address: IpAddr,
     ignores_term: bool,
+    check_in_url: String,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +132,11 @@ impl FakeEngine {
         self.inner().containers.get(container).map(|c| c.address)
     }
 
+    /// Where a container was told to check in.
+    pub fn check_in_url(&self, container: &ContainerId) -> Option<String> {
+        self.inner().containers.get(container).map(|c| c.check_in_url.clone())
+    }
+
     /// How often a method was called.
     pub fn calls(&self, call: &str) -> usize {
         self.inner().calls.iter().filter(|c| **c == call).count()
@@ -224,10 +230,20 @@ impl Engine for FakeEngine {
             // In 127.0.0.0/8, so that a test can speak from it.
             address: IpAddr::V4(Ipv4Addr::from(0x7f01_0000 + made)),
             ignores_term: false,
+            check_in_url: spec.check_in_url.clone(),
         };
         inner.containers.insert(id.clone(), container);
         drop(inner);
         or_lie(id, lie)
+    }
+
+    async fn tell_check_in_url(&self, sandbox: &SandboxId, url: &str) -> Result<()> {
+        let lie = self.enter("tell_check_in_url").await?;
+        let mut inner = self.inner();
+        if let Some(c) = inner.containers.values_mut().find(|c| c.sandbox.id == *sandbox) {
+            c.check_in_url = url.to_owned();
+        }
+        or_lie((), lie)
     }
 
     async fn start(&self, container: &ContainerId) -> Result<()> {

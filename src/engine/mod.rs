@@ -100,6 +100,9 @@ pub trait Engine: Send + Sync {
     /// the sandbox, and finds `check_in_url`, `token` and `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
+    /// Tells a sandbox that exists, running or not, where it checks in from now on.
+    async fn tell_check_in_url(&self, sandbox: &SandboxId, url: &str) -> Result<()>;
+
     /// Starts a container.
     ///
     /// # Errors

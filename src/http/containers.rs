@@ -123,11 +123,18 @@ fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
 pub fn ssh_key(field: &'static str, text: &str) -> Result<String, Invalid> {
     let allowed = "it is one public key as in ~/.ssh/id_ed25519.pub: type, key, comment";
     let invalid = || Invalid::new(field, text, allowed);
-    let key = ssh_key::PublicKey::from_openssh(text.trim()).map_err(|_| invalid())?;
+    let key = readings(text.trim()).find_map(|t| ssh_key::PublicKey::from_openssh(&t).ok()).ok_or_else(invalid)?;
     if key.comment().chars().any(char::is_control) {
         return Err(invalid());
     }
     key.to_openssh().map_err(|_| invalid())
+}
+
+/// The texts that a key may have been: as it came, and with its first spaces turned back into the `+` that
+/// a form takes for one. Only the right one reads as a key, because a key tells its own length.
+fn readings(text: &str) -> impl Iterator<Item = String> {
+    let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
+    (0..=rest.matches(' ').count().min(64)).map(move |spaces| format!("{kind} {}", rest.replacen(' ', "+", spaces)))
 }
 
 /// `a=1,b=2`, as a form has no objects.
@@ -174,6 +181,9 @@ mod tests {
     #[test]
     fn one_plain_key_is_taken_and_nothing_else() {
         assert_eq!(ssh_key("ssh_key", &format!(" {KEY}\n")).unwrap(), KEY);
+        let from_form = KEY.replace('+', " ");
+        assert_ne!(from_form, KEY);
+        assert_eq!(ssh_key("ssh_key", &from_form).unwrap(), KEY);
         for bad in [
             format!("command=\"rm -rf /\" {KEY}"),
             format!("{KEY}\n{KEY}"),

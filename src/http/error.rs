@@ -21,6 +21,8 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     allow: Option<&'static str>,
+    /// What went wrong in our own house: for the log, never for the answer.
+    cause: Option<String>,
 }
 
 /// Managed by the door's server: of all paths it has only the check-in.
@@ -29,12 +31,17 @@ pub struct DoorOnly;
 impl ApiError {
     /// An error with a status, a code for programs and a message for people.
     pub fn new(status: Status, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), allow: None }
+        Self { status, code, message: message.into(), allow: None, cause: None }
     }
 
     /// Missing or wrong credentials (`contract.md` 2).
     pub fn unauthorized() -> Self {
         Self::new(Status::Unauthorized, "unauthorized", "Valid credentials are required (HTTP Basic)")
+    }
+
+    fn internal() -> Self {
+        let message = "Something went wrong in Spindle; the request id leads to the log";
+        Self::new(Status::InternalServerError, "internal_error", message)
     }
 
     /// A value that cannot be taken.
@@ -64,13 +71,7 @@ impl From<Error> for ApiError {
             Error::StillStopping => (Status::ServiceUnavailable, "still_stopping"),
             Error::Engine { .. } => (Status::BadGateway, "engine_failed"),
             Error::Store(_) => {
-                // What failed is for the log; the answer's request id leads there.
-                tracing::error!(error = app::chain(&error), "a request failed");
-                return Self::new(
-                    Status::InternalServerError,
-                    "internal_error",
-                    "Something went wrong in Spindle; the request id leads to the log",
-                );
+                return Self { cause: Some(app::chain(&error)), ..Self::internal() };
             }
         };
         Self::new(status, code, error.to_string())
@@ -81,7 +82,8 @@ impl<'r> Responder<'r, 'static> for ApiError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let request_id = trace::request_id(request);
         if self.status == Status::InternalServerError {
-            tracing::error!(request_id, code = self.code, "answered 500");
+            let cause = self.cause.as_deref().unwrap_or("a handler panicked or broke a rule of the server's");
+            tracing::error!(request_id, cause, "a request failed");
         }
         let body = wire::ErrorBody { message: &self.message, code: self.code, request_id };
         let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
@@ -128,11 +130,7 @@ pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
         422 => ApiError::new(status, "unprocessable", "The request could not be understood"),
         400..=499 => ApiError::new(status, "bad_request", "The request could not be understood"),
         503 => ApiError::new(status, "shutting_down", "The server is shutting down; try again later"),
-        _ => ApiError::new(
-            Status::InternalServerError,
-            "internal_error",
-            "Something went wrong in Spindle; the request id leads to the log",
-        ),
+        _ => ApiError::internal(),
     }
 }
 

@@ -136,7 +136,7 @@ async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_check_in_touches_one_running_sandbox_only() {
+async fn a_check_in_can_do_one_thing() {
     let store = Store::in_memory().unwrap();
     let one = started(&store, 1).await;
     let address = Some("10.0.0.2".parse().unwrap());

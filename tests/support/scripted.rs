@@ -55,7 +55,7 @@ pub struct Scripted {
     pub store: Arc<Store>,
     pub clock: Arc<ManualClock>,
     pub door: Http,
-    settings: Settings,
+    pub settings: Settings,
     http: Http,
     loops: Option<Loops>,
     servers: Vec<rocket::Shutdown>,

@@ -21,22 +21,17 @@ pub fn translate(error: Error, missing: EngineError) -> EngineError {
         },
         Error::RequestTimeoutError => EngineError::Unavailable("a request timed out".to_owned()),
         Error::JsonDataError { message, .. } => EngineError::Refused(format!("its answer does not read: {message}")),
-        other => EngineError::Unavailable(chain(&other)),
+        other => EngineError::Unavailable(root_cause(&other)),
     }
 }
 
-/// An error and what caused it, in one line. The HTTP client's own errors hide the reason in their source.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
+/// What an error comes from in the end. The layers of the HTTP client above it tell a reader nothing.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
     }
-    text
+    cause.to_string()
 }
 
 /// Puts a deadline on a call.
