@@ -18,7 +18,7 @@ use figment::{
 use ipnet::Ipv4Net;
 
 use crate::domain::{Cpus, IdleLimit, Memory};
-use values::{Values, capabilities, log_filter, log_size, port_range, word};
+use values::{Values, capabilities, log_filter, log_format, log_size, port_range, word};
 
 /// The password with which spin-docker came (`contract.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
@@ -214,11 +214,7 @@ impl Config {
                 "it is off, error, warn, info, debug or trace, or a filter such as info,spindle=debug",
                 log_filter,
             )?,
-            log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", |t| match t {
-                "text" => Some(LogFormat::Text),
-                "json" => Some(LogFormat::Json),
-                _ => None,
-            })?,
+            log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", log_format)?,
             sandbox: SandboxConfig::from_values(v)?,
             database,
             files,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Durati
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, LogFormat};
 
 /// A scalar of a TOML file, as text.
 pub struct Text(String);
@@ -103,4 +103,12 @@ pub fn log_filter(text: &str) -> Option<String> {
     let level = |t: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&t.to_ascii_lowercase().as_str());
     let part = |t: &str| level(t) || t.rsplit_once('=').is_some_and(|(_, l)| level(l));
     text.split(',').all(|t| part(t.trim())).then(|| text.to_owned())
+}
+
+pub fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
 }
