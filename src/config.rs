@@ -191,7 +191,9 @@ impl Config {
                 .take("idle_timeout", "9000", &limit, |t| IdleLimit::parse("idle_timeout", t, report_period).ok())?,
             resume_grace: v.seconds("resume_grace", "300", 0)?,
             converge_every: v.seconds("converge_every", "5", 1)?,
-            stop_grace: v.seconds("stop_grace", "10", 0)?,
+            stop_grace: v.take("stop_grace", "10", "it is whole seconds, 0 to 100", |t| {
+                t.parse().ok().filter(|s| *s <= 100).map(Duration::from_secs)
+            })?,
             check_in_address: v.take("check_in_address", "auto", "it is an IP address, or \"auto\"", |t| {
                 if t == "auto" { Some(None) } else { t.parse().ok().map(Some) }
             })?,
@@ -240,6 +242,16 @@ impl Config {
         }
         if self.port_range.contains(&self.port) && self.publish_address == self.address {
             return refuse(format!("SPINDLE_PORT ({}) lies in SPINDLE_PORT_RANGE", self.port));
+        }
+        if self.check_in_address.is_some_and(|a| a.is_loopback()) {
+            return refuse("SPINDLE_CHECK_IN_ADDRESS is on loopback, which sandboxes cannot reach".into());
+        }
+        let same_address = self.address.is_unspecified() || self.check_in_address == Some(self.address);
+        if same_address && self.port == self.check_in_port {
+            return refuse(format!(
+                "SPINDLE_PORT and SPINDLE_CHECK_IN_PORT are both {}; the API and the check-in door need one each",
+                self.port
+            ));
         }
         // Beside the sandboxes the network holds its gateway, its own address and the broadcast address.
         let room = (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3).min(1_022);

@@ -226,7 +226,6 @@ async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
                 let listen = SocketAddr::new(address, port);
                 if let Err(why) = open_door(&app, listen, &closing).await {
                     let why = cannot_listen(listen, why.as_ref(), "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT");
-                    tracing::warn!(why, "sandboxes cannot check in, so none is stopped for being idle");
                     app.set_door(CheckInDoor::Shut(why));
                 }
                 DOOR_RETRY

@@ -1,11 +1,15 @@
 //! Converge: the one pass. Gather, decide, apply, report. Only it stops a sandbox for being idle.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{App, CheckInDoor, Result, chain, plus, steps::Outcome};
+use super::{App, CheckInDoor, Result, Stopwatch, chain, plus};
 use crate::{
     domain::{ContainerId, Observed, Phase, Policy, Sandbox, SandboxId, Step, plan},
     engine::EngineError,
@@ -13,6 +17,12 @@ use crate::{
 
 /// How many quick looks are under way at once.
 const LOOKS: usize = 8;
+
+/// How long a close look at one container may take, and how long the pass waits for what it recorded.
+const CLOSE_LOOK: Duration = Duration::from_secs(2);
+
+/// The largest jump of the clock that is none: a correction by the time service.
+const JUMP: SignedDuration = SignedDuration::from_secs(10);
 
 /// Beyond two periods, how late a pass may be before sandboxes are given a grace.
 const LATENESS: Duration = Duration::from_secs(10);
@@ -28,8 +38,6 @@ pub struct ConvergeReport {
     pub observed: usize,
     /// How many steps were due.
     pub steps: usize,
-    /// Those of them that failed at once, in words.
-    pub failures: Vec<String>,
     /// Why the engine could not be looked at; then nothing was decided.
     pub engine_error: Option<EngineError>,
     /// Why the store could not be read; then nothing was decided.
@@ -59,7 +67,11 @@ impl App {
         // Rows first, then the engine: what is made in between is then a stranger, never an absence.
         let known = self.store.all().await?;
         report.known = known.len();
-        let observed = self.look().await;
+        let (suspects, all) = {
+            let mut pulse = self.pulse();
+            (std::mem::take(&mut pulse.suspects), std::mem::take(&mut pulse.suspect_all))
+        };
+        let observed = self.look(&suspects, all).await;
         report.hold_until = self.hold(now, observed.is_ok());
         let observed = match observed {
             Ok(observed) => observed,
@@ -74,37 +86,53 @@ impl App {
         let plan = plan(&known, &observed, &policy, now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        let steps = self.without_sudden_absence(plan.steps, &known, &observed, &suspects);
         let mut known: HashMap<SandboxId, Sandbox> = known.into_iter().map(|s| (s.id.clone(), s)).collect();
         let mut quick = Vec::new();
-        for step in plan.steps {
+        for step in steps {
             let sandbox = step.sandbox().and_then(|id| known.remove(id));
-            match step {
-                Step::StopIdle { .. }
-                | Step::FinishStop(_)
-                | Step::FinishStart(_)
-                | Step::FinishDelete(_)
-                | Step::Discard(_)
-                | Step::RemoveOrphan(..) => self.dispatch(step, sandbox),
-                _ => quick.push(self.carry_out(step, sandbox)),
-            }
+            let is_quick = step.is_quick();
+            let task = self.dispatch(step, sandbox);
+            quick.extend(task.filter(|_| is_quick));
         }
-        let outcomes: Vec<Outcome> = stream::iter(quick).buffer_unordered(LOOKS).collect().await;
-        report.failures = outcomes
-            .into_iter()
-            .filter_map(|o| match o {
-                Outcome::Failed(why) => Some(why),
-                Outcome::Done | Outcome::Dropped => None,
-            })
-            .collect();
+        // Whoever asked for this pass finds in the rows what it saw; who is slow goes on without being waited for.
+        let _ = tokio::time::timeout(CLOSE_LOOK, futures_util::future::join_all(quick)).await;
         Ok(())
     }
 
+    /// Takes out the forgetting of everything at once. An engine that shows nothing where there were several, and
+    /// told of no removal, is rather another engine, or one whose disk is not there yet: nothing is forgotten on
+    /// its word. Whoever did remove all containers while nobody watched can delete the sandboxes.
+    fn without_sudden_absence(
+        &self,
+        mut steps: Vec<Step>,
+        known: &[Sandbox],
+        observed: &[Observed],
+        suspects: &HashSet<ContainerId>,
+    ) -> Vec<Step> {
+        let visible: Vec<&Sandbox> = known.iter().filter(|s| s.state.is_visible()).collect();
+        let told = visible.iter().any(|s| s.container.as_ref().is_some_and(|c| suspects.contains(c)));
+        let sudden = observed.is_empty() && visible.len() > 1 && !told;
+        if sudden {
+            steps.retain(|step| !matches!(step, Step::Forget(_)));
+        }
+        let mut pulse = self.pulse();
+        if sudden && !pulse.all_absent {
+            tracing::error!(
+                sandboxes = visible.len(),
+                "the engine shows none of the sandboxes; is it another engine, or is its disk missing? none is forgotten"
+            );
+        }
+        pulse.all_absent = sudden;
+        steps
+    }
+
     /// Looks at the engine: the network, then all containers, those closely to which something happened.
-    async fn look(&self) -> std::result::Result<Vec<Observed>, EngineError> {
-        let (suspects, all) = {
-            let mut pulse = self.pulse();
-            (std::mem::take(&mut pulse.suspects), std::mem::take(&mut pulse.suspect_all))
-        };
+    async fn look(
+        &self,
+        suspects: &HashSet<ContainerId>,
+        all: bool,
+    ) -> std::result::Result<Vec<Observed>, EngineError> {
         let looked = async {
             if all {
                 let info = self.engine.info().await?;
@@ -140,21 +168,31 @@ impl App {
     /// have moved it, and who reports to the old place would be taken for idle.
     async fn tell_where_to_check_in(&self, known: &[Sandbox]) {
         let Some(url) = self.door_url().filter(|url| self.pulse().told_url.as_ref() != Some(url)) else { return };
+        let mut all_told = true;
         for sandbox in known {
             if let Err(e) = self.engine.tell_check_in_url(&sandbox.id, &url).await {
-                tracing::warn!(sandbox = %sandbox.id, error = %e, "a sandbox may check in at a place that is no more");
+                tracing::warn!(sandbox = %sandbox.id, error = %e, "it may check in at a place that is no more");
+                all_told = false;
             }
         }
-        self.pulse().told_url = Some(url);
+        if all_told {
+            self.pulse().told_url = Some(url);
+        }
     }
 
+    /// Looks at one container. One that the engine does not tell of is left alone and looked at again in the next
+    /// pass; it delays nobody.
     async fn look_closely(&self, shallow: Observed) -> std::result::Result<Option<Observed>, EngineError> {
-        let container: ContainerId = shallow.container.clone();
-        match self.engine.inspect(&container).await {
-            Ok(close) => Ok(Some(close)),
+        match tokio::time::timeout(CLOSE_LOOK, self.engine.inspect(&shallow.container)).await {
+            Ok(Ok(close)) => Ok(Some(close)),
             // Gone since the list was made.
-            Err(EngineError::NoContainer) => Ok(None),
-            Err(e) => Err(e),
+            Ok(Err(EngineError::NoContainer)) => Ok(None),
+            Ok(Err(e @ EngineError::Unavailable(_))) => Err(e),
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(container = %shallow.container, "the engine does not tell of this container");
+                self.pulse().suspects.insert(shallow.container.clone());
+                Ok(Some(Observed { phase: Phase::Unclear, ..shallow }))
+            }
         }
     }
 
@@ -164,16 +202,19 @@ impl App {
     fn hold(&self, now: Timestamp, looked: bool) -> Option<Timestamp> {
         let mut pulse = self.pulse();
         let tolerance = SignedDuration::try_from(self.settings.converge_every * 2 + LATENESS).ok();
-        let on_time = pulse.last_pass.is_some_and(|last| {
+        let on_time = pulse.last_pass.is_some_and(|(last, watch)| {
             let gap = now.duration_since(last);
-            !gap.is_negative() && tolerance.is_some_and(|t| gap <= t)
+            // What the clock says has passed, less what has: the clock's own jump.
+            let passed = SignedDuration::try_from(watch.elapsed()).unwrap_or(SignedDuration::MAX);
+            let jump = gap.saturating_sub(passed);
+            tolerance.is_some_and(|t| gap <= t) && jump.abs() <= JUMP
         });
         let impaired = !looked || !matches!(pulse.door, CheckInDoor::Open(_));
         if !on_time || impaired || pulse.impaired {
             pulse.hold_until = Some(plus(now, self.settings.resume_grace));
         }
         pulse.impaired = impaired;
-        pulse.last_pass = Some(now);
+        pulse.last_pass = Some((now, Stopwatch::start()));
         pulse.hold_until = pulse.hold_until.filter(|&until| until > now);
         pulse.hold_until
     }

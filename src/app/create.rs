@@ -45,7 +45,7 @@ impl App {
         let image = match self.engine.image(&spec.image).await {
             Ok(image) => image,
             Err(EngineError::NoImage) => return Err(Error::NoImage(spec.image)),
-            Err(e) => return Err(Error::engine("created", e)),
+            Err(e) => return Err(Error::engine("the container could not be created", e)),
         };
         let check_in_url = self.check_in_url().await?;
         let draft = self.draft(&spec, &image)?;
@@ -74,7 +74,10 @@ impl App {
         let random = || {
             let mut bytes = [0; 16];
             getrandom::fill(&mut bytes).map(|()| bytes).map_err(|e| {
-                Error::engine("created", EngineError::Refused(format!("the machine gives no random numbers: {e}")))
+                Error::engine(
+                    "the container could not be created",
+                    EngineError::Refused(format!("the machine gives no random numbers: {e}")),
+                )
             })
         };
         let id = SandboxId::from_bytes(random()?);
@@ -130,16 +133,16 @@ impl App {
         let container = self.engine.create(spec).await.map_err(|e| match e {
             EngineError::NoImage => Error::NoImage(spec.sandbox.image.clone()),
             EngineError::NameTaken => Error::NameTaken(spec.sandbox.name.clone()),
-            e => Error::engine("created", e),
+            e => Error::engine("the container could not be created", e),
         })?;
         spec.sandbox.container = Some(container.clone());
         self.store.set_container(&spec.sandbox.id, &container).await?;
         let started = self.engine.start(&container).await;
         if matches!(started, Err(EngineError::PortHeld(_))) {
             let removed = self.engine.remove(&spec.sandbox.id, Some(&container)).await;
-            removed.map_err(|e| Error::engine("created", e))?;
+            removed.map_err(|e| Error::engine("the container could not be created", e))?;
         }
-        started.map(|()| container).map_err(|e| Error::engine("started", e))
+        started.map(|()| container).map_err(|e| Error::engine("the container could not be started", e))
     }
 
     /// Records that a fresh container runs. One that has ended by itself already was no success.
@@ -172,7 +175,8 @@ impl App {
         if let Some(url) = self.door_url() {
             return Ok(url);
         }
-        let gateway = self.engine.prepare().await.map_err(|e| Error::engine("created", e))?;
+        let gateway =
+            self.engine.prepare().await.map_err(|e| Error::engine("the container could not be created", e))?;
         self.pulse().gateway = Some(gateway);
         Ok(self.url_at(gateway))
     }

@@ -34,10 +34,10 @@ pub enum Error {
     #[error("{0}; try again later")]
     EngineAway(EngineError),
     /// The engine refused or failed.
-    #[error("the container could not be {doing}: {source}")]
+    #[error("{what}: {source}")]
     Engine {
-        /// What was tried, as a participle.
-        doing: &'static str,
+        /// What could not be done.
+        what: &'static str,
         /// The engine's reason.
         source: EngineError,
     },
@@ -53,12 +53,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Sorts an engine's error that came up while a sandbox was being `doing`.
-    pub(super) fn engine(doing: &'static str, source: EngineError) -> Self {
+    /// Sorts an engine's error; `what` could not be done.
+    pub(super) fn engine(what: &'static str, source: EngineError) -> Self {
         match source {
             EngineError::Unavailable(_) | EngineError::Timeout { .. } => Self::EngineAway(source),
             EngineError::PortHeld(why) => Self::PortHeld(why),
-            source => Self::Engine { doing, source },
+            source => Self::Engine { what, source },
         }
     }
 }

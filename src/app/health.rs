@@ -33,6 +33,8 @@ pub struct Health {
     pub last_pass: Option<ConvergeReport>,
     /// How many sandboxes there are.
     pub counts: Counts,
+    /// How many of them the engine fails to stop, start or remove, again and again; the log says why.
+    pub failing: usize,
 }
 
 impl Health {
@@ -53,6 +55,7 @@ impl App {
         let pulse = self.pulse();
         // The engine may answer and yet be unusable, as with a network that does not fit.
         let engine = match (&asked, &pulse.engine) {
+            (Ok(_), _) if pulse.all_absent => Err("it shows none of the sandboxes; is it another engine?".to_owned()),
             (Ok(_), Some(Err(why))) => Err(why.clone()),
             _ => asked,
         };
@@ -60,6 +63,7 @@ impl App {
             engine,
             database: counts.as_ref().map(drop).map_err(ToString::to_string),
             door: pulse.door.clone(),
+            failing: pulse.failing.len(),
             last_pass: pulse.report.clone(),
             counts: counts.unwrap_or_default(),
         }

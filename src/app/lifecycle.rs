@@ -37,11 +37,15 @@ impl App {
                         });
                     }
                 }
-                // Let the start end, or finish one that was left half done; then look again.
+                // Let the start end; one that was left half done ends here.
                 State::Starting { .. } => {
                     let _claim = self.claims.claim(&sandbox.id).await;
                     let sandbox = self.get(reference).await?;
-                    self.finish_start(&sandbox).await?;
+                    if matches!(sandbox.state, State::Starting { .. }) {
+                        let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
+                        self.store.mark(&sandbox, to).await?;
+                        self.wake();
+                    }
                 }
                 _ => return Ok(sandbox),
             }
@@ -119,7 +123,7 @@ impl App {
         let Some(container) = &sandbox.container else { return Ok(()) };
         let started = async {
             let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
-            self.engine.start(container).await.map_err(|e| Error::engine("started", e))?;
+            self.engine.start(container).await.map_err(|e| Error::engine("the container could not be started", e))?;
             self.running(container).await
         };
         match started.await {
@@ -143,7 +147,7 @@ impl App {
     /// # Errors
     /// [`Error::Engine`] with its last words if it has ended by itself already.
     pub(super) async fn running(&self, container: &ContainerId) -> Result<State> {
-        let failed = |e| Error::engine("started", e);
+        let failed = |e| Error::engine("the container could not be started", e);
         let shown = self.engine.inspect(container).await.map_err(failed)?;
         if shown.phase != Phase::Running {
             let words = self.engine.last_words(container).await.map_err(failed)?;
@@ -168,6 +172,6 @@ impl App {
 
     /// Makes sure that the engine is there before an intent is recorded that needs it.
     async fn engine_answers(&self) -> Result<()> {
-        self.engine.info().await.map(drop).map_err(|e| Error::engine("changed", e))
+        self.engine.info().await.map(drop).map_err(|e| Error::engine("the container could not be changed", e))
     }
 }

@@ -9,7 +9,7 @@ impl App {
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`].
     pub async fn images(&self) -> Result<Vec<String>> {
-        self.engine.images().await.map_err(|e| Error::engine("listed", e))
+        self.engine.images().await.map_err(|e| Error::engine("the images could not be listed", e))
     }
 
     /// Every sandbox that was started and not deleted, oldest first (`contract.md` 12).
@@ -37,7 +37,7 @@ impl App {
     pub async fn audit(self: &std::sync::Arc<Self>) -> Result<()> {
         self.pulse().suspect_all = true;
         match self.converge().await.engine_error {
-            Some(e) => Err(Error::engine("inspected", e)),
+            Some(e) => Err(Error::engine("the containers could not be looked at", e)),
             None => Ok(()),
         }
     }

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     clock::Clock,
-    domain::{ContainerId, Cpus, IdleLimit, Memory, Sandbox},
+    domain::{ContainerId, Cpus, IdleLimit, Memory, Sandbox, SandboxId},
     engine::{Engine, EngineInfo},
     relay::Relay,
     store::{PortPool, Store},
@@ -78,7 +78,7 @@ const HANDS: usize = 64;
 /// What is remembered between passes, in memory only: after a crash it is rebuilt, on the safe side.
 #[derive(Debug, Default)]
 struct Pulse {
-    last_pass: Option<Timestamp>,
+    last_pass: Option<(Timestamp, Stopwatch)>,
     hold_until: Option<Timestamp>,
     /// Sandboxes could not report, or we could not look, in the last pass.
     impaired: bool,
@@ -89,6 +89,10 @@ struct Pulse {
     told_url: Option<String>,
     suspects: HashSet<ContainerId>,
     suspect_all: bool,
+    /// The engine shows nothing at all, and that is not believed.
+    all_absent: bool,
+    /// Sandboxes about which a step failed and has not succeeded since.
+    failing: HashSet<SandboxId>,
     report: Option<ConvergeReport>,
 }
 
@@ -144,10 +148,14 @@ impl App {
     /// Says where the check-in door stands. While it is not open no sandbox can report, so none is
     /// stopped for being idle.
     pub fn set_door(&self, door: CheckInDoor) {
-        if let CheckInDoor::Open(at) = &door {
-            tracing::info!(%at, "the check-in door is open");
+        let before = std::mem::replace(&mut self.pulse().door, door.clone());
+        match door {
+            CheckInDoor::Open(at) => tracing::info!(%at, "the check-in door is open"),
+            CheckInDoor::Shut(why) if before != CheckInDoor::Shut(why.clone()) => {
+                tracing::warn!(why, "sandboxes cannot check in, so none is stopped for being idle");
+            }
+            CheckInDoor::Shut(_) | CheckInDoor::Waiting => {}
         }
-        self.pulse().door = door;
         self.wake();
     }
 
@@ -158,7 +166,9 @@ impl App {
 
     /// Where sandboxes check in; `None` until the network is there.
     fn door_url(&self) -> Option<String> {
-        self.door_address().map(|address| self.url_at(address))
+        // A door that listens everywhere is still reached at the gateway.
+        let fixed = self.settings.check_in_address.filter(|a| !a.is_unspecified());
+        fixed.or(self.pulse().gateway).map(|address| self.url_at(address))
     }
 
     fn url_at(&self, address: IpAddr) -> String {

@@ -1,7 +1,9 @@
 //! Carrying out a plan, step by step. Each step finds out for itself whether what it was decided on still
 //! holds; if not, it is dropped.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
+
+use tokio::task::JoinHandle;
 
 use super::{App, chain, claims::Claim};
 use crate::{
@@ -9,44 +11,23 @@ use crate::{
     engine::EngineError,
 };
 
-/// What became of a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done.
-    Done,
-    /// It was no longer so.
-    Dropped,
-    /// It failed, for the reason in words; the next pass decides anew.
-    Failed(String),
-}
-
 /// Somebody else works on the sandbox.
 struct Busy;
 
 type Tried = std::result::Result<bool, Box<dyn std::error::Error + Send + Sync>>;
 
 impl App {
-    /// Carries out a quick step about `known`, the sandbox as the plan saw it, here and now.
-    pub(super) async fn carry_out(&self, step: Step, known: Option<Sandbox>) -> Outcome {
-        match self.claim_for(&step) {
-            Ok(_claim) => self.carry_out_claimed(step, known).await,
-            Err(Busy) => Outcome::Dropped,
-        }
-    }
-
-    /// Carries out a long step in the background, owned by [`App::drain`]. It is claimed from now on, so
-    /// that no pass decides it again while it waits for a hand.
-    pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) {
-        let Ok(claim) = self.claim_for(&step) else { return };
+    /// Carries out a step about `known`, the sandbox as the plan saw it, as a task that [`App::drain`] owns. It is
+    /// claimed from now on, so that no pass decides it again while it waits for a hand. None: somebody else works
+    /// on the sandbox.
+    pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) -> Option<JoinHandle<()>> {
+        let claim = self.claim_for(&step).ok()?;
         let app = Arc::clone(self);
-        self.tasks.spawn(async move {
+        Some(self.tasks.spawn(async move {
             let Ok(_hand) = app.hands.acquire().await else { return };
-            let outcome = app.carry_out_claimed(step, known).await;
+            app.carry_out(step, known).await;
             drop(claim);
-            if outcome == Outcome::Done {
-                app.wake();
-            }
-        });
+        }))
     }
 
     /// Claims what a step is about. Whoever is at it already decides, and the next pass sees what they did.
@@ -54,42 +35,66 @@ impl App {
         step.sandbox().map(|id| self.claims.try_claim(id).ok_or(Busy)).transpose()
     }
 
-    async fn carry_out_claimed(&self, step: Step, known: Option<Sandbox>) -> Outcome {
+    async fn carry_out(&self, step: Step, known: Option<Sandbox>) {
+        let id = step.sandbox().cloned();
         let tried = match (&step, known) {
             (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
             (Step::FinishStop(id), _) => self.try_finish_stop(id).await,
-            (Step::FinishStart(_), Some(known)) => self.finish_start(&known).await.map(|()| true).map_err(Into::into),
+            (Step::FinishStart(_), Some(known)) => self.resume_start(&known).await,
             (Step::FinishDelete(_), Some(known)) => self.remove_rest(&known).await,
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
             (Step::RecordRunning(_, container), Some(known)) => self.record_running(&known, container).await,
             (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known).await,
-            (Step::RecordAddress(_, address), Some(known)) => match known.state.clone() {
-                State::Running { since, mark, .. } => {
-                    let to = State::Running { since, address: Some(*address), mark };
-                    self.store.mark(&known, to).await.map_err(Into::into)
-                }
-                _ => Ok(false),
-            },
+            (Step::RecordAddress(_, address), Some(known)) => self.record_address(&known, *address).await,
             (Step::Forget(_), Some(known)) => self.forget_gone(&known).await,
             (Step::Adopt(container), _) => self.adopt(container).await,
             (Step::RemoveOrphan(container, id), _) => self.remove_orphan(container, id.as_ref()).await,
             (_, None) => Ok(false),
         };
+        if let Some(id) = id {
+            let mut pulse = self.pulse();
+            if tried.is_err() {
+                pulse.failing.insert(id)
+            } else {
+                pulse.failing.remove(&id)
+            };
+        }
         match tried {
-            Ok(true) => Outcome::Done,
-            Ok(false) => Outcome::Dropped,
+            // What was done may ask for more.
+            Ok(true) if !step.is_quick() => self.wake(),
+            Ok(_) => {}
             Err(e) => {
                 let error = chain(e.as_ref());
                 tracing::warn!(?step, error, "a step failed; the next pass decides anew");
-                Outcome::Failed(error)
             }
         }
     }
 
+    async fn resume_start(&self, known: &Sandbox) -> Tried {
+        let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
+        if !matches!(now.state, State::Starting { .. }) || now.generation != known.generation {
+            return Ok(false);
+        }
+        self.finish_start(&now).await?;
+        Ok(true)
+    }
+
+    async fn record_address(&self, known: &Sandbox, address: IpAddr) -> Tried {
+        let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
+        let to = State::Running { since, address: Some(address), mark };
+        Ok(self.store.mark(known, to).await?)
+    }
+
     /// Stops an idle sandbox, unless evidence has arrived since the decision.
     async fn stop_idle(&self, known: &Sandbox, seen: Evidence) -> Tried {
-        let now = self.clock.now();
-        let to = State::Stopping { since: now, reason: StopReason::Idle };
+        // A restart behind our back, whose event is still on its way, is evidence too.
+        let State::Running { mark, .. } = &known.state else { return Ok(false) };
+        if let Some(container) = &known.container
+            && self.engine.inspect(container).await?.mark.as_ref() != Some(mark)
+        {
+            return Ok(false);
+        }
+        let to = State::Stopping { since: self.clock.now(), reason: StopReason::Idle };
         if !self.store.mark_idle(known, seen, to).await? {
             tracing::info!(sandbox = %known.id, "an idle stop was dropped: it was used in the meantime");
             return Ok(false);
@@ -205,6 +210,9 @@ impl App {
         }
         let (id, name) = (sandbox.id.clone(), sandbox.name.clone());
         let done = self.store.adopt(sandbox).await?;
+        if let Some(url) = self.door_url() {
+            self.engine.tell_check_in_url(&id, &url).await?;
+        }
         if done {
             tracing::warn!(sandbox = %id, %name, "adopted: its record was lost, and is rebuilt from its container");
         }

@@ -37,6 +37,8 @@ fn contradictions_are_refused() {
         (vec![("PORT", "20500")], "SPINDLE_PORT"),
         (vec![("SUBNET", "10.0.0.0/24")], "SPINDLE_MAX_RUNNING"),
         (vec![("MAX_RUNNING", "1023")], "SPINDLE_MAX_RUNNING"),
+        (vec![("CHECK_IN_ADDRESS", "127.0.0.1")], "SPINDLE_CHECK_IN_ADDRESS"),
+        (vec![("ADDRESS", "0.0.0.0"), ("ADMIN_PASSWORD", "x"), ("PORT", "80")], "SPINDLE_CHECK_IN_PORT"),
     ] {
         let sentence = refusal(&variables);
         assert!(sentence.contains(named), "{variables:?}: {sentence}");

@@ -13,23 +13,9 @@ pub enum Source {
     CheckIn,
 }
 
-/// How far a source's evidence carries (`idleness.md`, Words).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Somebody did something: it counts in full.
-    Interactive,
-}
-
 impl Source {
     /// All sources, in the order in which they are shown.
     pub const ALL: [Source; 2] = [Source::Start, Source::CheckIn];
-
-    /// The class of this source.
-    pub fn class(self) -> Class {
-        match self {
-            Source::Start | Source::CheckIn => Class::Interactive,
-        }
-    }
 
     /// The word for it in the API and in the log.
     pub fn word(self) -> &'static str {

@@ -9,7 +9,7 @@ pub mod names;
 pub mod plan;
 pub mod sandbox;
 
-pub use evidence::{Class, Evidence, EvidenceLog, Source};
+pub use evidence::{Evidence, EvidenceLog, Source};
 pub use idle::{Because, IdleLimit, Policy, Verdict, deadline, verdict};
 pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};

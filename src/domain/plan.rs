@@ -1,6 +1,9 @@
 //! The plan: what to do, given what we know, what the engine shows, the policy and now.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use jiff::Timestamp;
 
@@ -8,7 +11,7 @@ use super::{
     evidence::Evidence,
     idle::{Policy, Verdict, verdict},
     names::{ContainerId, SandboxId},
-    sandbox::{Sandbox, State},
+    sandbox::{Sandbox, State, StopReason},
 };
 
 /// What a container is doing, as the engine shows it.
@@ -22,6 +25,8 @@ pub enum Phase {
     Exited,
     /// The engine is removing it.
     Removing,
+    /// It is there, and the engine would not say more.
+    Unclear,
 }
 
 /// One container of ours, as the engine shows it.
@@ -73,6 +78,23 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it only records what the engine shows, without making the engine do anything.
+    pub fn is_quick(&self) -> bool {
+        match self {
+            Step::RecordRunning(..)
+            | Step::RecordStopped(_)
+            | Step::RecordAddress(..)
+            | Step::Forget(_)
+            | Step::Adopt(_) => true,
+            Step::StopIdle { .. }
+            | Step::FinishStop(_)
+            | Step::FinishStart(_)
+            | Step::FinishDelete(_)
+            | Step::Discard(_)
+            | Step::RemoveOrphan(..) => false,
+        }
+    }
+
     /// The sandbox that this step is about, where it is one that we know.
     pub fn sandbox(&self) -> Option<&SandboxId> {
         match self {
@@ -128,7 +150,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
         (State::Deleting, _) => Some(Step::FinishDelete(id())),
         (State::Creating, _) => Some(Step::Discard(id())),
         (_, None) => Some(Step::Forget(id())),
-        (_, Some(shown)) if shown.phase == Phase::Removing => None,
+        (_, Some(shown)) if matches!(shown.phase, Phase::Removing | Phase::Unclear) => None,
         (State::Running { address, mark, .. }, Some(shown)) if shown.phase == Phase::Running => {
             if shown.mark.as_ref().is_some_and(|m| m != mark) {
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
@@ -144,6 +166,13 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
         (State::Stopped { .. } | State::Starting { .. }, Some(shown)) if shown.phase == Phase::Running => {
             Some(Step::RecordRunning(id(), shown.container.clone()))
         }
+        // An idle stop that was left half done is not carried out while sandboxes could not report: what it was
+        // decided on may be long past.
+        (State::Stopping { reason: StopReason::Idle, .. }, Some(shown))
+            if shown.phase == Phase::Running && policy.hold_until.is_some_and(|hold| now < hold) =>
+        {
+            Some(Step::RecordRunning(id(), shown.container.clone()))
+        }
         (State::Stopping { .. }, Some(shown)) if shown.phase == Phase::Running => Some(Step::FinishStop(id())),
         (State::Running { .. } | State::Stopping { .. }, Some(_)) => Some(Step::RecordStopped(id())),
         (State::Starting { .. }, Some(_)) => Some(Step::FinishStart(id())),
@@ -153,18 +182,16 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
 
 /// What to do about containers of ours that we do not know.
 fn strangers(known: &[Sandbox], observed: &[Observed]) -> Vec<Step> {
-    let containers: HashMap<&ContainerId, ()> =
-        known.iter().filter_map(|s| Some((s.container.as_ref()?, ()))).collect();
-    let unfinished: HashMap<&SandboxId, ()> =
-        known.iter().filter(|s| s.container.is_none()).map(|s| (&s.id, ())).collect();
+    let containers: HashSet<&ContainerId> = known.iter().filter_map(|s| s.container.as_ref()).collect();
+    let unfinished: HashSet<&SandboxId> = known.iter().filter(|s| s.container.is_none()).map(|s| &s.id).collect();
     observed
         .iter()
-        .filter(|o| !containers.contains_key(&o.container))
-        .filter(|o| !o.sandbox.as_ref().is_some_and(|id| unfinished.contains_key(id)))
+        .filter(|o| !containers.contains(&o.container))
+        .filter(|o| !o.sandbox.as_ref().is_some_and(|id| unfinished.contains(id)))
         .filter_map(|o| match o.phase {
             Phase::Created => Some(Step::RemoveOrphan(o.container.clone(), o.sandbox.clone())),
             Phase::Running | Phase::Exited => Some(Step::Adopt(o.container.clone())),
-            Phase::Removing => None,
+            Phase::Removing | Phase::Unclear => None,
         })
         .collect()
 }
@@ -175,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        IdleLimit, Source, StopReason,
+        IdleLimit, Source,
         fixtures::{at, running},
     };
 
@@ -240,6 +267,29 @@ mod tests {
         let shown = shows(&stopped, Phase::Running);
         assert_eq!(steps(&stopped, &[shown], 1), [Step::RecordRunning(stopped.id.clone(), container)]);
         assert_eq!(steps(&stopped, &[shows(&stopped, Phase::Exited)], 1), []);
+    }
+
+    #[test]
+    fn an_idle_stop_left_half_done_is_taken_back_while_nobody_could_report() {
+        let of = |reason, hold: Option<i64>| {
+            let sandbox = Sandbox { state: State::Stopping { since: at(0), reason }, ..running(0) };
+            let policy = Policy { hold_until: hold.map(at), ..POLICY };
+            let shown = [shows(&sandbox, Phase::Running)];
+            plan(std::slice::from_ref(&sandbox), &shown, &policy, at(50)).steps.remove(0)
+        };
+        let (id, container) = (running(0).id, running(0).container.unwrap());
+        assert_eq!(of(StopReason::Idle, Some(60)), Step::RecordRunning(id.clone(), container));
+        assert_eq!(of(StopReason::Idle, Some(50)), Step::FinishStop(id.clone()));
+        assert_eq!(of(StopReason::Requested, Some(60)), Step::FinishStop(id));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_left_alone() {
+        for state in [running(0).state, State::Stopped { at: at(0), reason: StopReason::Idle }] {
+            let sandbox = Sandbox { state, ..running(0) };
+            assert_eq!(steps(&sandbox, &[shows(&sandbox, Phase::Unclear)], 1_000), []);
+        }
+        assert_eq!(plan(&[], &[shows(&running(0), Phase::Unclear)], &POLICY, at(0)).steps, []);
     }
 
     #[test]

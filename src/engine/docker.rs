@@ -2,13 +2,14 @@
 //! in `errors`.
 
 mod errors;
+mod network;
 mod spec;
 
 use std::{
     collections::HashMap,
     fs::Permissions,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Mutex,
@@ -20,10 +21,10 @@ use bollard::{
     Docker,
     models::{
         ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-        EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect,
+        EndpointSettings, MountPoint,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+        CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
         ListContainersOptionsBuilder, ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
         StartContainerOptions, StopContainerOptionsBuilder,
     },
@@ -110,53 +111,10 @@ impl DockerEngine {
         networks?.get(&self.settings.network)?.ip_address.as_deref()?.parse().ok()
     }
 
-    fn gateway(&self) -> Option<Ipv4Addr> {
-        self.settings.subnet.hosts().next()
-    }
-
-    /// Whether a network that exists can be ours.
-    fn fits(&self, shown: &NetworkInspect) -> std::result::Result<(), String> {
-        let deployment = shown.labels.as_ref().and_then(|l| l.get(spec::DEPLOYMENT));
-        if deployment != Some(&self.settings.deployment) {
-            return Err("it is not Spindle's; choose another deployment name, or remove it".into());
-        }
-        let configs = shown.ipam.as_ref().and_then(|i| i.config.as_ref());
-        let subnet = configs.and_then(|c| c.first()).and_then(|c| c.subnet.clone()).unwrap_or_default();
-        if subnet.parse() != Ok(self.settings.subnet) {
-            return Err(format!(
-                "its subnet is {subnet} and the configuration says {}; set SPINDLE_SUBNET to the former, or delete all \
-                 sandboxes and the network",
-                self.settings.subnet
-            ));
-        }
-        Ok(())
-    }
-
-    async fn create_network(&self, client: &Docker) -> Result<()> {
-        let s = &self.settings;
-        let request = NetworkCreateRequest {
-            name: s.network.clone(),
-            driver: Some("bridge".into()),
-            ipam: Some(Ipam {
-                config: Some(vec![IpamConfig {
-                    subnet: Some(s.subnet.to_string()),
-                    gateway: self.gateway().map(|g| g.to_string()),
-                    ..IpamConfig::default()
-                }]),
-                ..Ipam::default()
-            }),
-            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".into(), "false".into())])),
-            labels: Some(HashMap::from([(spec::DEPLOYMENT.into(), s.deployment.clone())])),
-            ..NetworkCreateRequest::default()
-        };
-        let call = client.create_network(request);
-        self.seen(within(SLOW, "create network", call, EngineError::NoContainer).await).map(drop).map_err(|e| match e {
-            EngineError::Refused(why) => EngineError::Refused(format!(
-                "the network {} ({}) cannot be made: {why}; SPINDLE_SUBNET chooses other addresses",
-                s.network, s.subnet
-            )),
-            other => other,
-        })
+    async fn try_start(&self, container: &ContainerId) -> Result<()> {
+        let client = self.client().await?;
+        let call = client.start_container(container.as_str(), None::<StartContainerOptions>);
+        self.seen(within(SLOW, "start", call, EngineError::NoContainer).await)
     }
 }
 
@@ -173,19 +131,7 @@ impl Engine for DockerEngine {
     }
 
     async fn prepare(&self) -> Result<IpAddr> {
-        let client = self.client().await?;
-        let name = &self.settings.network;
-        let missing = EngineError::NoContainer;
-        let call = client.inspect_network(name, None::<InspectNetworkOptions>);
-        match self.seen(within(QUICK, "inspect network", call, missing.clone()).await) {
-            Ok(shown) => {
-                self.fits(&shown)
-                    .map_err(|why| EngineError::Refused(format!("the network {name} exists, but {why}")))?;
-            }
-            Err(e) if e == missing => self.create_network(&client).await?,
-            Err(e) => return Err(e),
-        }
-        self.gateway().map(IpAddr::V4).ok_or_else(|| EngineError::Refused("the subnet is empty".into()))
+        self.ensure_network().await
     }
 
     async fn images(&self) -> Result<Vec<String>> {
@@ -214,7 +160,14 @@ impl Engine for DockerEngine {
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
         let client = self.client().await?;
         let directory = self.directory(&spec.sandbox.id);
-        write_files(&directory, spec).map_err(|e| {
+        let key = spec.ssh_key.as_deref().unwrap_or_default();
+        let files = [
+            ("check_in_url", spec.check_in_url.as_str()),
+            ("token", spec.sandbox.token.reveal()),
+            ("authorized_keys", key),
+        ]
+        .map(|(name, text)| (name, text.to_owned()));
+        write_files(&directory, &files).map_err(|e| {
             EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
         })?;
         let options = CreateContainerOptionsBuilder::default().name(spec.sandbox.name.as_str()).build();
@@ -234,9 +187,15 @@ impl Engine for DockerEngine {
     }
 
     async fn start(&self, container: &ContainerId) -> Result<()> {
-        let client = self.client().await?;
-        let call = client.start_container(container.as_str(), None::<StartContainerOptions>);
-        self.seen(within(SLOW, "start", call, EngineError::NoContainer).await)
+        match self.try_start(container).await {
+            // The network was removed behind our back, by a prune while nothing ran.
+            Err(EngineError::NoNetwork) => {
+                self.prepare().await?;
+                self.reconnect(container).await?;
+                self.try_start(container).await
+            }
+            other => other,
+        }
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<()> {
@@ -304,16 +263,19 @@ impl Engine for DockerEngine {
 
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
         let shown = self.look(container).await?;
-        let labels = shown.config.as_ref().and_then(|c| c.labels.clone()).unwrap_or_default();
-        let directory = labels.get(spec::ID).and_then(|id| SandboxId::parse(id)).map(|id| self.directory(&id));
-        let token = directory.and_then(|d| std::fs::read_to_string(d.join("token")).ok());
-        let token = match token.and_then(|t| Token::parse(t.trim())) {
-            Some(token) => token,
-            // The directory is lost. The address identifies the sandbox, as it does without a token.
-            None => Token::from_bytes(random()?),
-        };
-        spec::recover(&shown, token)
-            .ok_or_else(|| EngineError::Refused(format!("the labels of container {container} do not read as ours")))
+        let stranger = || EngineError::Refused(format!("the labels of container {container} do not read as ours"));
+        let mut sandbox = spec::recover(&shown, Token::from_bytes(random()?)).ok_or_else(stranger)?;
+        let directory = self.directory(&sandbox.id);
+        let kept = std::fs::read_to_string(directory.join("token")).ok().and_then(|t| Token::parse(t.trim()));
+        match kept {
+            Some(token) => sandbox.token = token,
+            // The directory is lost too: it is made anew, and mounted at the sandbox's next start. Until then its
+            // address identifies it, as it does without a token.
+            None => write_files(&directory, &spec::files(&shown, &sandbox)).map_err(|e| {
+                EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
+            })?,
+        }
+        Ok(sandbox)
     }
 
     async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>> {
@@ -350,9 +312,19 @@ impl DockerEngine {
             _ => Phase::Exited,
         };
         let networks = shown.network_settings.and_then(|n| n.networks);
+        // An image that somebody made from a sandbox (`docker commit`) hands our labels on to containers that are
+        // none of ours. What it cannot hand on is the mount of the sandbox's own directory.
+        let sandbox = shown.labels.as_ref().and_then(|l| SandboxId::parse(l.get(spec::ID)?))?;
+        let own = |m: &MountPoint| {
+            let source = m.source.as_deref().map(Path::new).and_then(Path::file_name);
+            m.destination.as_deref() == Some(spec::MOUNT) && source.is_some_and(|s| s == sandbox.as_str())
+        };
+        if !shown.mounts.iter().flatten().any(own) {
+            return None;
+        }
         Some(Observed {
             container: ContainerId::parse(&shown.id?)?,
-            sandbox: shown.labels.as_ref().and_then(|l| SandboxId::parse(l.get(spec::ID)?)),
+            sandbox: Some(sandbox),
             phase,
             address: self.address(networks.as_ref()),
             mark: None,
@@ -368,16 +340,14 @@ fn random() -> Result<[u8; 16]> {
 
 /// Writes what the sandbox finds at `/run/spindle`. The parent directory is closed to other users of the
 /// host; inside the sandbox everybody may read, because its reporter need not be root.
-fn write_files(directory: &Path, spec: &SandboxSpec) -> io::Result<()> {
+fn write_files(directory: &Path, files: &[(&str, String)]) -> io::Result<()> {
     let readable = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
     if let Some(parent) = directory.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     std::fs::create_dir_all(directory)?;
     readable(directory, 0o755)?;
-    let key = spec.ssh_key.as_deref().unwrap_or_default();
-    let contents = [("check_in_url", spec.check_in_url.as_str()), ("token", spec.sandbox.token.reveal())];
-    for (name, text) in contents.into_iter().chain([("authorized_keys", key)]) {
+    for (name, text) in files {
         let path = directory.join(name);
         std::fs::write(&path, format!("{text}\n"))?;
         readable(&path, 0o644)?;

@@ -31,6 +31,9 @@ pub enum EngineError {
     /// It has no such container.
     #[error("no such container")]
     NoContainer,
+    /// The sandboxes' network is gone.
+    #[error("the sandboxes' network is gone")]
+    NoNetwork,
     /// One of the host ports is held by another program.
     #[error("a host port is in use by another program: {0}")]
     PortHeld(String),

@@ -167,7 +167,7 @@ impl HealthBody {
                     "known": p.known,
                     "observed": p.observed,
                     "steps": p.steps,
-                    "failures": p.failures,
+                    "failing": health.failing,
                     "no_idle_stops_before": p.hold_until.map(instant),
                 })
             }),

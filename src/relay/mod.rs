@@ -3,7 +3,10 @@
 //! At present Docker's own publishing does, for all of them. This is the one place that knows it: what
 //! [`Relay::published_by_engine`] does not return is the relay's to listen on.
 
-use std::net::{TcpListener, UdpSocket};
+use std::{
+    io::ErrorKind,
+    net::{TcpListener, UdpSocket},
+};
 
 use crate::domain::{Endpoint, PortMapping, Protocol};
 
@@ -25,10 +28,12 @@ impl Relay {
 
 fn is_free(endpoint: Endpoint, protocol: Protocol) -> bool {
     let address = (endpoint.host, endpoint.port);
-    match protocol {
-        Protocol::Tcp => TcpListener::bind(address).is_ok(),
-        Protocol::Udp => UdpSocket::bind(address).is_ok(),
-    }
+    let tried = match protocol {
+        Protocol::Tcp => TcpListener::bind(address).map(drop),
+        Protocol::Udp => UdpSocket::bind(address).map(drop),
+    };
+    // Any other trouble is not the port's: other ports would have it too.
+    !tried.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
 }
 
 #[cfg(test)]

@@ -112,11 +112,6 @@ impl Store {
         let writer = Worker::writer(connection);
         Ok(Self { reader: writer.clone(), writer, _lock: None })
     }
-
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<()> {
-        self.reader.run(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await
-    }
 }
 
 #[cfg(test)]

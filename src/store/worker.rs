@@ -83,9 +83,17 @@ fn commit(connection: &Connection, group: Vec<Job>) {
         // Dropping the jobs tells their callers that nothing was written.
         return;
     }
-    let answers: Vec<Answer> = group.into_iter().map(|job| job(connection)).collect();
-    let committed = connection.execute_batch("COMMIT").is_ok();
-    if !committed {
+    let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+    for job in group {
+        answers.push(job(connection));
+        // SQLite may roll the whole group back by itself, as when the disk is full; what came after would then
+        // be written outside of it.
+        if connection.is_autocommit() {
+            break;
+        }
+    }
+    let committed = !connection.is_autocommit() && connection.execute_batch("COMMIT").is_ok();
+    if !committed && !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
     for answer in answers {

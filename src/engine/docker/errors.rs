@@ -13,6 +13,7 @@ const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in u
 pub fn translate(error: Error, missing: EngineError) -> EngineError {
     match error {
         Error::DockerResponseServerError { status_code, message } => match status_code {
+            404 if message.starts_with("network ") && missing == EngineError::NoContainer => EngineError::NoNetwork,
             404 => missing,
             400 if message.contains("invalid reference format") => EngineError::NoImage,
             409 if message.contains("is already in use by container") => EngineError::NameTaken,
@@ -64,6 +65,7 @@ mod tests {
         let held = "listen tcp4 127.0.0.1:20000: bind: address already in use";
         assert_eq!(of(500, held), EngineError::PortHeld(held.into()));
         assert_eq!(of(404, "No such container: x"), EngineError::NoContainer);
+        assert_eq!(of(404, "network 5e1f not found"), EngineError::NoNetwork);
         let taken = "Conflict. The container name \"/a\" is already in use by container \"b\".";
         assert_eq!(of(409, taken), EngineError::NameTaken);
         assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));

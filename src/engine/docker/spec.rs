@@ -24,6 +24,9 @@ pub const ID: &str = "spindle.id";
 pub const APP_PORT: &str = "spindle.app_port";
 /// The public key that its owner logs in with.
 pub const SSH_KEY: &str = "spindle.ssh_key";
+/// Where a sandbox finds its own directory.
+pub const MOUNT: &str = "/run/spindle";
+const CHECK_IN_URL: &str = "SPINDLE_CHECK_IN_URL";
 const IMAGE: &str = "spindle.image_ref";
 const CREATED: &str = "spindle.created";
 const IDLE_TIMEOUT: &str = "spindle.idle_timeout";
@@ -34,7 +37,7 @@ const LABELS: &str = "spindle.labels";
 pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> ContainerCreateBody {
     let sandbox = &spec.sandbox;
     let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    env.push(format!("SPINDLE_CHECK_IN_URL={}", spec.check_in_url));
+    env.push(format!("{CHECK_IN_URL}={}", spec.check_in_url));
     ContainerCreateBody {
         image: Some(sandbox.image.to_string()),
         env: Some(env),
@@ -44,7 +47,7 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             init: Some(true),
             network_mode: Some(settings.network.clone()),
             port_bindings: Some(bindings(&spec.published)),
-            binds: Some(vec![format!("{}:/run/spindle:ro", files.display())]),
+            binds: Some(vec![format!("{}:{MOUNT}:ro", files.display())]),
             memory: Some(sandbox.memory.bytes() as i64),
             // The same as memory: no swap.
             memory_swap: Some(sandbox.memory.bytes() as i64),
@@ -85,8 +88,9 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (CREATED, Some(s.created_at.to_string())),
         (PORTS, Some(ports.join(","))),
         (APP_PORT, Some(s.app_port.map(|p| p.to_string()).unwrap_or_default())),
-        (IDLE_TIMEOUT, s.idle_limit.map(|l| l.to_string())),
-        (SSH_KEY, spec.ssh_key.clone()),
+        // Empty where unset: an image made from a sandbox would hand its own on.
+        (IDLE_TIMEOUT, Some(s.idle_limit.map(|l| l.to_string()).unwrap_or_default())),
+        (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
         (LABELS, Some(keys.join(","))),
     ];
     let theirs = s.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
@@ -124,6 +128,15 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         labels: own.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         token,
     })
+}
+
+/// What belongs into the directory of a sandbox that was rebuilt.
+pub fn files(shown: &ContainerInspectResponse, sandbox: &Sandbox) -> [(&'static str, String); 3] {
+    let config = shown.config.as_ref();
+    let env = config.and_then(|c| c.env.as_ref()).into_iter().flatten();
+    let url = env.filter_map(|e| e.strip_prefix(CHECK_IN_URL)?.strip_prefix('=')).next_back().unwrap_or_default();
+    let key = config.and_then(|c| c.labels.as_ref()).and_then(|l| l.get(SSH_KEY)).cloned().unwrap_or_default();
+    [("check_in_url", url.to_owned()), ("token", sandbox.token.reveal().to_owned()), ("authorized_keys", key)]
 }
 
 fn port_mapping(text: &str) -> Option<PortMapping> {
@@ -194,7 +207,7 @@ mod tests {
         let shown = ContainerInspectResponse {
             id: spec.sandbox.container.as_ref().map(|c| c.to_string()),
             name: Some(format!("/{}", spec.sandbox.name)),
-            config: Some(ContainerConfig { labels: body.labels, ..Default::default() }),
+            config: Some(ContainerConfig { labels: body.labels, env: body.env, ..Default::default() }),
             host_config: body.host_config,
             ..Default::default()
         };
@@ -203,6 +216,10 @@ mod tests {
             evidence: EvidenceLog::default(),
             ..spec.sandbox.clone()
         };
-        assert_eq!(recover(&shown, spec.sandbox.token), Some(expected));
+        assert_eq!(recover(&shown, spec.sandbox.token.clone()), Some(expected));
+        let [url, token, key] = files(&shown, &spec.sandbox);
+        assert_eq!(url, ("check_in_url", spec.check_in_url));
+        assert_eq!(token, ("token", spec.sandbox.token.reveal().to_owned()));
+        assert_eq!(key, ("authorized_keys", "ssh-ed25519 AAAA".to_owned()));
     }
 }

@@ -1,0 +1,98 @@
+//! The sandboxes' network: one bridge of our own, on which they do not reach each other.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use bollard::{
+    Docker,
+    models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect},
+    query_parameters::InspectNetworkOptions,
+};
+
+use super::{DockerEngine, QUICK, SLOW, errors::within, spec};
+use crate::{
+    domain::ContainerId,
+    engine::{EngineError, Result},
+};
+
+impl DockerEngine {
+    fn gateway(&self) -> Option<Ipv4Addr> {
+        self.settings.subnet.hosts().next()
+    }
+
+    /// Makes the network if it is absent, and tells its gateway's address.
+    pub(super) async fn ensure_network(&self) -> Result<IpAddr> {
+        let client = self.client().await?;
+        let name = &self.settings.network;
+        let missing = EngineError::NoContainer;
+        let call = client.inspect_network(name, None::<InspectNetworkOptions>);
+        match self.seen(within(QUICK, "inspect network", call, missing.clone()).await) {
+            Ok(shown) => {
+                self.fits(&shown)
+                    .map_err(|why| EngineError::Refused(format!("the network {name} exists, but {why}")))?;
+            }
+            Err(e) if e == missing => self.create_network(&client).await?,
+            Err(e) => return Err(e),
+        }
+        self.gateway().map(IpAddr::V4).ok_or_else(|| EngineError::Refused("the subnet is empty".into()))
+    }
+
+    /// Whether a network that exists can be ours.
+    fn fits(&self, shown: &NetworkInspect) -> std::result::Result<(), String> {
+        let deployment = shown.labels.as_ref().and_then(|l| l.get(spec::DEPLOYMENT));
+        if deployment != Some(&self.settings.deployment) {
+            return Err("it is not Spindle's; choose another deployment name, or remove it".into());
+        }
+        let configs = shown.ipam.as_ref().and_then(|i| i.config.as_ref());
+        let subnet = configs.and_then(|c| c.first()).and_then(|c| c.subnet.clone()).unwrap_or_default();
+        if subnet.parse() != Ok(self.settings.subnet) {
+            return Err(format!(
+                "its subnet is {subnet} and the configuration says {}; set SPINDLE_SUBNET to the former, or delete all \
+                 sandboxes and the network",
+                self.settings.subnet
+            ));
+        }
+        Ok(())
+    }
+
+    /// Puts a container on the network of today, whose name is the same and whose id is not.
+    pub(super) async fn reconnect(&self, container: &ContainerId) -> Result<()> {
+        let client = self.client().await?;
+        let (network, name) = (&self.settings.network, Some(container.to_string()));
+        let request = NetworkDisconnectRequest { container: name.clone().unwrap_or_default(), force: Some(true) };
+        // It may have no trace of the old one.
+        let _ = within(QUICK, "disconnect", client.disconnect_network(network, request), EngineError::NoNetwork).await;
+        let request = NetworkConnectRequest { container: name.unwrap_or_default(), ..NetworkConnectRequest::default() };
+        let call = client.connect_network(network, request);
+        self.seen(within(QUICK, "connect", call, EngineError::NoNetwork).await)
+    }
+
+    async fn create_network(&self, client: &Docker) -> Result<()> {
+        let s = &self.settings;
+        let request = NetworkCreateRequest {
+            name: s.network.clone(),
+            driver: Some("bridge".into()),
+            ipam: Some(Ipam {
+                config: Some(vec![IpamConfig {
+                    subnet: Some(s.subnet.to_string()),
+                    gateway: self.gateway().map(|g| g.to_string()),
+                    ..IpamConfig::default()
+                }]),
+                ..Ipam::default()
+            }),
+            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".into(), "false".into())])),
+            labels: Some(HashMap::from([(spec::DEPLOYMENT.into(), s.deployment.clone())])),
+            ..NetworkCreateRequest::default()
+        };
+        let call = client.create_network(request);
+        self.seen(within(SLOW, "create network", call, EngineError::NoContainer).await).map(drop).map_err(|e| match e {
+            EngineError::Refused(why) => EngineError::Refused(format!(
+                "the network {} ({}) cannot be made: {why}; SPINDLE_SUBNET chooses other addresses",
+                s.network, s.subnet
+            )),
+            other => other,
+        })
+    }
+}
