@@ -2,7 +2,11 @@
 
 use std::{
     io::IsTerminal,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -160,6 +164,12 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     TcpListener::bind(listen).map_err(|e| cannot_listen(listen, &e, "SPINDLE_ADDRESS and SPINDLE_PORT"))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // An address that this machine does not have would fail at every single create.
+    TcpListener::bind((config.publish_address, 0)).map_err(|e| {
+        let address = config.publish_address;
+        format!("cannot publish ports on {address}: {e}; set SPINDLE_PUBLISH_ADDRESS to an address of this machine")
+    })?;
+    let _only_one = claim_deployment(&config.deployment)?;
     warn_of_client_range(&config);
     let app = build(&config)?;
     let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
@@ -196,13 +206,25 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     ended
 }
 
+/// Makes sure that no other server of this machine looks after the same containers: of two, one would hear no
+/// check-ins, and stop what is in use. The kernel releases the name with the process, however it ends.
+fn claim_deployment(deployment: &str) -> Result<UnixListener, Sentence> {
+    let name = SocketAddr::from_abstract_name(format!("spindle/{deployment}"))?;
+    UnixListener::bind_addr(&name).map_err(|_| {
+        format!(
+            "another Spindle server looks after the deployment {deployment:?}; set SPINDLE_DEPLOYMENT to another name"
+        )
+        .into()
+    })
+}
+
 async fn finish<T>(task: JoinHandle<T>) {
     if tokio::time::timeout(GRACE, task).await.is_err() {
         tracing::warn!("a server did not end in time");
     }
 }
 
-fn cannot_listen(at: SocketAddr, why: &dyn std::error::Error, settings: &str) -> String {
+fn cannot_listen(at: std::net::SocketAddr, why: &dyn std::error::Error, settings: &str) -> String {
     format!("cannot listen on {at}: {why}; {settings} choose another place")
 }
 
@@ -223,7 +245,7 @@ async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
         let wait = match app.door_address() {
             None => Duration::from_millis(50),
             Some(address) => {
-                let listen = SocketAddr::new(address, port);
+                let listen = std::net::SocketAddr::new(address, port);
                 if let Err(why) = open_door(&app, listen, &closing).await {
                     let why = cannot_listen(listen, why.as_ref(), "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT");
                     app.set_door(CheckInDoor::Shut(why));
@@ -238,7 +260,7 @@ async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
     }
 }
 
-async fn open_door(app: &Arc<App>, listen: SocketAddr, closing: &CancellationToken) -> Result<(), Sentence> {
+async fn open_door(app: &Arc<App>, listen: std::net::SocketAddr, closing: &CancellationToken) -> Result<(), Sentence> {
     let door = http::door(Arc::clone(app), listen, 1).ignite().await.map_err(|e| e.to_string())?;
     let stop = door.shutdown();
     let launched = launch(door);

@@ -46,6 +46,8 @@ struct Inner {
     faults: HashMap<&'static str, VecDeque<Fault>>,
     calls: Vec<&'static str>,
     held_ports: Vec<u16>,
+    mute: Vec<ContainerId>,
+    hidden: bool,
 }
 
 /// The engine.
@@ -98,6 +100,16 @@ impl FakeEngine {
     /// Declares host ports that another program holds.
     pub fn hold_ports(&self, ports: impl IntoIterator<Item = u16>) {
         self.inner().held_ports = ports.into_iter().collect();
+    }
+
+    /// Makes every inspection of a container fail, though it is there.
+    pub fn refuse_to_tell_of(&self, container: &ContainerId) {
+        self.inner().mute.push(container.clone());
+    }
+
+    /// Makes the engine show no container at all, as another engine would, or show them again.
+    pub fn hide_all(&self, hidden: bool) {
+        self.inner().hidden = hidden;
     }
 
     /// Stops a container behind Spindle's back, or starts it.
@@ -289,8 +301,11 @@ impl Engine for FakeEngine {
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
         let lie = self.enter("inspect").await?;
         let inner = self.inner();
-        let c = inner.containers.get(container).ok_or(EngineError::NoContainer)?;
-        or_lie(observed(container, c, true), lie)
+        if inner.mute.contains(container) {
+            return Err(EngineError::Timeout { call: "inspect", deadline: Duration::from_secs(10) });
+        }
+        let found = inner.containers.get(container).filter(|_| !inner.hidden);
+        or_lie(observed(container, found.ok_or(EngineError::NoContainer)?, true), lie)
     }
 
     async fn last_words(&self, container: &ContainerId) -> Result<String> {
@@ -301,7 +316,9 @@ impl Engine for FakeEngine {
 
     async fn list(&self) -> Result<Vec<Observed>> {
         let lie = self.enter("list").await?;
-        or_lie(self.inner().containers.iter().map(|(id, c)| observed(id, c, false)).collect(), lie)
+        let inner = self.inner();
+        let shown = inner.containers.iter().filter(|_| !inner.hidden);
+        or_lie(shown.map(|(id, c)| observed(id, c, false)).collect(), lie)
     }
 
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {

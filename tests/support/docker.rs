@@ -74,7 +74,7 @@ impl Docker {
         let subnet = format!("10.{}.{}.0/24", 192 + random / 256 % 16, random % 256);
         // Slices of the range in which `make run` has its first ports last.
         let low = 22_000 + number % 75 * 100;
-        let mut variables: Vec<(String, String)> = [
+        let variables: Vec<(String, String)> = [
             ("PORT", port.to_string()),
             ("DATABASE", directory.join("spindle.db").display().to_string()),
             ("DEPLOYMENT", deployment.clone()),
@@ -87,13 +87,19 @@ impl Docker {
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .into();
-        for (key, value) in extra {
-            variables.retain(|(k, _)| k != key);
-            variables.push((key.to_string(), value.to_string()));
-        }
         let http = Http::new(format!("http://127.0.0.1:{port}"));
         let engine = engine.map(str::to_owned);
-        Self { deployment, directory, subnet, engine, variables, http, child: None }
+        let mut world = Self { deployment, directory, subnet, engine, variables, http, child: None };
+        for (key, value) in extra {
+            world.set(key, value);
+        }
+        world
+    }
+
+    /// Changes a setting; the server reads it when it starts.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.variables.retain(|(k, _)| k != key);
+        self.variables.push((key.to_owned(), value.to_owned()));
     }
 
     /// The program with this world's configuration and nothing of the tests' own environment.
@@ -240,6 +246,10 @@ impl World for Docker {
         let output = self.docker(&arguments);
         let (status, body) = output.split_once("\n").unwrap_or((&output, ""));
         (status.trim().parse().unwrap_or_else(|_| panic!("{output}")), body.trim().to_owned())
+    }
+
+    async fn address(&self, container: &Value) -> String {
+        docker(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id(container)])
     }
 
     async fn token(&self, container: &Value) -> String {

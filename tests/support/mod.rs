@@ -151,6 +151,9 @@ pub trait World: Send + Sync {
         self.check_in_at(container, "/v1/check-in", body, "").await.0
     }
 
+    /// A container's address on the sandboxes' network.
+    async fn address(&self, container: &Value) -> String;
+
     /// What sandboxes find in `/run/spindle/token`.
     async fn token(&self, container: &Value) -> String;
 

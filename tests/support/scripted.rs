@@ -175,6 +175,10 @@ impl World for Scripted {
         (answer.status, answer.text)
     }
 
+    async fn address(&self, container: &Value) -> String {
+        self.engine.address(&self.container(container)).unwrap().to_string()
+    }
+
     async fn token(&self, container: &Value) -> String {
         let reference = spindle::domain::SandboxRef::parse(id(container));
         self.store.find(&reference).await.unwrap().unwrap().token.reveal().to_owned()
@@ -226,4 +230,36 @@ impl World for Scripted {
 /// The time that the world's clock shows.
 pub fn now(world: &Scripted) -> jiff::Timestamp {
     world.clock.now()
+}
+
+/// The idle limit in [`world`], in seconds.
+pub const LIMIT: u64 = 60;
+
+/// A world whose limit is a minute, whose grace is five seconds, and in which only the test makes passes.
+pub async fn world() -> Scripted {
+    let mut app = TestApp { loops: false, ..TestApp::default() };
+    app.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    app.settings.resume_grace = Duration::from_secs(5);
+    app.start().await
+}
+
+/// Makes passes, the clock standing still, until the container's status is `status`.
+pub async fn settle(w: &Scripted, container: &Value, status: &str) -> Value {
+    for _ in 0..10_000 {
+        let now = w.http().now(container).await;
+        if now["status"] == status {
+            return now;
+        }
+        w.app.converge().await;
+        tokio::task::yield_now().await;
+    }
+    panic!("never {status}: {}", w.http().now(container).await)
+}
+
+/// Makes a number of passes, time standing still, for what must not happen.
+pub async fn passes(w: &Scripted, number: usize) {
+    for _ in 0..number {
+        w.app.converge().await;
+        tokio::task::yield_now().await;
+    }
 }
