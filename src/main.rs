@@ -246,8 +246,8 @@ async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
             None => Duration::from_millis(50),
             Some(address) => {
                 let listen = std::net::SocketAddr::new(address, port);
-                if let Err(why) = open_door(&app, listen, &closing).await {
-                    let why = cannot_listen(listen, why.as_ref(), "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT");
+                if let Err(why) = http::keep_door(Arc::clone(&app), listen, closing.clone()).await {
+                    let why = cannot_listen(listen, &why, "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT");
                     app.set_door(CheckInDoor::Shut(why));
                 }
                 DOOR_RETRY
@@ -256,20 +256,6 @@ async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
         tokio::select! {
             () = closing.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
-        }
-    }
-}
-
-async fn open_door(app: &Arc<App>, listen: std::net::SocketAddr, closing: &CancellationToken) -> Result<(), Sentence> {
-    let door = http::door(Arc::clone(app), listen, 1).ignite().await.map_err(|e| e.to_string())?;
-    let stop = door.shutdown();
-    let launched = launch(door);
-    tokio::pin!(launched);
-    tokio::select! {
-        ended = &mut launched => ended,
-        () = closing.cancelled() => {
-            stop.notify();
-            launched.await
         }
     }
 }

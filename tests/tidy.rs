@@ -31,6 +31,7 @@ const IMPORTS: [(&str, &[&str], &[&str]); 9] = [
             "serde_json",
             "http_auth_basic",
             "tokio",
+            "tokio_util",
             "tracing",
             "getrandom",
             "ipnet",

@@ -1,7 +1,7 @@
 //! `/v1/check-in`: the one open door. Whoever comes through can record evidence for one live sandbox,
 //! and nothing else.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use rocket::{
     Request, Route, State,
@@ -10,7 +10,7 @@ use rocket::{
     request::{FromRequest, Outcome},
 };
 
-use super::{error::ApiError, fields::Fields};
+use super::{error::ApiError, fields::Fields, gate::Peers};
 use crate::app::App;
 
 /// The routes of this file.
@@ -22,7 +22,7 @@ pub fn routes() -> Vec<Route> {
 /// looked at (`contract.md` 27), and credentials are ignored (3).
 struct Reporter {
     token: Option<String>,
-    peer: Option<SocketAddr>,
+    peer: Option<IpAddr>,
 }
 
 #[rocket::async_trait]
@@ -31,7 +31,11 @@ impl<'r> FromRequest<'r> for Reporter {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
         let token = request.headers().get_one("X-Spindle-Token").map(|t| t.trim().to_owned());
-        Outcome::Success(Self { token, peer: request.remote() })
+        let peer = match (request.remote(), request.rocket().state::<Peers>()) {
+            (Some(remote), Some(peers)) => peers.behind(remote),
+            (remote, _) => remote.map(|r| r.ip()),
+        };
+        Outcome::Success(Self { token, peer })
     }
 }
 
@@ -44,7 +48,7 @@ async fn check_in(
     let fields = fields?;
     let value = report(&fields)?;
     let token = reporter.token.or(fields.text(&["token"])?);
-    app.check_in(token.as_deref(), reporter.peer.map(|p| p.ip()), value).await?;
+    app.check_in(token.as_deref(), reporter.peer, value).await?;
     Ok(Status::Ok)
 }
 

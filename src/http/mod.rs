@@ -5,12 +5,17 @@ mod check_in;
 mod containers;
 mod error;
 mod fields;
+mod gate;
 mod health;
 mod images;
 mod trace;
 mod wire;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
 
 use ipnet::Ipv4Net;
 use rocket::{
@@ -18,6 +23,8 @@ use rocket::{
     config::{Ident, LogLevel, Shutdown},
     fairing::AdHoc,
 };
+use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::sync::CancellationToken;
 
 pub use auth::Credentials;
 pub use containers::ssh_key;
@@ -68,12 +75,43 @@ pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
         .mount("/", health::routes())
 }
 
-/// The check-in door: it serves nothing else. Once it listens it says so to `app`.
-pub fn door(app: Arc<App>, listen: SocketAddr, grace: u32) -> Rocket<Build> {
-    let opened = Arc::clone(&app);
-    rocket(listen, grace)
-        .manage(app)
+/// Opens the check-in door at `listen`, which serves nothing else, and keeps it open until `closing`. Says to
+/// `app` when it is open.
+///
+/// # Errors
+/// Why it could not listen, or why it ended.
+pub async fn keep_door(app: Arc<App>, listen: SocketAddr, closing: CancellationToken) -> io::Result<()> {
+    let gate = TcpListener::bind(listen).await?;
+    let peers = gate::Peers::default();
+    let (tell_inside, inside) = oneshot::channel();
+    let tell_inside = Mutex::new(Some(tell_inside));
+    let door = rocket(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), 1)
+        .manage(Arc::clone(&app))
         .manage(error::DoorOnly)
+        .manage(peers.clone())
         .mount("/", check_in::routes())
-        .attach(AdHoc::on_liftoff("door", move |_| Box::pin(async move { opened.set_door(CheckInDoor::Open(listen)) })))
+        .attach(AdHoc::on_liftoff("door", move |rocket| {
+            let port = rocket.config().port;
+            if let Some(tell) = tell_inside.lock().expect("no holder panics").take() {
+                // If nobody waits any more the door is being closed.
+                let _ = tell.send(port);
+            }
+            Box::pin(async {})
+        }));
+    let door = door.ignite().await.map_err(io::Error::other)?;
+    let stop = door.shutdown();
+    let launched = door.launch();
+    tokio::pin!(launched);
+    let gated = async {
+        let Ok(port) = inside.await else { return };
+        app.set_door(CheckInDoor::Open(listen));
+        gate::keep(gate, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), peers).await;
+    };
+    tokio::select! {
+        ended = &mut launched => return ended.map(drop).map_err(|e| io::Error::other(e.to_string())),
+        () = gated => {}
+        () = closing.cancelled() => {}
+    }
+    stop.notify();
+    launched.await.map(drop).map_err(|e| io::Error::other(e.to_string()))
 }

@@ -18,6 +18,7 @@ use spindle::{
     loops::Loops,
     store::{PortPool, Store},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Http, World, id};
 
@@ -59,6 +60,7 @@ pub struct Scripted {
     http: Http,
     loops: Option<Loops>,
     servers: Vec<rocket::Shutdown>,
+    closing: CancellationToken,
 }
 
 fn free_port() -> SocketAddr {
@@ -79,6 +81,17 @@ async fn launch(build: impl Fn(SocketAddr) -> rocket::Rocket<rocket::Build>) -> 
         }
     }
     panic!("no port is free");
+}
+
+/// Opens the door, and waits until somebody is let in.
+async fn open_door(app: &Arc<App>) -> (SocketAddr, CancellationToken) {
+    let (at, closing) = (free_port(), CancellationToken::new());
+    let door = tokio::spawn(http::keep_door(app.clone(), at, closing.clone()));
+    while !matches!(app.health().await.door, CheckInDoor::Open(_)) {
+        assert!(!door.is_finished(), "the door did not open");
+        tokio::task::yield_now().await;
+    }
+    (at, closing)
 }
 
 impl TestApp {
@@ -103,8 +116,7 @@ impl TestApp {
             http::api(app.clone(), settings)
         };
         let (api_at, api_shutdown) = launch(api).await;
-        let (door_at, door_shutdown) = launch(|listen| http::door(app.clone(), listen, 1)).await;
-        app.set_door(CheckInDoor::Open(door_at));
+        let (door_at, door) = open_door(&app).await;
         let loops = if self.loops { Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap()) } else { None };
         app.converge().await;
         Scripted {
@@ -116,7 +128,8 @@ impl TestApp {
             http: Http::new(format!("http://{api_at}")),
             door: Http::new(format!("http://{door_at}")),
             loops,
-            servers: vec![api_shutdown, door_shutdown],
+            servers: vec![api_shutdown],
+            closing: door,
         }
     }
 }
@@ -217,9 +230,9 @@ impl World for Scripted {
         };
         let (api_at, shutdown) = launch(|listen| http::api(app.clone(), settings(listen))).await;
         self.servers.push(shutdown);
-        let (door_at, shutdown) = launch(|listen| http::door(app.clone(), listen, 1)).await;
-        self.servers.push(shutdown);
-        app.set_door(CheckInDoor::Open(door_at));
+        self.closing.cancel();
+        let (door_at, door) = open_door(&app).await;
+        self.closing = door;
         self.loops = Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap());
         app.converge().await;
         (self.http, self.door) = (Http::new(format!("http://{api_at}")), Http::new(format!("http://{door_at}")));
