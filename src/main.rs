@@ -33,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 /// How long work that is under way at a shutdown is given.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long answers may take from us to the kernel.
+const FLUSH: Duration = Duration::from_millis(100);
+
 /// How long to wait before the check-in door is tried again.
 const DOOR_RETRY: Duration = Duration::from_secs(2);
 
@@ -201,7 +204,8 @@ async fn serve(config: Config) -> Result<(), Sentence> {
             }
         }
     };
-    let ((), (), (), ended) = tokio::join!(app.drain(GRACE), loops.stop(GRACE), finish(door), api_ends);
+    tokio::join!(app.drain(GRACE), loops.stop(GRACE));
+    let ((), ended) = tokio::join!(finish(door), api_ends);
     tracing::info!("ended");
     ended
 }
@@ -218,10 +222,10 @@ fn claim_deployment(deployment: &str) -> Result<UnixListener, Sentence> {
     })
 }
 
+/// Lets a server send the answers that are ready. It would wait out its grace for clients that keep an idle
+/// connection; those are cut off, as all that was asked has been answered by now.
 async fn finish<T>(task: JoinHandle<T>) {
-    if tokio::time::timeout(GRACE, task).await.is_err() {
-        tracing::warn!("a server did not end in time");
-    }
+    let _ = tokio::time::timeout(FLUSH, task).await;
 }
 
 fn cannot_listen(at: std::net::SocketAddr, why: &dyn std::error::Error, settings: &str) -> String {

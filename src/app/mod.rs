@@ -20,7 +20,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     clock::Clock,
@@ -95,6 +95,9 @@ struct Pulse {
     failing: HashSet<SandboxId>,
     report: Option<ConvergeReport>,
 }
+
+/// Says that something is under way.
+pub struct UnderWay(#[allow(dead_code, reason = "it is there to be dropped")] TaskTrackerToken);
 
 /// The use cases and what they stand on.
 pub struct App {
@@ -189,6 +192,11 @@ impl App {
     /// The limit that applies to `sandbox`.
     pub fn idle_limit(&self, sandbox: &Sandbox) -> IdleLimit {
         sandbox.idle_limit.unwrap_or(self.settings.idle_limit)
+    }
+
+    /// Something that is under way until it is dropped: [`App::drain`] waits for it.
+    pub fn under_way(&self) -> UnderWay {
+        UnderWay(self.tasks.token())
     }
 
     /// Starts no further creation or start, and waits until what is under way has ended, at most until

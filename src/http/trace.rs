@@ -1,6 +1,6 @@
 //! What every request gets: an id, a line in the log, and a check that it does not come from a sandbox.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::Ipv4Net;
 use rocket::{
@@ -10,13 +10,15 @@ use rocket::{
 };
 
 use super::error::DoorOnly;
-use crate::app::Stopwatch;
+use crate::app::{App, Stopwatch, UnderWay};
 
 struct Arrival {
     id: String,
     watch: Stopwatch,
     /// As it came, whatever becomes of the request inside.
     path: String,
+    /// A shutdown waits until the answer is on its way.
+    _under_way: Option<UnderWay>,
 }
 
 struct KeptOut(bool);
@@ -30,6 +32,7 @@ fn arrival<'r>(request: &'r Request<'_>) -> &'r Arrival {
             id: format!("{:016x}", u64::from_be_bytes(bytes)),
             watch: Stopwatch::start(),
             path: request.uri().path().as_str().chars().take(200).collect(),
+            _under_way: request.rocket().state::<Arc<App>>().map(|app| app.under_way()),
         }
     })
 }
@@ -88,7 +91,7 @@ impl Fairing for Trace {
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        let Arrival { id, watch, path } = arrival(request);
+        let Arrival { id, watch, path, .. } = arrival(request);
         response.set_header(Header::new("X-Request-Id", id.clone()));
         // The state of a class is nothing for a proxy to keep.
         response.set_header(Header::new("Cache-Control", "no-store"));

@@ -26,7 +26,7 @@ impl DockerEngine {
     pub(super) async fn ensure_network(&self) -> Result<IpAddr> {
         let client = self.client().await?;
         let name = &self.settings.network;
-        let missing = EngineError::NoContainer;
+        let missing = EngineError::NoNetwork;
         let call = client.inspect_network(name, None::<InspectNetworkOptions>);
         match self.seen(within(QUICK, "inspect network", call, missing.clone()).await) {
             Ok(shown) => {
