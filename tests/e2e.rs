@@ -1,0 +1,20 @@
+//! The whole product on a real Docker Engine: the real binary, real clients, real faults.
+
+mod support;
+
+mod e2e {
+    mod clients;
+    mod crash;
+    mod cron;
+    mod faults;
+    mod hygiene;
+    mod idle;
+    mod outage;
+    mod ports;
+    mod private_engine;
+    mod records;
+    mod shutdown;
+    mod slow;
+    mod start_up;
+    mod walk_through;
+}

@@ -1,0 +1,181 @@
+//! The engine goes away and comes back, under load: nothing is lost, nothing is stopped.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::{clients::text, private_engine::PrivateEngine};
+use crate::support::{
+    Answer, Body, Http, World,
+    docker::{Docker, wait_for},
+    id, is, uri,
+};
+
+/// Long enough that the outage of a few seconds outlasts it.
+const LIMIT: SignedDuration = SignedDuration::from_secs(6);
+const GRACE: SignedDuration = SignedDuration::from_secs(6);
+const SANDBOXES: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_engine_that_is_away_is_waited_for_and_nothing_is_lost() {
+    let Some(mut engine) = PrivateEngine::new() else { return };
+    let settings = [("IDLE_TIMEOUT", "6"), ("RESUME_GRACE", "6")];
+    let mut world = Docker::prepare(Some(&engine.host()), &settings);
+    world.spawn();
+    let server = world.pid();
+    away_at_the_start(&world).await;
+    engine.start();
+    engine.load("spindle/mimic:latest");
+    world.until_well().await;
+    let first = world.http().create("image=spindle/mimic").await;
+    assert_eq!(world.check_in(&first, "active-connections=1").await, 200);
+    assert_eq!(world.http().now(&first).await["active"], "1", "the door is open");
+    world.http().delete(&first).await.expect(204);
+
+    let creates = (0..SANDBOXES).map(|_| world.http().create("image=spindle/mimic"));
+    let sandboxes: Vec<Value> = join_all(creates).await;
+    let before: Vec<Value> = sandboxes.iter().map(|c| world.inspect(c)["State"]["StartedAt"].clone()).collect();
+    let load = Load::begin(world.http());
+    engine.stop();
+    down(&world, &sandboxes).await;
+    let back = Timestamp::now();
+    engine.start();
+    world.until_well().await;
+    let late = load.end().await;
+    assert_eq!(world.pid(), server);
+    let after: Vec<Value> = sandboxes.iter().map(|c| world.inspect(c)["State"]["StartedAt"].clone()).collect();
+    assert_eq!(after, before, "they ran through");
+    for c in &sandboxes {
+        assert_eq!(world.http().now(c).await["status"], "running");
+    }
+    everything_agrees(&world, &sandboxes, &late).await;
+    only_the_silent_is_stopped_after_the_grace(&world, &sandboxes, back).await;
+    println!("{} creates succeeded at the edges of the outage", late.len());
+}
+
+async fn health(world: &Docker) -> Answer {
+    world.http().bare("GET", "/v1/health", Body::None, &[]).await
+}
+
+/// What is true whenever the engine is away.
+async fn engine_is_away(world: &Docker) {
+    let said = health(world).await.expect(503).json();
+    assert_eq!((text(&said, "status"), text(&said["engine"], "status")), ("unavailable", "unavailable"));
+    assert!(text(&said["engine"], "message").contains("does not answer"), "{said}");
+    assert_eq!(said["database"]["status"], "ok");
+    for (method, path) in [("POST", "/v1/containers"), ("GET", "/v1/images")] {
+        let body = if method == "POST" { Body::Form("image=spindle/mimic") } else { Body::None };
+        let answer = world.http().send(method, path, body).await;
+        assert!(!answer.header("retry-after").is_empty());
+        answer.expect_error(503, "engine_unavailable");
+    }
+}
+
+async fn away_at_the_start(world: &Docker) {
+    wait_for("the server", Duration::from_secs(20), || {
+        std::net::TcpStream::connect(format!("127.0.0.1:{}", world.setting("PORT"))).is_ok()
+    });
+    engine_is_away(world).await;
+    assert_eq!(world.http().get("/v1/containers").await.expect(200).json(), json!([]));
+    world.http().get("/v1/containers?audit=true").await.expect_error(503, "engine_unavailable");
+}
+
+/// The engine is away for longer than anybody's limit.
+async fn down(world: &Docker, sandboxes: &[Value]) {
+    wait_for("health to notice", Duration::from_secs(10), || super::clients::curl(world, &[], "/v1/health").0 == 503);
+    let (one, two) = (&sandboxes[0], &sandboxes[1]);
+    let overdue = sandboxes.iter().map(|c| text(c, "stops_at").parse::<Timestamp>().unwrap()).max().unwrap();
+    while Timestamp::now() < overdue + SignedDuration::from_secs(2) {
+        engine_is_away(world).await;
+        world.http().patch(one, "status=stopped").await.expect_error(503, "engine_unavailable");
+        world.http().delete(two).await.expect_error(503, "engine_unavailable");
+        let listed = world.http().get("/v1/containers").await.expect(200).json();
+        for c in sandboxes {
+            let shown = listed.as_array().unwrap().iter().find(|l| id(l) == id(c));
+            assert_eq!(shown.unwrap_or_else(|| panic!("{} is gone", id(c)))["status"], "running");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Clients that go on creating and listing, come what may.
+struct Load {
+    over: Arc<AtomicBool>,
+    creators: Vec<JoinHandle<Vec<Value>>>,
+}
+
+impl Load {
+    fn begin(http: &Http) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let creators = (0..3).map(|_| tokio::spawn(create_on_and_on(http.clone(), Arc::clone(&over)))).collect();
+        Self { over, creators }
+    }
+
+    /// Ends it; what was created.
+    async fn end(self) -> Vec<Value> {
+        self.over.store(true, Ordering::Relaxed);
+        join_all(self.creators).await.into_iter().flat_map(Result::unwrap).collect()
+    }
+}
+
+async fn create_on_and_on(http: Http, over: Arc<AtomicBool>) -> Vec<Value> {
+    let mut made = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        http.get("/v1/containers").await.expect(200);
+        let form = Body::Form("image=spindle/mimic&idle_timeout=never");
+        let answer = http.send("POST", "/v1/containers", form).await;
+        if answer.status == 201 {
+            made.push(answer.json());
+        } else {
+            answer.expect_error(503, "engine_unavailable");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    made
+}
+
+/// What the engine holds, what the API lists and what clients were told is the same.
+async fn everything_agrees(world: &Docker, sandboxes: &[Value], late: &[Value]) {
+    let mut told: Vec<&str> = sandboxes.iter().chain(late).map(id).collect();
+    told.sort();
+    let started = std::time::Instant::now();
+    loop {
+        let answer = world.http().get("/v1/containers").await.expect(200).json();
+        let mut listed: Vec<&str> = answer.as_array().unwrap().iter().map(id).collect();
+        let mut held = world.held().await;
+        listed.sort();
+        held.sort();
+        if listed == told && held == told {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "told {told:#?}\nlisted {listed:#?}\nheld {held:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// All but one check in until that one is stopped, which must not be before everybody had the chance to.
+async fn only_the_silent_is_stopped_after_the_grace(world: &Docker, sandboxes: &[Value], back: Timestamp) {
+    let (silent, busy) = sandboxes.split_first().unwrap();
+    let late = Timestamp::now() + GRACE + LIMIT;
+    while world.http().now(silent).await["status"] == "running" {
+        for c in busy {
+            assert_eq!(world.check_in(c, "active-connections=1").await, 200);
+        }
+        assert!(Timestamp::now() < late, "the silent one is kept for ever");
+    }
+    let stopped = world.until(silent, is("stopped")).await;
+    assert_eq!(stopped["stopped_reason"], "idle");
+    assert!(text(&stopped, "stopped_at").parse::<Timestamp>().unwrap() >= back + GRACE, "within the grace: {stopped}");
+    for c in busy {
+        assert_eq!(world.http().now(c).await["status"], "running", "{}", uri(c));
+    }
+}
