@@ -21,9 +21,10 @@ async fn a_session_is_reported_by_the_image_itself_each_minute() {
     world.spawn();
     world.until_well().await;
     let c = curl_json(&world, &["-d", "image=spindle/base"], "/v1/containers", 201);
+    // The report of the boot must be over before anybody connects, so that what comes is cron's.
+    let booted = world.until(&c, |c| c["last_check_in_at"].is_string()).await;
+    assert_eq!(booted["active"], "0");
     wait_for_ssh(&c);
-    // The report of the boot must be over, so that what comes is cron's.
-    world.until(&c, |c| c["last_check_in_at"].is_string()).await;
     let mut session = learner.ssh(&c, &[], "student", &["sleep", "120"]);
     let mut session = session.stdin(Stdio::null()).spawn().unwrap();
     wait_for("cron's report of one session", A_MINUTE, || curl_json(&world, &[], uri(&c), 200)["active"] == "1");

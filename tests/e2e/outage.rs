@@ -13,7 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{clients::text, private_engine::PrivateEngine};
+use super::{
+    clients::{text, wait_for_mimic},
+    private_engine::PrivateEngine,
+};
 use crate::support::{
     Answer, Body, Http, World,
     docker::{Docker, wait_for},
@@ -60,6 +63,10 @@ async fn an_engine_that_is_away_is_waited_for_and_nothing_is_lost() {
     everything_agrees(&world, &sandboxes, &late).await;
     only_the_silent_is_stopped_after_the_grace(&world, &sandboxes, back).await;
     println!("{} creates succeeded at the edges of the outage", late.len());
+    engine.stop();
+    engine.live_restore = false;
+    engine.start();
+    a_reboot_stops_all_and_loses_none(&world, sandboxes.len() + late.len()).await;
 }
 
 async fn health(world: &Docker) -> Answer {
@@ -178,4 +185,21 @@ async fn only_the_silent_is_stopped_after_the_grace(world: &Docker, sandboxes: &
     for c in busy {
         assert_eq!(world.http().now(c).await["status"], "running", "{}", uri(c));
     }
+}
+
+/// Everything has ended with the machine: the records say so, and a start brings back the same.
+async fn a_reboot_stops_all_and_loses_none(world: &Docker, expected: usize) {
+    world.until_well().await;
+    let all = world.http().get("/v1/containers").await.expect(200).json();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), expected);
+    for c in all {
+        let stopped = world.until(c, is("stopped")).await;
+        assert_eq!(stopped["ports"], c["ports"]);
+    }
+    let again = world.http().patch(&all[1], "status=running").await.expect(200).json();
+    assert_eq!((id(&again), &again["ports"]), (id(&all[1]), &all[1]["ports"]));
+    wait_for_mimic(&again);
+    assert_eq!(world.check_in(&again, "active-connections=1").await, 200);
+    assert_eq!(world.http().now(&again).await["active"], "1");
 }

@@ -17,6 +17,8 @@ pub struct PrivateEngine {
     name: String,
     directory: PathBuf,
     child: Option<Child>,
+    /// Whether its containers outlive it. If not they are ended when it starts again, as by a reboot.
+    pub live_restore: bool,
 }
 
 impl PrivateEngine {
@@ -33,7 +35,7 @@ impl PrivateEngine {
         std::fs::create_dir_all(&directory).unwrap();
         // Without it the machine's own settings would apply, and contradict the options below.
         std::fs::write(directory.join("daemon.json"), "{}").unwrap();
-        let engine = Self { name, directory, child: None };
+        let engine = Self { name, directory, child: None, live_restore: true };
         engine.make_bridge();
         Some(engine)
     }
@@ -61,15 +63,15 @@ impl PrivateEngine {
         self.directory.join(name).display().to_string()
     }
 
-    /// Starts it and waits until it answers. It stays away from the machine's firewall, and its containers
-    /// outlive it.
+    /// Starts it and waits until it answers. It stays away from the machine's firewall.
     pub fn start(&mut self) {
         assert!(self.child.is_none());
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = Command::new("dockerd");
         command.args(["--config-file", &self.path("daemon.json"), "--data-root", &self.path("data")]);
         command.args(["--exec-root", &self.path("exec"), "--pidfile", &self.path("pid"), "--host", &self.host()]);
-        command.args(["--iptables=false", "--ip-masq=false", "--bridge", &self.bridge(), "--live-restore"]);
+        command.args(["--iptables=false", "--ip-masq=false", "--bridge", &self.bridge()]);
+        command.arg(format!("--live-restore={}", self.live_restore));
         // Where the machine has one containerd for all, names of its own keep it apart.
         let plugins = format!("{}-plugins", self.name);
         command.args(["--containerd-namespace", &self.name, "--containerd-plugins-namespace", &plugins]);
@@ -78,7 +80,7 @@ impl PrivateEngine {
         wait_for("the private engine", PATIENCE, || self.docker(&["info", "-f", "{{.ID}}"]).0);
     }
 
-    /// Ends it in good order; the containers go on.
+    /// Ends it in good order.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
