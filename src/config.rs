@@ -18,7 +18,7 @@ use figment::{
 use ipnet::Ipv4Net;
 
 use crate::domain::{Cpus, IdleLimit, Memory};
-use values::{Values, capabilities, log_filter, log_format, log_size, port_range, word};
+use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
 
 /// The password with which spin-docker came (`contract.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
@@ -149,7 +149,8 @@ impl Config {
         }
         for (name, value) in variables {
             let Some(key) = name.strip_prefix("SPINDLE_").map(str::to_ascii_lowercase) else { continue };
-            if !NOT_OURS.contains(&key.as_str()) && !value.is_empty() {
+            // An empty variable is one that is not set; an empty password is a mistake, which must not mean the default.
+            if !NOT_OURS.contains(&key.as_str()) && (!value.is_empty() || key == "admin_password") {
                 figment = figment.merge(Serialized::default(&key, value));
             }
         }
@@ -185,15 +186,18 @@ impl Config {
             admin_user: v.take("admin_user", "admin", "it is a name without a colon", |t| {
                 text(t).filter(|t| !t.contains(':'))
             })?,
-            admin_password: v.take("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
-            deployment: v.take("deployment", "spindle", "it is a word of letters, digits, - and _", word)?,
+            admin_password: v.exact("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
+            deployment: v.take(
+                "deployment",
+                "spindle",
+                "it is a word of letters, digits, - and _, none of Docker's own",
+                word,
+            )?,
             idle_timeout: v
                 .take("idle_timeout", "9000", &limit, |t| IdleLimit::parse("idle_timeout", t, report_period).ok())?,
             resume_grace: v.seconds("resume_grace", "300", 0)?,
             converge_every: v.seconds("converge_every", "5", 1)?,
-            stop_grace: v.take("stop_grace", "10", "it is whole seconds, 0 to 100", |t| {
-                t.parse().ok().filter(|s| *s <= 100).map(Duration::from_secs)
-            })?,
+            stop_grace: v.take("stop_grace", "10", "it is whole seconds, 0 to 100", stop_grace)?,
             check_in_address: v.take("check_in_address", "auto", "it is an IP address, or \"auto\"", |t| {
                 if t == "auto" { Some(None) } else { t.parse().ok().map(Some) }
             })?,
@@ -205,9 +209,7 @@ impl Config {
                 "it is two ports from 1024 on, such as 20000-29999",
                 port_range,
             )?,
-            subnet: v.take("subnet", "10.213.0.0/22", "it is an IPv4 network, such as 10.213.0.0/22", |t| {
-                t.parse().ok().filter(|n: &Ipv4Net| n.addr() == n.network())
-            })?,
+            subnet: v.take("subnet", "10.213.0.0/22", "it is an IPv4 network, such as 10.213.0.0/22", subnet)?,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
             log: v.take(
@@ -240,7 +242,10 @@ impl Config {
                 self.report_period.as_secs()
             ));
         }
-        if self.port_range.contains(&self.port) && self.publish_address == self.address {
+        let same_host = self.publish_address == self.address
+            || self.publish_address.is_unspecified()
+            || self.address.is_unspecified();
+        if self.port_range.contains(&self.port) && same_host {
             return refuse(format!("SPINDLE_PORT ({}) lies in SPINDLE_PORT_RANGE", self.port));
         }
         if self.check_in_address.is_some_and(|a| a.is_loopback()) {

@@ -72,8 +72,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Sentence> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from("spindle.toml"));
-    let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let mut config = Config::load(&path, cli.config.is_some(), variables)?;
+    let mut config = Config::load(&path, cli.config.is_some(), variables()?)?;
     if let Some(key) = &config.sandbox.default_ssh_key {
         let key = http::ssh_key("SPINDLE_DEFAULT_SSH_KEY", key)?;
         config.sandbox.default_ssh_key = Some(key);
@@ -89,6 +88,17 @@ fn run(cli: Cli) -> Result<(), Sentence> {
             tokio::runtime::Runtime::new()?.block_on(serve(config))
         }
     }
+}
+
+/// Our variables. One that is not UTF-8 is refused: left out, a password would silently be the default one.
+fn variables() -> Result<Vec<(String, String)>, Sentence> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = named.filter(|(name, _)| name.starts_with("SPINDLE_"));
+    let text = |(name, value): (String, std::ffi::OsString)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(format!("{name}: the value is not UTF-8").into()),
+    };
+    ours.map(text).collect()
 }
 
 fn start_log(config: &Config) -> Result<(), Sentence> {
@@ -126,8 +136,9 @@ fn warn_of_client_range(config: &Config) {
     }
 }
 
-fn build(config: &Config) -> Result<Arc<App>, Sentence> {
+async fn build(config: &Config) -> Result<Arc<App>, Sentence> {
     let store = Store::open(&config.database)?;
+    store.belong_to(&config.deployment).await?;
     let docker = DockerSettings {
         deployment: config.deployment.clone(),
         network: config.deployment.clone(),
@@ -174,7 +185,7 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     })?;
     let _only_one = claim_deployment(&config.deployment)?;
     warn_of_client_range(&config);
-    let app = build(&config)?;
+    let app = build(&config).await?;
     let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
     let grace = GRACE.as_secs() as u32;
     let settings = ApiSettings { listen, credentials, sandboxes: config.subnet, grace };

@@ -96,7 +96,14 @@ impl App {
             quick.extend(task.filter(|_| is_quick));
         }
         // Whoever asked for this pass finds in the rows what it saw; who is slow goes on without being waited for.
-        let _ = tokio::time::timeout(CLOSE_LOOK, futures_util::future::join_all(quick)).await;
+        let recorded = futures_util::future::join_all(quick);
+        if self.pulse().passed {
+            let _ = tokio::time::timeout(CLOSE_LOOK, recorded).await;
+        } else {
+            // The first pass is complete when all that was lost is adopted; creations wait for it.
+            recorded.await;
+            self.pulse().passed = true;
+        }
         Ok(())
     }
 
@@ -169,8 +176,8 @@ impl App {
     async fn tell_where_to_check_in(&self, known: &[Sandbox]) {
         let Some(url) = self.door_url().filter(|url| self.pulse().told_url.as_ref() != Some(url)) else { return };
         let mut all_told = true;
-        for sandbox in known {
-            if let Err(e) = self.engine.tell_check_in_url(&sandbox.id, &url).await {
+        for sandbox in known.iter().filter(|s| s.state.is_visible()) {
+            if let Err(e) = self.engine.furnish(sandbox, &url).await {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "it may check in at a place that is no more");
                 all_told = false;
             }

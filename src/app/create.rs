@@ -1,10 +1,12 @@
 //! Create: from an image's name to a running sandbox with its ports mapped.
 
+use std::sync::Arc;
+
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortSpec, Sandbox, SandboxId, SandboxName,
-        State, Token,
+        ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Invalid, Label, Memory, PortSpec, Sandbox, SandboxId,
+        SandboxName, State, Token,
     },
     engine::{EngineError, ImageDetails, SandboxSpec},
     store::StoreError,
@@ -41,7 +43,8 @@ impl App {
     /// # Errors
     /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
     /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
-    pub async fn create(&self, spec: CreateSpec) -> Result<Sandbox> {
+    pub async fn create(self: &Arc<Self>, spec: CreateSpec) -> Result<Sandbox> {
+        self.first_pass().await?;
         let image = match self.engine.image(&spec.image).await {
             Ok(image) => image,
             Err(EngineError::NoImage) => return Err(Error::NoImage(spec.image)),
@@ -67,6 +70,18 @@ impl App {
             self.unmake(&spec.sandbox).await;
         }
         made
+    }
+
+    /// Makes sure that there has been a complete pass since our start. Before it, sandboxes whose records were lost
+    /// may not be adopted yet, and a new one would be given their ports and names.
+    async fn first_pass(self: &Arc<Self>) -> Result<()> {
+        if self.pulse().passed {
+            return Ok(());
+        }
+        match self.converge().await.engine_error {
+            Some(e) => Err(Error::engine("the container could not be created", e)),
+            None => Ok(()),
+        }
     }
 
     /// The record of a sandbox that does not exist yet.
@@ -133,6 +148,9 @@ impl App {
         let container = self.engine.create(spec).await.map_err(|e| match e {
             EngineError::NoImage => Error::NoImage(spec.sandbox.image.clone()),
             EngineError::NameTaken => Error::NameTaken(spec.sandbox.name.clone()),
+            EngineError::TooManyCpus(allowed) => {
+                Error::Invalid(Invalid::new("cpus", &spec.sandbox.cpus.to_string(), allowed))
+            }
             e => Error::engine("the container could not be created", e),
         })?;
         spec.sandbox.container = Some(container.clone());

@@ -123,6 +123,10 @@ impl App {
         let Some(container) = &sandbox.container else { return Ok(()) };
         let started = async {
             let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
+            if let Some(url) = self.door_url() {
+                let furnished = self.engine.furnish(sandbox, &url).await;
+                furnished.map_err(|e| Error::engine("the container could not be started", e))?;
+            }
             self.engine.start(container).await.map_err(|e| Error::engine("the container could not be started", e))?;
             self.running(container).await
         };

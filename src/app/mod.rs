@@ -85,6 +85,8 @@ struct Pulse {
     engine: Option<std::result::Result<EngineInfo, String>>,
     door: CheckInDoor,
     gateway: Option<IpAddr>,
+    /// There has been a complete pass since our start.
+    passed: bool,
     /// The check-in URL that all sandboxes have been told.
     told_url: Option<String>,
     suspects: HashSet<ContainerId>,

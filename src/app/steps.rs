@@ -79,9 +79,9 @@ impl App {
         Ok(true)
     }
 
-    async fn record_address(&self, known: &Sandbox, address: IpAddr) -> Tried {
+    async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>) -> Tried {
         let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
-        let to = State::Running { since, address: Some(address), mark };
+        let to = State::Running { since, address, mark };
         Ok(self.store.mark(known, to).await?)
     }
 
@@ -166,10 +166,12 @@ impl App {
 
     /// Forgets a sandbox whose container is gone, once a second look has confirmed it.
     async fn forget_gone(&self, known: &Sandbox) -> Tried {
-        if let Some(container) = &known.container
-            && self.engine.inspect(container).await.map(drop) != Err(EngineError::NoContainer)
-        {
-            return Ok(false);
+        if let Some(container) = &known.container {
+            match self.engine.inspect(container).await {
+                Err(EngineError::NoContainer) => {}
+                Err(e) => return Err(e.into()),
+                Ok(_) => return Err("the engine holds its container, and does not list it among this server's".into()),
+            }
         }
         self.engine.remove(&known.id, None).await?;
         let done = self.store.forget(known).await?;
@@ -208,10 +210,10 @@ impl App {
         } else {
             sandbox.state = State::Stopped { at: now, reason: StopReason::Exited };
         }
-        let (id, name) = (sandbox.id.clone(), sandbox.name.clone());
+        let (id, name, furnished) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.clone());
         let done = self.store.adopt(sandbox).await?;
         if let Some(url) = self.door_url() {
-            self.engine.tell_check_in_url(&id, &url).await?;
+            self.engine.furnish(&furnished, &url).await?;
         }
         if done {
             tracing::warn!(sandbox = %id, %name, "adopted: its record was lost, and is rebuilt from its container");

@@ -60,6 +60,9 @@ fn bad_values_name_variable_value_and_what_is_allowed() {
         ("LOG_MAX_SIZE", "10mm"),
         ("CONVERGE_EVERY", "0"),
         ("DEPLOYMENT", "a b"),
+        ("DEPLOYMENT", "bridge"),
+        ("SUBNET", "127.0.0.0/22"),
+        ("ADMIN_PASSWORD", ""),
         ("ADMIN_USER", "a:b"),
     ] {
         let sentence = refusal(&[(key, value)]);
@@ -71,8 +74,8 @@ fn bad_values_name_variable_value_and_what_is_allowed() {
 #[test]
 fn values_are_text_until_they_are_parsed() {
     let config =
-        load(&[("ADMIN_PASSWORD", "007"), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
-    assert_eq!(config.admin_password, "007");
+        load(&[("ADMIN_PASSWORD", " 007 "), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
+    assert_eq!(config.admin_password, " 007 ");
     assert_eq!(config.idle_timeout, IdleLimit::Never);
     assert_eq!(config.sandbox.capabilities, ["CHOWN", "KILL"]);
 }

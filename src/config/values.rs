@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::{ConfigError, LogFormat};
@@ -49,8 +50,19 @@ impl Values {
         allowed: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, ConfigError> {
+        self.exact(key, default, allowed, |text| parse(text.trim()))
+    }
+
+    /// As [`Values::take`], the spaces around it included.
+    pub fn exact<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
         let text = self.0.remove(key).map_or_else(|| default.to_owned(), |t| t.0);
-        parse(text.trim()).ok_or_else(|| {
+        parse(&text).ok_or_else(|| {
             ConfigError(format!("SPINDLE_{}: {text:?} is not allowed; {allowed}", key.to_ascii_uppercase()))
         })
     }
@@ -77,7 +89,9 @@ impl Values {
 pub fn word(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let head = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    (head && text.len() <= 40 && text.bytes().all(plain)).then(|| text.to_owned())
+    // Docker has networks of these names.
+    let own = !["bridge", "host", "none", "default"].contains(&text);
+    (head && own && text.len() <= 40 && text.bytes().all(plain)).then(|| text.to_owned())
 }
 
 pub fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
@@ -111,4 +125,15 @@ pub fn log_format(text: &str) -> Option<LogFormat> {
         "json" => Some(LogFormat::Json),
         _ => None,
     }
+}
+
+/// Longer than this the engine's own client does not wait for an answer.
+pub fn stop_grace(text: &str) -> Option<Duration> {
+    text.parse().ok().filter(|seconds| *seconds <= 100).map(Duration::from_secs)
+}
+
+pub fn subnet(text: &str) -> Option<Ipv4Net> {
+    let net: Ipv4Net = text.parse().ok()?;
+    let special = net.addr().is_loopback() || net.addr().is_multicast() || net.addr().is_unspecified();
+    (net.addr() == net.network() && !special).then_some(net)
 }

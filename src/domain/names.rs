@@ -176,7 +176,8 @@ impl SandboxRef {
         if (12..=64).contains(&lower.len()) && is_lower_hex(&lower) {
             Self::Prefix(lower)
         } else {
-            Self::Name(text.to_owned())
+            // The API shows names with a slash before them.
+            Self::Name(text.strip_prefix('/').unwrap_or(text).to_owned())
         }
     }
 }

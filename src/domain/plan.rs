@@ -67,8 +67,8 @@ pub enum Step {
     RecordRunning(SandboxId, ContainerId),
     /// The engine shows it stopped where we knew it running or stopping.
     RecordStopped(SandboxId),
-    /// It runs under another address than we knew.
-    RecordAddress(SandboxId, IpAddr),
+    /// It runs under another address than we knew, or has none any more.
+    RecordAddress(SandboxId, Option<IpAddr>),
     /// The engine does not show it any more: look once more, then forget it.
     Forget(SandboxId),
     /// A container of ours that we know nothing of: rebuild the record from its labels.
@@ -155,8 +155,8 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
             if shown.mark.as_ref().is_some_and(|m| m != mark) {
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
             }
-            if let Some(new) = shown.address.filter(|a| Some(a) != address.as_ref()) {
-                return Some(Step::RecordAddress(id(), new));
+            if shown.address != *address {
+                return Some(Step::RecordAddress(id(), shown.address));
             }
             match verdict(policy, sandbox, now) {
                 Verdict::Stop { because } => Some(Step::StopIdle { id: id(), seen: because }),

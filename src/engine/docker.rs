@@ -8,7 +8,7 @@ mod spec;
 use std::{
     collections::HashMap,
     fs::Permissions,
-    io::{self, Write},
+    io,
     net::IpAddr,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -167,23 +167,22 @@ impl Engine for DockerEngine {
             ("authorized_keys", key),
         ]
         .map(|(name, text)| (name, text.to_owned()));
-        write_files(&directory, &files).map_err(|e| {
-            EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
-        })?;
+        written(&directory, &files)?;
         let options = CreateContainerOptionsBuilder::default().name(spec.sandbox.name.as_str()).build();
         let call = client.create_container(Some(options), spec::request(spec, &self.settings, &directory));
         let made = self.seen(within(SLOW, "create", call, EngineError::NoImage).await)?;
         ContainerId::parse(&made.id).ok_or_else(|| EngineError::Refused(format!("it made {:?}", made.id)))
     }
 
-    async fn tell_check_in_url(&self, sandbox: &SandboxId, url: &str) -> Result<()> {
-        // In place, because the directory is mounted; without a directory there is nobody to tell.
-        match std::fs::OpenOptions::new().write(true).truncate(true).open(self.directory(sandbox).join("check_in_url"))
-        {
-            Ok(mut file) => writeln!(file, "{url}").map_err(|e| EngineError::Refused(e.to_string())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(EngineError::Refused(format!("its check-in URL cannot be written: {e}"))),
+    async fn furnish(&self, sandbox: &Sandbox, check_in_url: &str) -> Result<()> {
+        let directory = self.directory(&sandbox.id);
+        let whole = ["token", "authorized_keys"].iter().all(|name| directory.join(name).is_file());
+        let mut files = vec![("check_in_url", check_in_url.to_owned())];
+        if let Some(container) = sandbox.container.as_ref().filter(|_| !whole) {
+            let [_, token, key] = spec::files(&self.look(container).await?, sandbox);
+            files.extend([token, key]);
         }
+        written(&directory, &files)
     }
 
     async fn start(&self, container: &ContainerId) -> Result<()> {
@@ -271,9 +270,7 @@ impl Engine for DockerEngine {
             Some(token) => sandbox.token = token,
             // The directory is lost too: it is made anew, and mounted at the sandbox's next start. Until then its
             // address identifies it, as it does without a token.
-            None => write_files(&directory, &spec::files(&shown, &sandbox)).map_err(|e| {
-                EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
-            })?,
+            None => written(&directory, &spec::files(&shown, &sandbox))?,
         }
         Ok(sandbox)
     }
@@ -336,6 +333,12 @@ fn random() -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| EngineError::Refused(format!("no random numbers: {e}")))?;
     Ok(bytes)
+}
+
+fn written(directory: &Path, files: &[(&str, String)]) -> Result<()> {
+    write_files(directory, files).map_err(|e| {
+        EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
+    })
 }
 
 /// Writes what the sandbox finds at `/run/spindle`. The parent directory is closed to other users of the

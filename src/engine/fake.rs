@@ -249,10 +249,10 @@ impl Engine for FakeEngine {
         or_lie(id, lie)
     }
 
-    async fn tell_check_in_url(&self, sandbox: &SandboxId, url: &str) -> Result<()> {
-        let lie = self.enter("tell_check_in_url").await?;
+    async fn furnish(&self, sandbox: &Sandbox, url: &str) -> Result<()> {
+        let lie = self.enter("furnish").await?;
         let mut inner = self.inner();
-        if let Some(c) = inner.containers.values_mut().find(|c| c.sandbox.id == *sandbox) {
+        if let Some(c) = inner.containers.values_mut().find(|c| c.sandbox.id == sandbox.id) {
             c.check_in_url = url.to_owned();
         }
         or_lie((), lie)

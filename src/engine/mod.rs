@@ -40,6 +40,9 @@ pub enum EngineError {
     /// A container that is not ours bears that name.
     #[error("another container has that name")]
     NameTaken,
+    /// The machine has fewer cores.
+    #[error("{0}")]
+    TooManyCpus(String),
     /// It refused, and says why.
     #[error("{0}")]
     Refused(String),
@@ -103,8 +106,9 @@ pub trait Engine: Send + Sync {
     /// the sandbox, and finds `check_in_url`, `token` and `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
-    /// Tells a sandbox that exists, running or not, where it checks in from now on.
-    async fn tell_check_in_url(&self, sandbox: &SandboxId, url: &str) -> Result<()>;
+    /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where it
+    /// checks in from now on, and, if somebody removed them, its token and its key too.
+    async fn furnish(&self, sandbox: &Sandbox, check_in_url: &str) -> Result<()>;
 
     /// Starts a container.
     ///

@@ -122,7 +122,9 @@ fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
 /// If `text` is no public key, or more than one. `field` is the caller's name for it.
 pub fn ssh_key(field: &'static str, text: &str) -> Result<String, Invalid> {
     let allowed = "it is one public key as in ~/.ssh/id_ed25519.pub: type, key, comment";
-    let invalid = || Invalid::new(field, text, allowed);
+    // A private key that was pasted by mistake is not sent back, nor kept in anybody's terminal.
+    let shown = if text.contains("PRIVATE KEY") { "a private key" } else { text };
+    let invalid = || Invalid::new(field, shown, allowed);
     let key = readings(text.trim()).find_map(|t| ssh_key::PublicKey::from_openssh(&t).ok()).ok_or_else(invalid)?;
     if key.comment().chars().any(char::is_control) {
         return Err(invalid());

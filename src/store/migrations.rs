@@ -49,6 +49,10 @@ const STEPS: &[&str] = &[
         value         TEXT NOT NULL,
         PRIMARY KEY (sandbox, key)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE deployment (
+        one           INTEGER PRIMARY KEY CHECK (one = 1),
+        name          TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE last_port (
         one           INTEGER PRIMARY KEY CHECK (one = 1),
         host_port     INTEGER NOT NULL

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 pub use ports::PortPool;
 pub use sandboxes::{CheckedIn, Counts};
@@ -48,6 +48,11 @@ pub enum StoreError {
     /// As many sandboxes run as the network holds.
     #[error("{0} sandboxes are running, which is the limit")]
     Full(u32),
+    /// The rows are about another deployment's containers.
+    #[error(
+        "the database holds sandboxes of the deployment {0:?}; set SPINDLE_DEPLOYMENT to that, or SPINDLE_DATABASE to another file"
+    )]
+    OtherDeployment(String),
     /// The transaction could not begin or commit: the disk is full, or the database is locked.
     #[error("the database could not commit")]
     NotCommitted,
@@ -102,6 +107,23 @@ impl Store {
         })?;
         let reader = connect().map_err(|e| failed(e.to_string()))?;
         Ok(Self { writer: Worker::writer(writer), reader: Worker::reader(reader), _lock: Some(lock) })
+    }
+
+    /// Makes the database that of `deployment`, whose containers its rows are about.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherDeployment`] if it holds sandboxes of another.
+    pub async fn belong_to(&self, deployment: &str) -> Result<()> {
+        let deployment = deployment.to_owned();
+        let job = move |c: &Connection| {
+            let sql = "SELECT name FROM deployment WHERE name <> ?1 AND EXISTS (SELECT 1 FROM sandboxes)";
+            if let Some(other) = c.query_row(sql, [&deployment], |r| r.get(0)).optional()? {
+                return Err(StoreError::OtherDeployment(other));
+            }
+            let sql = "INSERT INTO deployment (one, name) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET name = ?1";
+            Ok(c.execute(sql, [&deployment]).map(drop)?)
+        };
+        self.writer.run(job).await
     }
 
     /// A store that lives as long as its handle: for tests.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::{
     PortPool, Result, Store, StoreError,
@@ -121,9 +121,16 @@ impl Store {
     }
 
     /// Records a sandbox that the engine holds and we did not know, ports and evidence included.
-    /// False if its id, name or one of its ports is known by now.
+    /// False if it is known by now.
+    ///
+    /// # Errors
+    /// [`StoreError::NameTaken`], or SQLite's own if another sandbox has one of its ports.
     pub async fn adopt(&self, sandbox: Sandbox) -> Result<bool> {
-        let done = self.writer.run(move |c| {
+        let job = move |c: &Connection| {
+            let known = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1)";
+            if c.query_row(known, [sandbox.id.as_str()], |r| r.get(0))? {
+                return Ok(false);
+            }
             insert_row(c, &sandbox)?;
             let sql = "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)";
             for p in &sandbox.ports {
@@ -135,13 +142,9 @@ impl Store {
                     record_evidence(c, &sandbox.id, Evidence { source, at })?;
                 }
             }
-            Ok(())
-        });
-        match done.await {
-            Err(StoreError::NameTaken) => Ok(false),
-            Err(StoreError::Sqlite(e)) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(false),
-            other => other.map(|()| true),
-        }
+            Ok(true)
+        };
+        self.writer.run(job).await
     }
 
     /// Records which container the engine made for an unfinished sandbox.
@@ -240,7 +243,9 @@ fn check_in(
     };
     let by_peer = || match peer {
         Some(p) => one(
-            "SELECT id, last_report IS NULL, true FROM sandboxes WHERE state = 'running' AND address = ?1",
+            // Of two that seem to have it neither is believed.
+            "SELECT min(id), min(last_report IS NULL), true FROM sandboxes WHERE state = 'running' AND address = ?1
+             GROUP BY address HAVING count(*) = 1",
             p.to_string(),
         ),
         None => Ok(None),

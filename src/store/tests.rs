@@ -143,6 +143,9 @@ async fn a_check_in_can_do_one_thing() {
     let done = store.check_in(None, address, 3, at(9)).await.unwrap().unwrap();
     assert!(done.id == one.id && done.first);
     assert_eq!(store.get(&one.id).await.unwrap().unwrap().active, 3);
+    let two = started(&store, 2).await;
+    assert_eq!(store.check_in(None, address, 1, at(9)).await.unwrap(), None, "two seem to have the address");
+    assert!(store.forget(&two).await.unwrap());
     assert_eq!(store.check_in(None, Some("10.0.0.3".parse().unwrap()), 1, at(9)).await.unwrap(), None);
     let seen = store.get(&one.id).await.unwrap().unwrap();
     store.mark(&seen, State::Stopped { at: at(10), reason: StopReason::Idle }).await.unwrap();
@@ -216,6 +219,17 @@ async fn a_file_survives_its_handle_and_admits_one_server() {
     let refused = Store::open(&dir.join("rubbish.db")).unwrap_err().to_string();
     assert!(refused.contains("not a database"), "{refused}");
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_with_sandboxes_keeps_its_deployment() {
+    let store = Store::in_memory().unwrap();
+    store.belong_to("a").await.unwrap();
+    store.belong_to("b").await.expect("it is empty");
+    insert(&store, 1).await.unwrap();
+    store.belong_to("b").await.unwrap();
+    let refused = store.belong_to("a").await.unwrap_err().to_string();
+    assert!(refused.contains("\"b\""), "{refused}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub fn translate(error: Error, missing: EngineError) -> EngineError {
         Error::DockerResponseServerError { status_code, message } => match status_code {
             404 if message.starts_with("network ") && missing == EngineError::NoContainer => EngineError::NoNetwork,
             404 => missing,
+            400 if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
             400 if message.contains("invalid reference format") => EngineError::NoImage,
             409 if message.contains("is already in use by container") => EngineError::NameTaken,
             _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(message.trim().to_owned()),

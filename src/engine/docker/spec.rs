@@ -109,10 +109,12 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     };
     let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty()).map(port_mapping);
     let own = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
+    let id = SandboxId::parse(label(ID)?)?;
+    let name = SandboxName::parse(shown.name.as_deref()?.trim_start_matches('/'));
     Some(Sandbox {
-        id: SandboxId::parse(label(ID)?)?,
         container: Some(ContainerId::parse(shown.id.as_deref()?)?),
-        name: SandboxName::parse(shown.name.as_deref()?.trim_start_matches('/')).ok()?,
+        // Somebody may have given it a name that is none with us.
+        name: name.unwrap_or_else(|_| SandboxName::generated(&id)),
         image: ImageRef::parse(label(IMAGE)?).ok()?,
         created_at,
         state: State::Stopped { at: created_at, reason: StopReason::Exited },
@@ -127,6 +129,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         cpus: Cpus::parse(&format!("{:.3}", host.nano_cpus? as f64 / 1e9)).ok()?,
         labels: own.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         token,
+        id,
     })
 }
 
