@@ -3,6 +3,7 @@
 mod support;
 
 mod e2e {
+    mod by_hand;
     mod clients;
     mod crash;
     mod cron;
