@@ -26,7 +26,9 @@ async fn a_session_is_reported_by_the_image_itself_each_minute() {
     assert_eq!(booted["active"], "0");
     wait_for_ssh(&c);
     let mut session = learner.ssh(&c, &[], "student", &["sleep", "120"]);
-    let mut session = session.stdin(Stdio::null()).spawn().unwrap();
+    // With nothing of the test's own: ssh makes what it inherits non-blocking, for everybody who has it.
+    session.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut session = session.spawn().unwrap();
     wait_for("cron's report of one session", A_MINUTE, || curl_json(&world, &[], uri(&c), 200)["active"] == "1");
     let now = world.http().now(&c).await;
     assert_eq!(now["last_active_at"], now["last_check_in_at"]);

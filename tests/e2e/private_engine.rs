@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -63,10 +64,20 @@ impl PrivateEngine {
         self.directory.join(name).display().to_string()
     }
 
-    /// Starts it and waits until it answers. It stays away from the machine's firewall.
+    /// Starts it and waits until it answers.
     pub fn start(&mut self) {
         assert!(self.child.is_none());
-        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        self.spawn().unwrap();
+        wait_for("the private engine", PATIENCE, || self.answers());
+    }
+
+    fn answers(&self) -> bool {
+        self.docker(&["info", "-f", "{{.ID}}"]).0
+    }
+
+    /// Starts it. It stays away from the machine's firewall.
+    fn spawn(&mut self) -> io::Result<()> {
+        let log = File::options().create(true).append(true).open(self.path("log"))?;
         let mut command = Command::new("dockerd");
         command.args(["--config-file", &self.path("daemon.json"), "--data-root", &self.path("data")]);
         command.args(["--exec-root", &self.path("exec"), "--pidfile", &self.path("pid"), "--host", &self.host()]);
@@ -75,9 +86,9 @@ impl PrivateEngine {
         // Where the machine has one containerd for all, names of its own keep it apart.
         let plugins = format!("{}-plugins", self.name);
         command.args(["--containerd-namespace", &self.name, "--containerd-plugins-namespace", &plugins]);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
-        wait_for("the private engine", PATIENCE, || self.docker(&["info", "-f", "{{.ID}}"]).0);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn()?);
+        Ok(())
     }
 
     /// Ends it in good order.
@@ -136,8 +147,13 @@ impl Drop for PrivateEngine {
             let last: Vec<&str> = log.lines().rev().take(20).collect();
             eprintln!("--- the private engine's log, last line first\n{}\n---", last.join("\n"));
         }
-        if self.child.is_none() && self.directory.join("data").exists() {
-            self.start();
+        // Only a running engine can remove what it has made. Nothing here may panic: a test may be failing.
+        let needed = self.child.is_none() && self.directory.join("data").exists();
+        let started = Instant::now();
+        if needed && self.spawn().is_ok() {
+            while !self.answers() && started.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
         self.empty();
         self.stop();

@@ -203,6 +203,23 @@ impl Docker {
         self.subnet.replace(".0/24", ".1")
     }
 
+    /// Removes the network, if there is one. An engine under load may take a moment to see that nobody is on
+    /// it any more.
+    fn remove_network(&self) {
+        let started = Instant::now();
+        loop {
+            let (removed, said) = self.try_docker(&["network", "rm", &self.deployment]);
+            if removed || said.contains("not found") || said.contains("No such network") {
+                return;
+            }
+            if started.elapsed() > Duration::from_secs(10) {
+                eprintln!("the network {} stays behind: {said}", self.deployment);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     fn clean(&mut self) {
         self.end("TERM");
         let label = format!("label=spindle.deployment={}", self.deployment);
@@ -210,7 +227,7 @@ impl Docker {
         for container in containers.split_whitespace() {
             self.try_docker(&["rm", "-fv", container]);
         }
-        self.try_docker(&["network", "rm", &self.deployment]);
+        self.remove_network();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
