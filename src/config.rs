@@ -74,7 +74,7 @@ pub struct Config {
     pub subnet: Ipv4Net,
     /// `SPINDLE_MAX_RUNNING`: how many sandboxes may run at once.
     pub max_running: u32,
-    /// `SPINDLE_START_CONCURRENCY`: how many are created or started at once.
+    /// `SPINDLE_START_CONCURRENCY`: how many are created or started at once, and how many removed.
     pub start_concurrency: usize,
     /// What every sandbox is given.
     pub sandbox: SandboxConfig,

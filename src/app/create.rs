@@ -175,7 +175,7 @@ impl App {
 
     /// Leaves nothing of a creation that failed; what cannot be removed now is left to the pass.
     async fn unmake(&self, sandbox: &Sandbox) {
-        let cleared = match self.engine.remove(&sandbox.id, sandbox.container.as_ref()).await {
+        let cleared = match self.remove(&sandbox.id, sandbox.container.as_ref()).await {
             Ok(()) => self.store.forget(sandbox).await,
             Err(e) => {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "a failed creation is removed later");

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Error, Result};
 use crate::{
-    domain::{ContainerId, Phase, Sandbox, State, StopReason},
-    engine::EngineError,
+    domain::{ContainerId, Phase, Sandbox, SandboxId, State, StopReason},
+    engine::{self, EngineError},
     store::StoreError,
 };
 
@@ -163,7 +163,7 @@ impl App {
 
     /// Carries out a recorded deletion; the row goes when the engine has let go.
     pub(super) async fn finish_delete(&self, sandbox: &Sandbox) {
-        match self.engine.remove(&sandbox.id, sandbox.container.as_ref()).await {
+        match self.remove(&sandbox.id, sandbox.container.as_ref()).await {
             Ok(()) => match self.store.forget(sandbox).await {
                 Ok(_) => tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "deleted"),
                 Err(e) => tracing::error!(sandbox = %sandbox.id, error = %e, "a deletion stays recorded"),
@@ -172,6 +172,12 @@ impl App {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "removal failed; it is tried again every pass");
             }
         }
+    }
+
+    /// Makes the engine remove what there is of a sandbox, when its turn comes.
+    pub(super) async fn remove(&self, id: &SandboxId, container: Option<&ContainerId>) -> engine::Result<()> {
+        let _turn = self.removals.acquire().await;
+        self.engine.remove(id, container).await
     }
 
     /// Makes sure that the engine is there before an intent is recorded that needs it.

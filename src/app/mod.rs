@@ -55,7 +55,8 @@ pub struct Settings {
     pub pool: PortPool,
     /// How many sandboxes may run at once.
     pub max_running: u32,
-    /// How many sandboxes the engine creates or starts at once.
+    /// How many sandboxes the engine creates or starts at once, and how many it removes. More at once gains nothing,
+    /// and a hundred at once make it miss its deadlines.
     pub start_concurrency: usize,
     /// From SIGTERM to SIGKILL (`contract.md` 21).
     pub stop_grace: Duration,
@@ -110,6 +111,7 @@ pub struct App {
     settings: Settings,
     claims: Arc<Claims>,
     starts: Semaphore,
+    removals: Semaphore,
     hands: Semaphore,
     tasks: TaskTracker,
     wake: Notify,
@@ -127,6 +129,7 @@ impl App {
             clock,
             claims: Arc::default(),
             starts: Semaphore::new(settings.start_concurrency),
+            removals: Semaphore::new(settings.start_concurrency),
             hands: Semaphore::new(HANDS),
             tasks: TaskTracker::new(),
             wake: Notify::new(),

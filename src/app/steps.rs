@@ -173,7 +173,7 @@ impl App {
                 Ok(_) => return Err("the engine holds its container, and does not list it among this server's".into()),
             }
         }
-        self.engine.remove(&known.id, None).await?;
+        self.remove(&known.id, None).await?;
         let done = self.store.forget(known).await?;
         if done {
             tracing::warn!(sandbox = %known.id, name = %known.name, "forgotten: its container was removed by others");
@@ -182,7 +182,7 @@ impl App {
     }
 
     async fn remove_rest(&self, known: &Sandbox) -> Tried {
-        self.engine.remove(&known.id, known.container.as_ref()).await?;
+        self.remove(&known.id, known.container.as_ref()).await?;
         Ok(self.store.forget(known).await?)
     }
 
@@ -229,7 +229,7 @@ impl App {
             return Ok(false);
         }
         tracing::warn!(%container, "a container that was never started and belongs to nobody is removed");
-        self.engine.remove(id, Some(container)).await?;
+        self.remove(id, Some(container)).await?;
         Ok(true)
     }
 }
