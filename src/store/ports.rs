@@ -42,17 +42,23 @@ impl PortPool {
         if chosen.len() < inside.len() {
             return Err(StoreError::NoPort);
         }
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        for (inside, port) in inside.iter().zip(&chosen) {
-            insert.execute((port, inside.protocol.word(), self.host.to_string(), inside.port, sandbox.as_str()))?;
+        let mapping = |(&inside, &port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };
+        let reserved: Vec<PortMapping> = inside.iter().zip(&chosen).map(mapping).collect();
+        for port in &reserved {
+            insert(connection, sandbox, port)?;
         }
         connection.execute(
             "INSERT INTO last_port (one, host_port) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET host_port = ?1",
             [chosen.last()],
         )?;
-        let mapping = |(&inside, port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };
-        Ok(inside.iter().zip(chosen).map(mapping).collect())
+        Ok(reserved)
     }
+}
+
+/// Records that an endpoint is reserved for a port of a sandbox.
+pub(super) fn insert(connection: &Connection, sandbox: &SandboxId, port: &PortMapping) -> Result<()> {
+    let sql = "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let (inside, outside) = (port.inside, port.outside);
+    let row = (outside.port, inside.protocol.word(), outside.host.to_string(), inside.port, sandbox.as_str());
+    Ok(connection.prepare_cached(sql)?.execute(row).map(drop)?)
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    PortPool, Result, Store, StoreError,
+    PortPool, Result, Store, StoreError, ports,
     rows::{self, millis, state_columns},
 };
 use crate::domain::{
@@ -132,10 +132,8 @@ impl Store {
                 return Ok(false);
             }
             insert_row(c, &sandbox)?;
-            let sql = "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)";
-            for p in &sandbox.ports {
-                let host = p.outside.host.to_string();
-                c.execute(sql, (p.outside.port, p.inside.protocol.word(), host, p.inside.port, sandbox.id.as_str()))?;
+            for port in &sandbox.ports {
+                ports::insert(c, &sandbox.id, port)?;
             }
             for source in Source::ALL {
                 if let Some(at) = sandbox.evidence.last_of(source) {
