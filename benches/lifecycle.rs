@@ -9,8 +9,8 @@ use std::{future::Future, time::Instant};
 use serde_json::Value;
 use spindle::{
     domain::{
-        ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, PortMapping, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, Token,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, PortMapping, PortSpec, Sandbox, SandboxId,
+        SandboxName, State, Token, Traffic,
     },
     engine::{
         Engine, SandboxSpec,
@@ -68,6 +68,7 @@ impl Bare {
         let port = |inside: &str, offset: u16| PortMapping {
             inside: PortSpec::parse(inside).unwrap(),
             outside: Endpoint { host: "127.0.0.1".parse().unwrap(), port: 29_800 + 2 * u16::from(self.made) + offset },
+            carrier: Carrier::Engine,
         };
         let ports = vec![port("22", 0), port("8000", 1)];
         let sandbox = Sandbox {
@@ -77,7 +78,7 @@ impl Bare {
             created_at: jiff::Timestamp::UNIX_EPOCH,
             state: State::Creating,
             generation: 0,
-            ports: ports.clone(),
+            ports,
             app_port: None,
             active: 0,
             last_report: None,
@@ -87,10 +88,13 @@ impl Bare {
             cpus: Cpus::parse("1").unwrap(),
             labels: vec![],
             token: Token::from_bytes([self.made; 16]),
+            wake: None,
+            wake_failure: None,
+            traffic: Traffic::default(),
             id,
         };
         let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-        SandboxSpec { sandbox, published: ports, env: vec![], ssh_key: None, check_in_url }
+        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in_url }
     }
 
     async fn create(&self, spec: &SandboxSpec) -> ContainerId {

@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Tells the time.
-pub trait Clock: Send + Sync {
+pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The present instant, to the millisecond, which is what the store keeps.
     fn now(&self) -> Timestamp;
+
+    /// When this machine was started; in the far past if that cannot be told.
+    fn booted_at(&self) -> Timestamp;
 }
 
 fn to_millisecond(at: Timestamp) -> Timestamp {
@@ -25,33 +28,52 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         to_millisecond(Timestamp::now())
     }
+
+    fn booted_at(&self) -> Timestamp {
+        let uptime = std::fs::read_to_string("/proc/uptime").ok();
+        let seconds: Option<f64> = uptime.and_then(|text| text.split_whitespace().next()?.parse().ok());
+        let up = seconds.and_then(|s| SignedDuration::try_from_secs_f64(s).ok());
+        up.and_then(|up| self.now().checked_sub(up).ok()).unwrap_or(Timestamp::MIN)
+    }
 }
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock {
+    now: Mutex<Timestamp>,
+    booted_at: Mutex<Timestamp>,
+}
 
 impl ManualClock {
     /// A clock that shows `at`.
     pub fn at(at: Timestamp) -> Self {
-        Self(Mutex::new(to_millisecond(at)))
+        Self { now: Mutex::new(to_millisecond(at)), booted_at: Mutex::new(Timestamp::MIN) }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().expect("no holder panics");
-        *now = now.checked_add(jiff::SignedDuration::try_from(by).expect("short")).expect("in range");
+        let mut now = self.now.lock().expect("no holder panics");
+        *now = now.checked_add(SignedDuration::try_from(by).expect("short")).expect("in range");
     }
 
     /// Sets the clock, backwards too.
     pub fn set(&self, at: Timestamp) {
-        *self.0.lock().expect("no holder panics") = to_millisecond(at);
+        *self.now.lock().expect("no holder panics") = to_millisecond(at);
+    }
+
+    /// Starts the machine anew.
+    pub fn reboot(&self) {
+        *self.booted_at.lock().expect("no holder panics") = self.now();
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().expect("no holder panics")
+        *self.now.lock().expect("no holder panics")
+    }
+
+    fn booted_at(&self) -> Timestamp {
+        *self.booted_at.lock().expect("no holder panics")
     }
 }
 

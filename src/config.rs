@@ -2,6 +2,7 @@
 //! winning. Every value is read as text and parsed by the type that it is for, so that a password of
 //! digits stays what it is. Contradictions are refused here, not discovered in class.
 
+mod relay;
 mod values;
 
 use std::{
@@ -18,6 +19,7 @@ use figment::{
 use ipnet::Ipv4Net;
 
 use crate::domain::{Cpus, IdleLimit, Memory};
+pub use relay::RelayConfig;
 use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
 
 /// The password with which spin-docker came (`contract.md` 1).
@@ -78,6 +80,8 @@ pub struct Config {
     pub start_concurrency: usize,
     /// What every sandbox is given.
     pub sandbox: SandboxConfig,
+    /// How their ports are carried.
+    pub relay: RelayConfig,
     /// `SPINDLE_LOG`: the level, or a filter in `tracing`'s notation.
     pub log: String,
     /// `SPINDLE_LOG_FORMAT`: its form.
@@ -180,6 +184,8 @@ impl Config {
             "it is \"never\", or whole seconds, at least {} (three report periods)",
             3 * report_period.as_secs()
         );
+        let idle_timeout =
+            v.take("idle_timeout", "9000", &limit, |t| IdleLimit::parse("idle_timeout", t, report_period).ok())?;
         Ok(Self {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
@@ -193,8 +199,7 @@ impl Config {
                 "it is a word of letters, digits, - and _, none of Docker's own",
                 word,
             )?,
-            idle_timeout: v
-                .take("idle_timeout", "9000", &limit, |t| IdleLimit::parse("idle_timeout", t, report_period).ok())?,
+            idle_timeout,
             resume_grace: v.seconds("resume_grace", "300", 0)?,
             converge_every: v.seconds("converge_every", "5", 1)?,
             stop_grace: v.take("stop_grace", "10", "it is whole seconds, 0 to 100", stop_grace)?,
@@ -220,6 +225,7 @@ impl Config {
             )?,
             log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", log_format)?,
             sandbox: SandboxConfig::from_values(v)?,
+            relay: RelayConfig::from_values(v, idle_timeout)?,
             database,
             files,
             report_period,
@@ -242,6 +248,7 @@ impl Config {
                 self.report_period.as_secs()
             ));
         }
+        self.relay.check(self.idle_timeout)?;
         let same_host = self.publish_address == self.address
             || self.publish_address.is_unspecified()
             || self.address.is_unspecified();
@@ -312,7 +319,9 @@ impl Config {
         ];
         // Commented out, so that what is shown can be used as a file without its mask becoming a password.
         let password = if self.admin_password == DEFAULT_PASSWORD { "the default" } else { "set, and not shown" };
-        format!("# admin_password is {password}\n") + &lines.map(|(key, value)| format!("{key} = {value}\n")).concat()
+        let lines = lines.into_iter().chain(self.relay.lines());
+        let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
+        format!("# admin_password is {password}\n") + &lines
     }
 }
 

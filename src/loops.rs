@@ -40,6 +40,8 @@ impl Loops {
         let mut tasks = JoinSet::new();
         tasks.spawn(converge_when_woken(Arc::clone(app), shutdown.clone()));
         tasks.spawn(follow_events(Arc::clone(app), shutdown.clone()));
+        tasks.spawn(keep_relay(Arc::clone(app), shutdown.clone()));
+        tasks.spawn(follow_relay(Arc::clone(app), shutdown.clone()));
         app.wake();
         Ok(Self { scheduler, tasks, shutdown })
     }
@@ -88,6 +90,14 @@ async fn converge_when_woken(app: Arc<App>, shutdown: CancellationToken) {
             () = tokio::time::sleep(REST) => {}
         }
     }
+}
+
+async fn keep_relay(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(caught("relay", app.keep_relay())).await == Some(None) {}
+}
+
+async fn follow_relay(app: Arc<App>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(caught("follow relay", app.follow_relay())).await == Some(None) {}
 }
 
 async fn follow_events(app: Arc<App>, shutdown: CancellationToken) {

@@ -22,6 +22,7 @@ use spindle::{
     engine::docker::{DockerEngine, DockerSettings},
     http::{self, ApiSettings, Credentials},
     loops::Loops,
+    relay::Relay,
     store::{PortPool, Store},
 };
 use tokio::{
@@ -136,7 +137,7 @@ fn warn_of_client_range(config: &Config) {
     }
 }
 
-async fn build(config: &Config) -> Result<Arc<App>, Sentence> {
+async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence> {
     let store = Store::open(&config.database)?;
     store.belong_to(&config.deployment).await?;
     let docker = DockerSettings {
@@ -156,6 +157,8 @@ async fn build(config: &Config) -> Result<Arc<App>, Sentence> {
     let engine = DockerEngine::new(docker, host);
     let settings = Settings {
         idle_limit: config.idle_timeout,
+        connection_cap: config.relay.connection_cap,
+        wake: config.relay.wake,
         report_period: config.report_period,
         resume_grace: config.resume_grace,
         converge_every: config.converge_every,
@@ -169,7 +172,7 @@ async fn build(config: &Config) -> Result<Arc<App>, Sentence> {
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
     };
-    Ok(App::new(Arc::new(store), Arc::new(engine), Arc::new(SystemClock), settings))
+    Ok(App::new(Arc::new(store), Arc::new(engine), relay, Arc::new(SystemClock), settings))
 }
 
 async fn serve(config: Config) -> Result<(), Sentence> {
@@ -185,7 +188,8 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     })?;
     let _only_one = claim_deployment(&config.deployment)?;
     warn_of_client_range(&config);
-    let app = build(&config).await?;
+    let relay = Arc::new(Relay::here(config.relay.limits, Arc::new(SystemClock)));
+    let app = build(&config, Arc::clone(&relay)).await?;
     let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
     let grace = GRACE.as_secs() as u32;
     let settings = ApiSettings { listen, credentials, sandboxes: config.subnet, grace };
@@ -216,6 +220,7 @@ async fn serve(config: Config) -> Result<(), Sentence> {
         }
     };
     tokio::join!(app.drain(GRACE), loops.stop(GRACE));
+    relay.close().await;
     let ((), ended) = tokio::join!(finish(door), api_ends);
     tracing::info!("ended");
     ended

@@ -7,8 +7,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use spindle::{
     domain::{
-        ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortMapping, PortSpec,
-        Sandbox, SandboxId, SandboxName, State, Token,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortMapping,
+        PortSpec, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
     },
     engine::{
         Engine, EngineError, SandboxSpec,
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(2);
 fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     let id = SandboxId::from_bytes([number; 16]);
     let outside = Endpoint { host: "127.0.0.1".parse().unwrap(), port };
-    let ports = vec![PortMapping { inside: PortSpec::parse("8000").unwrap(), outside }];
+    let ports = vec![PortMapping { inside: PortSpec::parse("8000").unwrap(), outside, carrier: Carrier::Engine }];
     let sandbox = Sandbox {
         container: None,
         name: SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap(),
@@ -31,7 +31,7 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         created_at: "2026-11-20T09:00:00.123Z".parse().unwrap(),
         state: State::Creating,
         generation: 0,
-        ports: ports.clone(),
+        ports,
         app_port: PortSpec::parse("8000"),
         active: 0,
         last_report: None,
@@ -41,10 +41,13 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         cpus: Cpus::parse("0.5").unwrap(),
         labels: vec![Label::parse("course", "db").unwrap()],
         token: Token::from_bytes([number; 16]),
+        wake: Some(Wake::Always),
+        wake_failure: None,
+        traffic: Traffic::parse("connect", "http", "8000").unwrap(),
         id,
     };
     let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-    SandboxSpec { sandbox, published: ports, env: vec![("A".into(), "b".into())], ssh_key: None, check_in_url }
+    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in_url }
 }
 
 /// The life of a container, with every call twice where "already so" must be success.
@@ -56,7 +59,7 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let image = engine.image(&ImageRef::parse("spindle/mimic:many").unwrap()).await.unwrap();
     let exposed: Vec<String> = image.exposed.iter().map(ToString::to_string).collect();
     assert_eq!(exposed, ["22/tcp", "7000/tcp", "8000/tcp", "9000/udp"]);
-    assert_eq!(image.app_port.as_deref(), Some("8000"));
+    assert_eq!(image.labels.get("app_port").map(String::as_str), Some("8000"));
     assert!(engine.list().await.unwrap().is_empty());
 
     let mut events = engine.watch("2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap();

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{App, CheckInDoor, Result, Stopwatch, chain, plus};
 use crate::{
-    domain::{ContainerId, Observed, Phase, Policy, Sandbox, SandboxId, Step, plan},
+    domain::{ContainerId, Observed, Phase, Sandbox, SandboxId, Step, plan},
     engine::EngineError,
 };
 
@@ -64,6 +64,14 @@ impl App {
     }
 
     async fn pass(self: &Arc<Self>, now: Timestamp, report: &mut ConvergeReport) -> Result<()> {
+        // What moved until now belongs to what is decided on (`idleness.md`, rule 14).
+        let counted = self.collect().await;
+        if let Err(e) = &counted {
+            tracing::warn!(
+                error = chain(e),
+                "the connections could not be looked at, so none is stopped for being idle"
+            );
+        }
         // Rows first, then the engine: what is made in between is then a stranger, never an absence.
         let known = self.store.all().await?;
         report.known = known.len();
@@ -72,7 +80,7 @@ impl App {
             (std::mem::take(&mut pulse.suspects), std::mem::take(&mut pulse.suspect_all))
         };
         let observed = self.look(&suspects, all).await;
-        report.hold_until = self.hold(now, observed.is_ok());
+        report.hold_until = self.hold(now, observed.is_ok() && counted.is_ok());
         let observed = match observed {
             Ok(observed) => observed,
             Err(e) => {
@@ -82,8 +90,7 @@ impl App {
         };
         report.observed = observed.len();
         self.tell_where_to_check_in(&known).await;
-        let policy = Policy { limit: self.settings.idle_limit, hold_until: report.hold_until };
-        let plan = plan(&known, &observed, &policy, now);
+        let plan = plan(&known, &observed, &self.policy(report.hold_until), now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         let steps = self.without_sudden_absence(plan.steps, &known, &observed, &suspects);
@@ -103,6 +110,9 @@ impl App {
             // The first pass is complete when all that was lost is adopted; creations wait for it.
             recorded.await;
             self.pulse().passed = true;
+        }
+        if let Err(e) = self.publish_all().await {
+            tracing::warn!(error = chain(&e), "the relay is told in the next pass");
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use super::{App, Error, Result, chain};
 use crate::{
     domain::{
         ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Invalid, Label, Memory, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, Token,
+        SandboxName, State, Token, Traffic, Wake,
     },
     engine::{EngineError, ImageDetails, SandboxSpec},
+    relay,
     store::StoreError,
 };
 
@@ -34,6 +35,8 @@ pub struct CreateSpec {
     pub cpus: Option<Cpus>,
     /// The caller's labels.
     pub labels: Vec<Label>,
+    /// Which connections wake it.
+    pub wake: Option<Wake>,
 }
 
 impl App {
@@ -64,7 +67,7 @@ impl App {
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut spec = SandboxSpec { sandbox, published: vec![], env: spec.env, ssh_key, check_in_url };
+        let mut spec = SandboxSpec { sandbox, env: spec.env, ssh_key, check_in_url };
         let made = self.make(&mut spec).await;
         if made.is_err() {
             self.unmake(&spec.sandbox).await;
@@ -97,6 +100,11 @@ impl App {
         };
         let id = SandboxId::from_bytes(random()?);
         let exposed: &[PortSpec] = &image.exposed;
+        let label = |key: &str| image.labels.get(key).map(String::as_str);
+        let word = |key: &str| label(key).unwrap_or_default();
+        let traffic = Traffic::parse(word("wake_on"), word("app_protocol"), word("proxy_protocol"))?;
+        let by_image =
+            label("wake").filter(|w| !w.is_empty()).map(|w| Wake::parse("the image's label spindle.wake", w));
         Ok(Sandbox {
             container: None,
             name: spec.name.clone().unwrap_or_else(|| SandboxName::generated(&id)),
@@ -105,7 +113,7 @@ impl App {
             state: State::Creating,
             generation: 0,
             ports: vec![],
-            app_port: Sandbox::pick_app_port(exposed, image.app_port.as_deref()),
+            app_port: Sandbox::pick_app_port(exposed, label("app_port")),
             active: 0,
             last_report: None,
             evidence: EvidenceLog::default(),
@@ -114,6 +122,9 @@ impl App {
             cpus: spec.cpus.unwrap_or(self.settings.cpus),
             labels: spec.labels.clone(),
             token: Token::from_bytes(random()?),
+            wake: spec.wake.or(by_image.transpose()?),
+            wake_failure: None,
+            traffic,
             id,
         })
     }
@@ -124,9 +135,14 @@ impl App {
         let mut avoid = Vec::new();
         let mut attempts = 0;
         loop {
-            let held = self.relay.held_by_others(&spec.sandbox.ports);
+            let held = relay::held_by_others(&spec.sandbox.ports);
             if held.is_empty() {
-                match self.try_start(spec).await {
+                // Before the container is made, so that nobody else gets the ports any more.
+                let started = async {
+                    self.listen(&spec.sandbox.id).await?;
+                    self.try_start(spec).await
+                };
+                match started.await {
                     Ok(container) => return self.record_created(&spec.sandbox, container).await,
                     Err(Error::PortHeld(why)) if attempts < PORT_ATTEMPTS => {
                         tracing::warn!(sandbox = %spec.sandbox.id, why, "a host port is held; trying others");
@@ -144,7 +160,6 @@ impl App {
     }
 
     async fn try_start(&self, spec: &mut SandboxSpec) -> Result<ContainerId> {
-        spec.published = self.relay.published_by_engine(&spec.sandbox.ports);
         let container = self.engine.create(spec).await.map_err(|e| match e {
             EngineError::NoImage => Error::NoImage(spec.sandbox.image.clone()),
             EngineError::NameTaken => Error::NameTaken(spec.sandbox.name.clone()),
@@ -166,7 +181,7 @@ impl App {
     /// Records that a fresh container runs. One that has ended by itself already was no success.
     async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
         let to = self.running(&container).await?;
-        let recorded = self.store.mark_started(sandbox, to).await?;
+        let recorded = self.mark_started(sandbox, to).await?;
         let made = self.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
         tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.image, "created");
@@ -176,10 +191,10 @@ impl App {
     /// Leaves nothing of a creation that failed; what cannot be removed now is left to the pass.
     async fn unmake(&self, sandbox: &Sandbox) {
         let cleared = match self.remove(&sandbox.id, sandbox.container.as_ref()).await {
-            Ok(()) => self.store.forget(sandbox).await,
+            Ok(()) => self.forget(sandbox).await,
             Err(e) => {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "a failed creation is removed later");
-                self.store.mark(sandbox, State::Deleting).await
+                self.mark(sandbox, State::Deleting).await
             }
         };
         if let Err(e) = cleared {

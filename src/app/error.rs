@@ -3,6 +3,7 @@
 use crate::{
     domain::{ImageRef, Invalid, SandboxName},
     engine::EngineError,
+    relay::Unreachable,
     store::StoreError,
 };
 
@@ -33,6 +34,9 @@ pub enum Error {
     /// The engine is away.
     #[error("{0}; try again later")]
     EngineAway(EngineError),
+    /// The relay's process is away.
+    #[error("{0}; try again later")]
+    RelayAway(#[from] Unreachable),
     /// The engine refused or failed.
     #[error("{what}: {source}")]
     Engine {

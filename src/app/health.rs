@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{App, ConvergeReport};
-use crate::{engine::EngineInfo, store::Counts};
+use crate::{engine::EngineInfo, relay::Load, store::Counts};
 
 /// How long a monitor is kept waiting for an engine that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +29,10 @@ pub struct Health {
     pub database: Result<(), String>,
     /// The check-in door.
     pub door: CheckInDoor,
+    /// The relay; or why it cannot be used.
+    pub relay: Result<Load, String>,
+    /// Sandboxes' ports on which other programs listen.
+    pub held: Vec<SocketAddr>,
     /// The last pass, if there was one.
     pub last_pass: Option<ConvergeReport>,
     /// How many sandboxes there are.
@@ -40,7 +44,8 @@ pub struct Health {
 impl Health {
     /// Whether all is well.
     pub fn is_well(&self) -> bool {
-        self.engine.is_ok() && self.database.is_ok() && matches!(self.door, CheckInDoor::Open(_))
+        let open = matches!(self.door, CheckInDoor::Open(_)) && self.relay.is_ok();
+        open && self.engine.is_ok() && self.database.is_ok()
     }
 }
 
@@ -52,6 +57,7 @@ impl App {
             Err(_) => Err(format!("the container engine did not answer within {} s", PATIENCE.as_secs())),
         };
         let counts = self.store.counts().await;
+        let relay = self.relay_load().await.map_err(|e| e.to_string());
         let pulse = self.pulse();
         // The engine may answer and yet be unusable, as with a network that does not fit.
         let engine = match (&asked, &pulse.engine) {
@@ -63,6 +69,8 @@ impl App {
             engine,
             database: counts.as_ref().map(drop).map_err(ToString::to_string),
             door: pulse.door.clone(),
+            relay,
+            held: pulse.held.clone(),
             failing: pulse.failing.len(),
             last_pass: pulse.report.clone(),
             counts: counts.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{App, Error, Result};
+use super::{App, Error, Result, chain};
 use crate::{
     domain::{ContainerId, Phase, Sandbox, SandboxId, State, StopReason},
     engine::{self, EngineError},
@@ -27,7 +27,7 @@ impl App {
                 State::Running { .. } => {
                     self.engine_answers().await?;
                     let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
-                    if self.store.mark(&sandbox, to).await? {
+                    if self.mark(&sandbox, to).await? {
                         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "stopping: requested");
                         let app = Arc::clone(self);
                         let id = sandbox.id.clone();
@@ -43,7 +43,7 @@ impl App {
                     let sandbox = self.get(reference).await?;
                     if matches!(sandbox.state, State::Starting { .. }) {
                         let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
-                        self.store.mark(&sandbox, to).await?;
+                        self.mark(&sandbox, to).await?;
                         self.wake();
                     }
                 }
@@ -106,7 +106,7 @@ impl App {
         self.engine_answers().await?;
         let sandbox = loop {
             let sandbox = self.get(reference).await?;
-            if self.store.mark(&sandbox, State::Deleting).await? {
+            if self.mark(&sandbox, State::Deleting).await? {
                 break sandbox;
             }
         };
@@ -123,6 +123,7 @@ impl App {
         let Some(container) = &sandbox.container else { return Ok(()) };
         let started = async {
             let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
+            self.listen(&sandbox.id).await?;
             if let Some(url) = self.door_url() {
                 let furnished = self.engine.furnish(sandbox, &url).await;
                 furnished.map_err(|e| Error::engine("the container could not be started", e))?;
@@ -132,14 +133,14 @@ impl App {
         };
         match started.await {
             Ok(to) => {
-                if self.store.mark_started(sandbox, to).await? {
+                if self.mark_started(sandbox, to).await? {
                     tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "started");
                 }
                 Ok(())
             }
             Err(e) => {
                 // If it runs all the same, the next pass sees it and records it.
-                self.store.mark(sandbox, State::Stopped { at: stopped_at, reason }).await?;
+                self.mark(sandbox, State::Stopped { at: stopped_at, reason }).await?;
                 self.wake();
                 Err(e)
             }
@@ -158,15 +159,15 @@ impl App {
             return Err(failed(EngineError::Refused(format!("its main process ended at once, {words}"))));
         }
         let mark = shown.mark.unwrap_or_default();
-        Ok(State::Running { since: self.clock.now(), address: shown.address, mark })
+        Ok(State::Running { since: self.clock.now(), address: shown.address, mark, pid: shown.pid })
     }
 
     /// Carries out a recorded deletion; the row goes when the engine has let go.
     pub(super) async fn finish_delete(&self, sandbox: &Sandbox) {
         match self.remove(&sandbox.id, sandbox.container.as_ref()).await {
-            Ok(()) => match self.store.forget(sandbox).await {
+            Ok(()) => match self.forget(sandbox).await {
                 Ok(_) => tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "deleted"),
-                Err(e) => tracing::error!(sandbox = %sandbox.id, error = %e, "a deletion stays recorded"),
+                Err(e) => tracing::error!(sandbox = %sandbox.id, error = chain(&e), "a deletion stays recorded"),
             },
             Err(e) => {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "removal failed; it is tried again every pass");

@@ -10,9 +10,10 @@ mod health;
 mod lifecycle;
 mod look;
 mod steps;
+mod traffic;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -24,9 +25,9 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     clock::Clock,
-    domain::{ContainerId, Cpus, IdleLimit, Memory, Sandbox, SandboxId},
+    domain::{ContainerId, Cpus, IdleLimit, Memory, Policy, Sandbox, SandboxId, Wake},
     engine::{Engine, EngineInfo},
-    relay::Relay,
+    relay::{Count, Relay},
     store::{PortPool, Store},
 };
 
@@ -45,6 +46,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Settings {
     /// The idle limit of a sandbox that has none of its own.
     pub idle_limit: IdleLimit,
+    /// For how long after the last interactive evidence connections count; `None`: without end.
+    pub connection_cap: Option<Duration>,
+    /// Which connections wake a sandbox for which nothing else is said.
+    pub wake: Wake,
     /// How often images report.
     pub report_period: Duration,
     /// For how long nothing is stopped after sandboxes could not report (`idleness.md`, rule 7).
@@ -97,6 +102,12 @@ struct Pulse {
     /// Sandboxes about which a step failed and has not succeeded since.
     failing: HashSet<SandboxId>,
     report: Option<ConvergeReport>,
+    /// The relay may not know all that it should.
+    table_is_stale: bool,
+    /// Sandboxes' ports on which other programs listen.
+    held: Vec<SocketAddr>,
+    /// What each port has carried.
+    traffic: HashMap<(SandboxId, u16), Count>,
 }
 
 /// Says that something is under way.
@@ -106,7 +117,9 @@ pub struct UnderWay(#[allow(dead_code, reason = "it is there to be dropped")] Ta
 pub struct App {
     store: Arc<Store>,
     engine: Arc<dyn Engine>,
-    relay: Relay,
+    relay: Arc<Relay>,
+    /// Held while the relay is told something.
+    table: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     claims: Arc<Claims>,
@@ -121,11 +134,18 @@ pub struct App {
 
 impl App {
     /// Puts the parts together. Nothing runs until somebody calls.
-    pub fn new(store: Arc<Store>, engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, settings: Settings) -> Arc<Self> {
+    pub fn new(
+        store: Arc<Store>,
+        engine: Arc<dyn Engine>,
+        relay: Arc<Relay>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
             engine,
-            relay: Relay,
+            relay,
+            table: tokio::sync::Mutex::default(),
             clock,
             claims: Arc::default(),
             starts: Semaphore::new(settings.start_concurrency),
@@ -191,7 +211,11 @@ impl App {
 
     /// When `sandbox` will be stopped unless it is used (`contract.md` 31).
     pub fn stops_at(&self, sandbox: &Sandbox) -> Option<Timestamp> {
-        crate::domain::deadline(self.settings.idle_limit, sandbox)
+        crate::domain::deadline(&self.policy(None), sandbox)
+    }
+
+    fn policy(&self, hold_until: Option<Timestamp>) -> Policy {
+        Policy { limit: self.settings.idle_limit, connection_cap: self.settings.connection_cap, hold_until }
     }
 
     /// The limit that applies to `sandbox`.

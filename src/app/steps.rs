@@ -45,7 +45,7 @@ impl App {
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
             (Step::RecordRunning(_, container), Some(known)) => self.record_running(&known, container).await,
             (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known).await,
-            (Step::RecordAddress(_, address), Some(known)) => self.record_address(&known, *address).await,
+            (Step::RecordAddress(_, address, pid), Some(known)) => self.record_address(&known, *address, *pid).await,
             (Step::Forget(_), Some(known)) => self.forget_gone(&known).await,
             (Step::Adopt(container), _) => self.adopt(container).await,
             (Step::RemoveOrphan(container, id), _) => self.remove_orphan(container, id.as_ref()).await,
@@ -79,10 +79,10 @@ impl App {
         Ok(true)
     }
 
-    async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>) -> Tried {
+    async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>, pid: Option<u32>) -> Tried {
         let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
-        let to = State::Running { since, address, mark };
-        Ok(self.store.mark(known, to).await?)
+        let to = State::Running { since, address, mark, pid };
+        Ok(self.mark(known, to).await?)
     }
 
     /// Stops an idle sandbox, unless evidence has arrived since the decision.
@@ -94,8 +94,10 @@ impl App {
         {
             return Ok(false);
         }
+        // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.
+        self.collect().await?;
         let to = State::Stopping { since: self.clock.now(), reason: StopReason::Idle };
-        if !self.store.mark_idle(known, seen, to).await? {
+        if !self.mark_idle(known, to).await? {
             tracing::info!(sandbox = %known.id, "an idle stop was dropped: it was used in the meantime");
             return Ok(false);
         }
@@ -140,9 +142,11 @@ impl App {
         }
         let reason = match known.state {
             State::Stopping { reason, .. } => reason,
+            // Started before the machine was: it ended with the machine.
+            State::Running { since, .. } if since < self.clock.booted_at() => StopReason::Reboot,
             _ => StopReason::Exited,
         };
-        let done = self.store.mark(known, State::Stopped { at: self.clock.now(), reason }).await?;
+        let done = self.mark(known, State::Stopped { at: self.clock.now(), reason }).await?;
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
         }
@@ -155,9 +159,9 @@ impl App {
         if shown.phase != Phase::Running {
             return Ok(false);
         }
-        let to =
-            State::Running { since: self.clock.now(), address: shown.address, mark: shown.mark.unwrap_or_default() };
-        let done = self.store.mark_started(known, to).await?;
+        let (address, mark, pid) = (shown.address, shown.mark.unwrap_or_default(), shown.pid);
+        let to = State::Running { since: self.clock.now(), address, mark, pid };
+        let done = self.mark_started(known, to).await?;
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, "found running");
         }
@@ -174,7 +178,7 @@ impl App {
             }
         }
         self.remove(&known.id, None).await?;
-        let done = self.store.forget(known).await?;
+        let done = self.forget(known).await?;
         if done {
             tracing::warn!(sandbox = %known.id, name = %known.name, "forgotten: its container was removed by others");
         }
@@ -183,12 +187,12 @@ impl App {
 
     async fn remove_rest(&self, known: &Sandbox) -> Tried {
         self.remove(&known.id, known.container.as_ref()).await?;
-        Ok(self.store.forget(known).await?)
+        Ok(self.forget(known).await?)
     }
 
     /// Removes a creation that was cut off. First it becomes a deletion, so that no crash brings it back.
     async fn discard(&self, known: &Sandbox) -> Tried {
-        if !self.store.mark(known, State::Deleting).await? {
+        if !self.mark(known, State::Deleting).await? {
             return Ok(false);
         }
         let shown = self.engine.list().await?;
@@ -205,13 +209,14 @@ impl App {
         let now = self.clock.now();
         if shown.phase == Phase::Running {
             let mark = shown.mark.unwrap_or_default();
-            sandbox.state = State::Running { since: now, address: shown.address, mark };
+            sandbox.state = State::Running { since: now, address: shown.address, mark, pid: shown.pid };
             sandbox.evidence = EvidenceLog::of(Source::Start, now);
         } else {
             sandbox.state = State::Stopped { at: now, reason: StopReason::Exited };
         }
         let (id, name, furnished) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.clone());
         let done = self.store.adopt(sandbox).await?;
+        self.pulse().table_is_stale = true;
         if let Some(url) = self.door_url() {
             self.engine.furnish(&furnished, &url).await?;
         }

@@ -11,17 +11,28 @@ pub enum Source {
     Start,
     /// The sandbox reported a value above zero.
     CheckIn,
+    /// Bytes moved on a connection through the relay, more than it needs to stay alive.
+    Connection,
 }
 
 impl Source {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Source; 2] = [Source::Start, Source::CheckIn];
+    pub const ALL: [Source; 3] = [Source::Start, Source::CheckIn, Source::Connection];
 
     /// The word for it in the API and in the log.
     pub fn word(self) -> &'static str {
         match self {
             Source::Start => "start",
             Source::CheckIn => "check_in",
+            Source::Connection => "connection",
+        }
+    }
+
+    /// Whether it shows a person or a program at work, and not only an open connection (`idleness.md`, Words).
+    pub fn is_interactive(self) -> bool {
+        match self {
+            Source::Start | Source::CheckIn => true,
+            Source::Connection => false,
         }
     }
 }
@@ -58,9 +69,9 @@ impl EvidenceLog {
         self.0.get(&source).copied()
     }
 
-    /// The newest evidence of all sources.
-    pub fn newest(&self) -> Option<Evidence> {
-        self.0.iter().map(|(&source, &at)| Evidence { source, at }).max_by_key(|e| e.at)
+    /// The newest evidence of those sources of which `of` holds.
+    pub fn newest(&self, of: impl Fn(Source) -> bool) -> Option<Evidence> {
+        self.0.iter().filter(|(s, _)| of(**s)).map(|(&source, &at)| Evidence { source, at }).max_by_key(|e| e.at)
     }
 }
 
@@ -74,7 +85,7 @@ mod tests {
         let mut log = EvidenceLog::of(Source::CheckIn, at(50));
         log.record(Evidence { source: Source::CheckIn, at: at(10) });
         log.record(Evidence { source: Source::Start, at: at(20) });
-        assert_eq!(log.newest(), Some(Evidence { source: Source::CheckIn, at: at(50) }));
+        assert_eq!(log.newest(|_| true), Some(Evidence { source: Source::CheckIn, at: at(50) }));
         assert_eq!(log.last_of(Source::Start), Some(at(20)));
     }
 }

@@ -17,7 +17,7 @@ pub fn running(since: i64) -> Sandbox {
         name: SandboxName::generated(&id),
         image: ImageRef::parse("lab").expect("a plain name"),
         created_at: at(since),
-        state: State::Running { since: at(since), address: None, mark: "m1".into() },
+        state: State::Running { since: at(since), address: None, mark: "m1".into(), pid: None },
         generation: 1,
         ports: vec![],
         app_port: None,
@@ -29,6 +29,9 @@ pub fn running(since: i64) -> Sandbox {
         cpus: Cpus::parse("1").expect("plain"),
         labels: vec![],
         token: Token::from_bytes([2; 16]),
+        wake: None,
+        wake_failure: None,
+        traffic: Traffic::default(),
         id,
     }
 }

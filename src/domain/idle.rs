@@ -59,6 +59,8 @@ impl fmt::Display for IdleLimit {
 pub struct Policy {
     /// The limit of a sandbox that has none of its own.
     pub limit: IdleLimit,
+    /// For how long after the last interactive evidence connections count; `None`: without end.
+    pub connection_cap: Option<Duration>,
     /// Until when nothing is stopped for being idle, because sandboxes could not report
     /// (`idleness.md`, rule 7).
     pub hold_until: Option<Timestamp>,
@@ -94,19 +96,32 @@ pub enum Verdict {
     },
 }
 
-/// The newest evidence of a running sandbox; its start if there is nothing newer.
-fn newest(sandbox: &Sandbox, since: Timestamp) -> Evidence {
-    let start = Evidence { source: Source::Start, at: since };
-    sandbox.evidence.newest().filter(|e| e.at > since).unwrap_or(start)
+fn plus(at: Timestamp, duration: Duration) -> Timestamp {
+    SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }
 
-/// When a sandbox will be stopped unless it is used: its newest evidence plus its limit. `None` when it
-/// does not run or its limit is `never` (`contract.md` 31).
-pub fn deadline(limit: IdleLimit, sandbox: &Sandbox) -> Option<Timestamp> {
+/// When a running sandbox is idle, and the evidence on which that rests.
+///
+/// The later of: its last interactive evidence plus its limit, its start being the first of them; its last connection
+/// evidence plus its limit, but no later than the cap after the last interactive evidence.
+fn judged(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration) -> (Timestamp, Evidence) {
+    let start = Evidence { source: Source::Start, at: since };
+    let newest = |interactive| sandbox.evidence.newest(|s| s.is_interactive() == interactive).filter(|e| e.at > since);
+    let interactive = newest(true).unwrap_or(start);
+    let by_person = (plus(interactive.at, limit), interactive);
+    let Some(connection) = newest(false) else { return by_person };
+    // A limit of its own that is longer than the cap is not shortened by it.
+    let end = policy.connection_cap.map_or(Timestamp::MAX, |cap| plus(interactive.at, cap.max(limit)));
+    let by_traffic = (plus(connection.at, limit).min(end), connection);
+    if by_traffic.0 > by_person.0 { by_traffic } else { by_person }
+}
+
+/// When a sandbox will be stopped unless it is used. `None` when it does not run or its limit is `never`
+/// (`contract.md` 31, `idleness.md`, Words).
+pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Timestamp> {
     let State::Running { since, .. } = sandbox.state else { return None };
-    let IdleLimit::After(limit) = sandbox.idle_limit.unwrap_or(limit) else { return None };
-    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    Some(newest(sandbox, since).at.checked_add(limit).unwrap_or(Timestamp::MAX))
+    let IdleLimit::After(limit) = sandbox.idle_limit.unwrap_or(policy.limit) else { return None };
+    Some(judged(policy, sandbox, since, limit).0)
 }
 
 /// Decides about one sandbox. The rules are ordered; the first that applies wins.
@@ -116,10 +131,10 @@ pub fn verdict(policy: &Policy, sandbox: &Sandbox, now: Timestamp) -> Verdict {
     let State::Running { since, .. } = sandbox.state else {
         return Verdict::Keep { until: None, because: Because::NotRunning };
     };
-    let Some(deadline) = deadline(policy.limit, sandbox) else {
+    let IdleLimit::After(limit) = sandbox.idle_limit.unwrap_or(policy.limit) else {
         return Verdict::Keep { until: None, because: Because::Never };
     };
-    let evidence = newest(sandbox, since);
+    let (deadline, evidence) = judged(policy, sandbox, since, limit);
     if now < deadline {
         return Verdict::Keep { until: Some(deadline), because: Because::Evidence(evidence) };
     }
@@ -138,7 +153,8 @@ mod tests {
     };
 
     const LIMIT: IdleLimit = IdleLimit::After(Duration::from_secs(9_000));
-    const POLICY: Policy = Policy { limit: LIMIT, hold_until: None };
+    const CAP: u64 = 20_000;
+    const POLICY: Policy = Policy { limit: LIMIT, connection_cap: Some(Duration::from_secs(CAP)), hold_until: None };
 
     fn stops(policy: &Policy, sandbox: &Sandbox, now: i64) -> bool {
         matches!(verdict(policy, sandbox, at(now)), Verdict::Stop { .. })
@@ -147,9 +163,9 @@ mod tests {
     #[test]
     fn contract_31_deadline_is_the_later_of_start_and_evidence_plus_the_limit() {
         let mut sandbox = running(1_000);
-        assert_eq!(deadline(LIMIT, &sandbox), Some(at(10_000)));
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(10_000)));
         sandbox.evidence.record(Evidence { source: Source::CheckIn, at: at(4_000) });
-        assert_eq!(deadline(LIMIT, &sandbox), Some(at(13_000)));
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(13_000)));
         assert!(!stops(&POLICY, &sandbox, 12_999));
         assert!(stops(&POLICY, &sandbox, 13_000));
     }
@@ -158,7 +174,32 @@ mod tests {
     fn evidence_from_before_the_last_start_does_not_count() {
         let mut sandbox = running(5_000);
         sandbox.evidence = EvidenceLog::of(Source::CheckIn, at(100));
-        assert_eq!(deadline(LIMIT, &sandbox), Some(at(14_000)));
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(14_000)));
+    }
+
+    #[test]
+    fn a_connection_counts_but_only_up_to_the_cap() {
+        let mut sandbox = running(1_000);
+        let mut moved = |at_second| sandbox.evidence.record(Evidence { source: Source::Connection, at: at(at_second) });
+        moved(5_000);
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(14_000)));
+        let mut moved = |at_second| sandbox.evidence.record(Evidence { source: Source::Connection, at: at(at_second) });
+        moved(20_000);
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(21_000)), "the cap after the start");
+        assert!(stops(&POLICY, &sandbox, 21_000), "an open tab does not keep it for ever");
+        sandbox.evidence.record(Evidence { source: Source::CheckIn, at: at(18_000) });
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(29_000)), "a person moves the cap");
+        let without = Policy { connection_cap: None, ..POLICY };
+        sandbox.evidence.record(Evidence { source: Source::Connection, at: at(1_000_000) });
+        assert_eq!(deadline(&without, &sandbox), Some(at(1_009_000)));
+    }
+
+    #[test]
+    fn a_limit_longer_than_the_cap_is_not_shortened() {
+        let mut sandbox = running(0);
+        sandbox.idle_limit = Some(IdleLimit::After(Duration::from_secs(50_000)));
+        sandbox.evidence.record(Evidence { source: Source::Connection, at: at(100) });
+        assert_eq!(deadline(&POLICY, &sandbox), Some(at(50_000)));
     }
 
     #[test]
@@ -190,7 +231,7 @@ mod tests {
         ] {
             let sandbox = Sandbox { state, ..running(0) };
             assert!(!stops(&POLICY, &sandbox, 1_000_000));
-            assert_eq!(deadline(LIMIT, &sandbox), None);
+            assert_eq!(deadline(&POLICY, &sandbox), None);
         }
     }
 

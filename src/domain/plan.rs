@@ -42,6 +42,8 @@ pub struct Observed {
     pub address: Option<IpAddr>,
     /// The engine's mark of its last start; `None` where the look was too shallow to tell.
     pub mark: Option<String>,
+    /// Its first process, as this machine numbers it, while it runs; `None` where the look was too shallow to tell.
+    pub pid: Option<u32>,
 }
 
 /// One thing to do. Each names what it was decided on, so that whoever applies it can see whether that
@@ -67,8 +69,8 @@ pub enum Step {
     RecordRunning(SandboxId, ContainerId),
     /// The engine shows it stopped where we knew it running or stopping.
     RecordStopped(SandboxId),
-    /// It runs under another address than we knew, or has none any more.
-    RecordAddress(SandboxId, Option<IpAddr>),
+    /// It runs under another address, or as another process, than we knew.
+    RecordAddress(SandboxId, Option<IpAddr>, Option<u32>),
     /// The engine does not show it any more: look once more, then forget it.
     Forget(SandboxId),
     /// A container of ours that we know nothing of: rebuild the record from its labels.
@@ -105,7 +107,7 @@ impl Step {
             | Step::Discard(id)
             | Step::RecordRunning(id, _)
             | Step::RecordStopped(id)
-            | Step::RecordAddress(id, _)
+            | Step::RecordAddress(id, ..)
             | Step::Forget(id) => Some(id),
             Step::Adopt(_) | Step::RemoveOrphan(..) => None,
         }
@@ -151,12 +153,13 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
         (State::Creating, _) => Some(Step::Discard(id())),
         (_, None) => Some(Step::Forget(id())),
         (_, Some(shown)) if matches!(shown.phase, Phase::Removing | Phase::Unclear) => None,
-        (State::Running { address, mark, .. }, Some(shown)) if shown.phase == Phase::Running => {
+        (State::Running { address, mark, pid, .. }, Some(shown)) if shown.phase == Phase::Running => {
             if shown.mark.as_ref().is_some_and(|m| m != mark) {
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
             }
-            if shown.address != *address {
-                return Some(Step::RecordAddress(id(), shown.address));
+            let process = shown.pid.or(*pid);
+            if shown.address != *address || process != *pid {
+                return Some(Step::RecordAddress(id(), shown.address, process));
             }
             match verdict(policy, sandbox, now) {
                 Verdict::Stop { because } => Some(Step::StopIdle { id: id(), seen: because }),
@@ -206,7 +209,8 @@ mod tests {
         fixtures::{at, running},
     };
 
-    const POLICY: Policy = Policy { limit: IdleLimit::After(Duration::from_secs(100)), hold_until: None };
+    const POLICY: Policy =
+        Policy { limit: IdleLimit::After(Duration::from_secs(100)), connection_cap: None, hold_until: None };
 
     fn shows(sandbox: &Sandbox, phase: Phase) -> Observed {
         Observed {
@@ -215,6 +219,7 @@ mod tests {
             phase,
             address: None,
             mark: None,
+            pid: None,
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     idle::IdleLimit,
     limits::{Cpus, Memory},
     names::{ContainerId, ImageRef, Label, SandboxId, SandboxName, Token},
+    traffic::{Carrier, Traffic, Wake, WakeFailure},
 };
 
 /// The transport of a port. SCTP is not carried: images that expose it get their other ports.
@@ -78,6 +79,8 @@ pub struct PortMapping {
     pub inside: PortSpec,
     /// The endpoint outside.
     pub outside: Endpoint,
+    /// Who carries what comes in there.
+    pub carrier: Carrier,
 }
 
 /// Why a sandbox stopped.
@@ -89,6 +92,8 @@ pub enum StopReason {
     Requested,
     /// It ended by itself, or something other than Spindle stopped it.
     Exited,
+    /// The machine was started anew.
+    Reboot,
 }
 
 impl StopReason {
@@ -98,12 +103,14 @@ impl StopReason {
             StopReason::Idle => "idle",
             StopReason::Requested => "requested",
             StopReason::Exited => "exited",
+            StopReason::Reboot => "reboot",
         }
     }
 
     /// Reads [`StopReason::word`]; `None` for any other.
     pub fn parse(word: &str) -> Option<Self> {
-        [StopReason::Idle, StopReason::Requested, StopReason::Exited].into_iter().find(|r| r.word() == word)
+        let all = [StopReason::Idle, StopReason::Requested, StopReason::Exited, StopReason::Reboot];
+        all.into_iter().find(|r| r.word() == word)
     }
 }
 
@@ -135,6 +142,8 @@ pub enum State {
         address: Option<IpAddr>,
         /// The engine's own mark of this start; another one means that it was restarted behind our back.
         mark: String,
+        /// Its first process, as this machine numbers it; `None` where the engine does not tell.
+        pid: Option<u32>,
     },
     /// The decision to stop it is recorded; the engine may or may not know yet.
     Stopping {
@@ -198,6 +207,12 @@ pub struct Sandbox {
     pub labels: Vec<Label>,
     /// Its check-in secret.
     pub token: Token,
+    /// Whether a connection wakes it; `None`: the configured rule applies.
+    pub wake: Option<Wake>,
+    /// Why it could not be woken the last time that somebody tried, unless it has been started since.
+    pub wake_failure: Option<WakeFailure>,
+    /// How its ports are carried.
+    pub traffic: Traffic,
 }
 
 impl Sandbox {

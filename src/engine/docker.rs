@@ -154,7 +154,8 @@ impl Engine for DockerEngine {
             config.exposed_ports.iter().flatten().filter_map(|p| PortSpec::parse(p)).collect();
         exposed.sort();
         exposed.dedup();
-        Ok(ImageDetails { exposed, app_port: config.labels.and_then(|mut l| l.remove(spec::APP_PORT)) })
+        let ours = |(key, value): (String, String)| Some((key.strip_prefix("spindle.")?.to_owned(), value));
+        Ok(ImageDetails { exposed, labels: config.labels.into_iter().flatten().filter_map(ours).collect() })
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
@@ -238,6 +239,7 @@ impl Engine for DockerEngine {
             phase,
             address: self.address(shown.network_settings.and_then(|n| n.networks).as_ref()),
             mark: Some(state.started_at.unwrap_or_default()),
+            pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
         })
     }
 
@@ -325,6 +327,7 @@ impl DockerEngine {
             phase,
             address: self.address(networks.as_ref()),
             mark: None,
+            pid: None,
         })
     }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use super::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec};
-use crate::domain::{ContainerId, EvidenceLog, ImageRef, Observed, Phase, PortSpec, Sandbox, SandboxId};
+use crate::domain::{Carrier, ContainerId, EvidenceLog, ImageRef, Observed, Phase, PortSpec, Sandbox, SandboxId};
 
 /// What a call shall do instead of what it should.
 #[derive(Debug, Clone)]
@@ -73,8 +73,15 @@ impl FakeEngine {
     pub fn add_image(&self, tag: &str, ports: &[&str], app_port: Option<&str>) {
         let mut exposed: Vec<PortSpec> = ports.iter().filter_map(|p| PortSpec::parse(p)).collect();
         exposed.sort();
-        let details = ImageDetails { exposed, app_port: app_port.map(str::to_owned) };
-        self.inner().images.insert(tag.to_owned(), details);
+        let labels = app_port.map(|port| ("app_port".to_owned(), port.to_owned())).into_iter().collect();
+        self.inner().images.insert(tag.to_owned(), ImageDetails { exposed, labels });
+    }
+
+    /// Labels an image; `key` is without `spindle.`.
+    pub fn label_image(&self, tag: &str, key: &str, value: &str) {
+        if let Some(image) = self.inner().images.get_mut(tag) {
+            image.labels.insert(key.to_owned(), value.to_owned());
+        }
     }
 
     /// Removes an image.
@@ -195,6 +202,7 @@ fn observed(id: &ContainerId, c: &Container, deep: bool) -> Observed {
         phase: c.phase,
         address: (c.phase == Phase::Running).then_some(c.address),
         mark: deep.then(|| c.starts.to_string()),
+        pid: None,
     }
 }
 
@@ -236,7 +244,13 @@ impl Engine for FakeEngine {
             .expect("64 hex digits");
         let container = Container {
             sandbox: Sandbox { container: Some(id.clone()), evidence: EvidenceLog::default(), ..spec.sandbox.clone() },
-            published: spec.published.iter().map(|p| p.outside.port).collect(),
+            published: spec
+                .sandbox
+                .ports
+                .iter()
+                .filter(|p| p.carrier == Carrier::Engine)
+                .map(|p| p.outside.port)
+                .collect(),
             phase: Phase::Created,
             starts: 0,
             // In 127.0.0.0/8, so that a test can speak from it.

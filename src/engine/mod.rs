@@ -3,13 +3,13 @@
 pub mod docker;
 pub mod fake;
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
-use crate::domain::{ContainerId, ImageRef, Observed, PortMapping, PortSpec, Sandbox, SandboxId};
+use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
 
 /// Why the engine did not do what it was asked. `Display` is fit for an instructor's eyes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +65,8 @@ pub struct EngineInfo {
 pub struct ImageDetails {
     /// The ports that it exposes, without duplicates; SCTP is left out.
     pub exposed: Vec<PortSpec>,
-    /// The value of its label `spindle.app_port`.
-    pub app_port: Option<String>,
+    /// Its labels that begin with `spindle.`, without that.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Everything from which the engine makes a container.
@@ -74,8 +74,6 @@ pub struct ImageDetails {
 pub struct SandboxSpec {
     /// The sandbox, its ports reserved.
     pub sandbox: Sandbox,
-    /// The ports that the engine itself publishes.
-    pub published: Vec<PortMapping>,
     /// The caller's environment variables.
     pub env: Vec<(String, String)>,
     /// What goes into `authorized_keys`: one line.
@@ -102,7 +100,7 @@ pub trait Engine: Send + Sync {
     /// Looks at one image. Never pulls.
     async fn image(&self, image: &ImageRef) -> Result<ImageDetails>;
 
-    /// Makes a container and does not start it. It carries labels from which [`Engine::recover`] rebuilds
+    /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries labels from which [`Engine::recover`] rebuilds
     /// the sandbox, and finds `check_in_url`, `token` and `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
@@ -123,7 +121,7 @@ pub trait Engine: Send + Sync {
     /// Returns when it is gone.
     async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()>;
 
-    /// Looks at one container, closely: `mark` is always told.
+    /// Looks at one container, closely: `mark` is always told, and `pid` if the engine knows it.
     async fn inspect(&self, container: &ContainerId) -> Result<Observed>;
 
     /// Tells in words how a container that has ended came to its end: its exit code and last lines.

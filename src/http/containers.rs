@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::{App, CreateSpec},
-    domain::{Cpus, IdleLimit, ImageRef, Invalid, Label, Memory, SandboxName},
+    domain::{Cpus, IdleLimit, ImageRef, Invalid, Label, Memory, SandboxName, Wake},
 };
 
 /// The routes of this file.
@@ -68,7 +68,15 @@ async fn patch_one(
     id: &str,
     fields: Result<Fields, ApiError>,
 ) -> Result<Json<Container>, ApiError> {
-    let status = fields?.string("status")?;
+    let fields = fields?;
+    let status = fields.string("status")?;
+    if let Some(wake) = fields.string("wake")? {
+        app.get(id).await?;
+        // Only with a status that is known too: what is refused changes nothing.
+        if status.as_deref().is_none_or(|s| ["running", "stopped"].contains(&s)) {
+            app.set_wake(id, Wake::parse("wake", &wake)?).await?;
+        }
+    }
     let sandbox = match status.as_deref() {
         None => app.get(id).await?,
         Some("running") => app.start(id).await?,
@@ -112,6 +120,7 @@ fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         memory: fields.text(&["memory"])?.map(|m| Memory::parse(&m)).transpose()?,
         cpus: fields.text(&["cpus"])?.map(|c| Cpus::parse(&c)).transpose()?,
         labels: labels(fields.object("labels", Some(label_list))?)?,
+        wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
     })
 }
 

@@ -7,7 +7,7 @@ use rocket::serde::Serialize;
 
 use crate::{
     app::{App, CheckInDoor, Health},
-    domain::{IdleLimit, PortSpec, Sandbox, Source, State},
+    domain::{Carrier, IdleLimit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
 /// RFC 3339 in UTC, always to the millisecond.
@@ -37,6 +37,17 @@ pub struct Port {
     host_port: u16,
 }
 
+/// What a port that the relay carries has carried since the relay began to listen on it.
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct Traffic {
+    container_port: u16,
+    connections: u32,
+    bytes_in: u64,
+    bytes_out: u64,
+    last_byte_at: Option<String>,
+}
+
 /// The container object.
 #[derive(Serialize)]
 #[serde(crate = "rocket::serde")]
@@ -61,6 +72,10 @@ pub struct Container {
     memory: u64,
     cpus: f64,
     labels: BTreeMap<String, String>,
+    traffic: Vec<Traffic>,
+    wake: &'static str,
+    wake_failed_at: Option<String>,
+    wake_failure: Option<String>,
 }
 
 impl Container {
@@ -77,6 +92,7 @@ impl Container {
             let endpoint = spec.filter(|_| live).and_then(|p| sandbox.endpoint(p));
             endpoint.map(|e| e.port.to_string()).unwrap_or_default()
         };
+        let relayed = sandbox.ports.iter().filter(|p| p.carrier == Carrier::Relay);
         let (started_at, stopped) = match sandbox.state {
             State::Running { since, .. } => (Some(since), None),
             State::Stopped { at, reason } => (None, Some((at, reason))),
@@ -98,7 +114,7 @@ impl Container {
             stopped_at: stopped.map(|(at, _)| instant(at)),
             stopped_reason: stopped.map(|(_, reason)| reason.word()),
             stops_at: app.stops_at(sandbox).map(instant),
-            last_active_at: sandbox.evidence.last_of(Source::CheckIn).map(instant),
+            last_active_at: sandbox.evidence.newest(|s| s != Source::Start).map(|e| instant(e.at)),
             last_check_in_at: sandbox.last_report.map(instant),
             idle_timeout: match app.idle_limit(sandbox) {
                 IdleLimit::Never => "never".into(),
@@ -107,6 +123,10 @@ impl Container {
             memory: sandbox.memory.bytes(),
             cpus: sandbox.cpus.cores(),
             labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
+            traffic: relayed.map(|p| Traffic::new(app, sandbox, p)).collect(),
+            wake: app.wakes(sandbox).word(),
+            wake_failed_at: sandbox.wake_failure.as_ref().map(|f| instant(f.at)),
+            wake_failure: sandbox.wake_failure.as_ref().map(|f| f.why.clone()),
         }
     }
 
@@ -116,8 +136,21 @@ impl Container {
     }
 }
 
-impl From<&crate::domain::PortMapping> for Port {
-    fn from(mapping: &crate::domain::PortMapping) -> Self {
+impl Traffic {
+    fn new(app: &App, sandbox: &Sandbox, mapping: &PortMapping) -> Self {
+        let counted = app.traffic(&sandbox.id, mapping.inside);
+        Self {
+            container_port: mapping.inside.port,
+            connections: counted.as_ref().map_or(0, |c| c.open),
+            bytes_in: counted.as_ref().map_or(0, |c| c.bytes_in),
+            bytes_out: counted.as_ref().map_or(0, |c| c.bytes_out),
+            last_byte_at: counted.and_then(|c| c.last_byte).map(instant),
+        }
+    }
+}
+
+impl From<&PortMapping> for Port {
+    fn from(mapping: &PortMapping) -> Self {
         Self {
             container_port: mapping.inside.port,
             protocol: mapping.inside.protocol.word(),
@@ -136,6 +169,7 @@ pub struct HealthBody {
     engine: serde_json::Value,
     database: serde_json::Value,
     check_in: serde_json::Value,
+    relay: serde_json::Value,
     last_pass: serde_json::Value,
     containers: serde_json::Value,
 }
@@ -160,6 +194,17 @@ impl HealthBody {
                 CheckInDoor::Open(at) => json!({"status": "ok", "listening_on": at.to_string()}),
                 CheckInDoor::Waiting => json!({"status": "unavailable", "message": "the network is not there yet"}),
                 CheckInDoor::Shut(why) => json!({"status": "unavailable", "message": why}),
+            },
+            relay: match &health.relay {
+                Ok(load) => json!({
+                    "status": "ok",
+                    "listeners": load.listeners,
+                    "connections": load.connections,
+                    "descriptors": load.descriptors.0,
+                    "descriptors_limit": load.descriptors.1,
+                    "ports_held_by_others": health.held.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                }),
+                Err(why) => json!({"status": "unavailable", "message": why}),
             },
             last_pass: pass.map_or(serde_json::Value::Null, |p| {
                 json!({

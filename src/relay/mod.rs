@@ -1,53 +1,78 @@
-//! The data path: who listens on the sandboxes' host ports.
+//! The data path: Spindle's own listeners on the sandboxes' host ports. It carries, counts and asks; it never decides.
 //!
-//! At present Docker's own publishing does, for all of them. This is the one place that knows it: what
-//! [`Relay::published_by_engine`] does not return is the relay's to listen on.
+//! The same table runs in this process or in one of its own (`spindle relay`); whoever asks does not see which.
 
-use std::{
-    io::ErrorKind,
-    net::{TcpListener, UdpSocket},
+mod carry;
+mod connection;
+mod count;
+mod courtesy;
+mod door;
+pub mod message;
+mod proxy_protocol;
+mod shares;
+mod table;
+
+use std::{io::ErrorKind, net::UdpSocket, sync::Arc};
+
+use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
+
+use crate::{
+    clock::Clock,
+    domain::{PortMapping, Protocol, TrafficLimits},
 };
+pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target};
+use table::Core;
 
-use crate::domain::{Endpoint, PortMapping, Protocol};
+/// The relay cannot be spoken to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the relay does not answer: {0}")]
+pub struct Unreachable(pub String);
 
-/// The listeners of this server.
-#[derive(Debug, Default)]
-pub struct Relay;
+/// A handle on the relay, wherever it runs.
+#[derive(Debug)]
+pub struct Relay {
+    core: Arc<Core>,
+    events: Mutex<UnboundedReceiver<Event>>,
+}
 
 impl Relay {
-    /// Which of a sandbox's ports the engine shall publish.
-    pub fn published_by_engine(&self, ports: &[PortMapping]) -> Vec<PortMapping> {
-        ports.to_vec()
+    /// A relay in this process. It counts while [`Relay::run`] runs.
+    pub fn here(limits: TrafficLimits, clock: Arc<dyn Clock>) -> Self {
+        let (core, events) = Core::new(limits, clock);
+        core.tell(Event::Fresh);
+        Self { core, events: Mutex::new(events) }
     }
 
-    /// Which of `ports` another program holds at this moment, by trying to listen on them.
-    pub fn held_by_others(&self, ports: &[PortMapping]) -> Vec<u16> {
-        ports.iter().filter(|p| !is_free(p.outside, p.inside.protocol)).map(|p| p.outside.port).collect()
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If the relay's process does not answer; whether it was done is unknown.
+    pub async fn ask(&self, request: Request) -> Result<Response, Unreachable> {
+        Ok(self.core.handle(request).await)
+    }
+
+    /// What the relay says next, to one listener.
+    pub async fn event(&self) -> Option<Event> {
+        self.events.lock().await.recv().await
+    }
+
+    /// Closes every listener and every connection.
+    pub async fn close(&self) {
+        self.core.close().await;
+    }
+
+    /// Does what must be done all the time. Never ends by itself.
+    pub async fn run(&self) {
+        self.core.tell_counts().await;
     }
 }
 
-fn is_free(endpoint: Endpoint, protocol: Protocol) -> bool {
-    let address = (endpoint.host, endpoint.port);
-    let tried = match protocol {
-        Protocol::Tcp => TcpListener::bind(address).map(drop),
-        Protocol::Udp => UdpSocket::bind(address).map(drop),
-    };
+/// Which of `ports` that the engine shall publish another program holds at this moment, by trying to have them.
+pub fn held_by_others(ports: &[PortMapping]) -> Vec<u16> {
+    let udp = ports.iter().filter(|p| p.inside.protocol == Protocol::Udp);
     // Any other trouble is not the port's: other ports would have it too.
-    !tried.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::PortSpec;
-
-    #[test]
-    fn a_held_port_is_seen() {
-        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
-        let outside = Endpoint { host: "127.0.0.1".parse().unwrap(), port: holder.local_addr().unwrap().port() };
-        let ports = [PortMapping { inside: PortSpec::SSH, outside }];
-        assert_eq!(Relay.held_by_others(&ports), [outside.port]);
-        drop(holder);
-        assert!(Relay.held_by_others(&ports).is_empty());
-    }
+    let held = |p: &&PortMapping| {
+        UdpSocket::bind((p.outside.host, p.outside.port)).is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
+    };
+    udp.filter(held).map(|p| p.outside.port).collect()
 }

@@ -57,6 +57,15 @@ const STEPS: &[&str] = &[
         one           INTEGER PRIMARY KEY CHECK (one = 1),
         host_port     INTEGER NOT NULL
     ) STRICT;",
+    // 2: the relay carries tcp. Ports that are there are those of containers for which the engine publishes them.
+    "ALTER TABLE ports ADD COLUMN carrier TEXT NOT NULL DEFAULT 'engine';
+    ALTER TABLE sandboxes ADD COLUMN pid INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN wake TEXT;
+    ALTER TABLE sandboxes ADD COLUMN wake_failed_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN wake_failure TEXT;
+    ALTER TABLE sandboxes ADD COLUMN wake_on TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sandboxes ADD COLUMN app_protocol TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sandboxes ADD COLUMN proxy_protocol TEXT NOT NULL DEFAULT '';",
 ];
 
 /// Brings the schema up to date, one transaction a step.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::IpAddr, ops::RangeInclusive};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Result, StoreError};
-use crate::domain::{Endpoint, PortMapping, PortSpec, SandboxId};
+use crate::domain::{Carrier, Endpoint, PortMapping, PortSpec, SandboxId};
 
 /// Where host ports come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,11 @@ impl PortPool {
         if chosen.len() < inside.len() {
             return Err(StoreError::NoPort);
         }
-        let mapping = |(&inside, &port)| PortMapping { inside, outside: Endpoint { host: self.host, port } };
+        let mapping = |(&inside, &port): (&PortSpec, _)| PortMapping {
+            inside,
+            outside: Endpoint { host: self.host, port },
+            carrier: Carrier::of(inside.protocol),
+        };
         let reserved: Vec<PortMapping> = inside.iter().zip(&chosen).map(mapping).collect();
         for port in &reserved {
             insert(connection, sandbox, port)?;
@@ -57,8 +61,9 @@ impl PortPool {
 
 /// Records that an endpoint is reserved for a port of a sandbox.
 pub(super) fn insert(connection: &Connection, sandbox: &SandboxId, port: &PortMapping) -> Result<()> {
-    let sql = "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO ports (host_port, protocol, host, inside, sandbox, carrier) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (inside, outside) = (port.inside, port.outside);
-    let row = (outside.port, inside.protocol.word(), outside.host.to_string(), inside.port, sandbox.as_str());
+    let host = outside.host.to_string();
+    let row = (outside.port, inside.protocol.word(), host, inside.port, sandbox.as_str(), port.carrier.word());
     Ok(connection.prepare_cached(sql)?.execute(row).map(drop)?)
 }

@@ -7,25 +7,25 @@ use rusqlite::{Connection, Row};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    ContainerId, Cpus, Endpoint, Evidence, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping, PortSpec,
-    Protocol, Sandbox, SandboxId, SandboxName, Source, State, StopReason, Token,
+    Carrier, ContainerId, Cpus, Endpoint, Evidence, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping,
+    PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, State, StopReason, Token, Traffic, Wake, WakeFailure,
 };
 
-/// A state as its columns: word, instant, reason, address, mark.
-pub type StateColumns = (&'static str, Option<i64>, Option<&'static str>, Option<String>, Option<String>);
+/// A state as its columns: word, instant, reason, address, mark, process.
+pub type StateColumns = (&'static str, Option<i64>, Option<&'static str>, Option<String>, Option<String>, Option<u32>);
 
 pub fn state_columns(state: &State) -> StateColumns {
     match state {
-        State::Creating => ("creating", None, None, None, None),
-        State::Deleting => ("deleting", None, None, None, None),
-        State::Running { since, address, mark } => {
-            ("running", Some(millis(*since)), None, address.map(|a| a.to_string()), Some(mark.clone()))
+        State::Creating => ("creating", None, None, None, None, None),
+        State::Deleting => ("deleting", None, None, None, None, None),
+        State::Running { since, address, mark, pid } => {
+            ("running", Some(millis(*since)), None, address.map(|a| a.to_string()), Some(mark.clone()), *pid)
         }
         State::Starting { stopped_at, reason } => {
-            ("starting", Some(millis(*stopped_at)), Some(reason.word()), None, None)
+            ("starting", Some(millis(*stopped_at)), Some(reason.word()), None, None, None)
         }
-        State::Stopping { since, reason } => ("stopping", Some(millis(*since)), Some(reason.word()), None, None),
-        State::Stopped { at, reason } => ("stopped", Some(millis(*at)), Some(reason.word()), None, None),
+        State::Stopping { since, reason } => ("stopping", Some(millis(*since)), Some(reason.word()), None, None, None),
+        State::Stopped { at, reason } => ("stopped", Some(millis(*at)), Some(reason.word()), None, None, None),
     }
 }
 
@@ -61,6 +61,7 @@ fn state(row: &Row<'_>) -> Result<State> {
                 since: at()?,
                 address: address.map(|a| a.parse().map_err(|_| corrupt("address"))).transpose()?,
                 mark: required(row.get("mark")?, "mark")?,
+                pid: row.get("pid")?,
             }
         }
         "starting" => State::Starting { stopped_at: at()?, reason: reason()? },
@@ -95,6 +96,13 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         cpus: Cpus::parse(&text("cpus")?).map_err(|_| corrupt("cpus"))?,
         labels: Vec::new(),
         token: required(Token::parse(&text("token")?), "token")?,
+        wake: optional("wake")?.map(|w| required(Wake::from_word(&w), "wake")).transpose()?,
+        wake_failure: match (row.get::<_, Option<i64>>("wake_failed_at")?, optional("wake_failure")?) {
+            (Some(at), Some(why)) => Some(WakeFailure { at: instant(at)?, why }),
+            _ => None,
+        },
+        traffic: Traffic::parse(&text("wake_on")?, &text("app_protocol")?, &text("proxy_protocol")?)
+            .map_err(|_| corrupt("traffic"))?,
     })
 }
 
@@ -124,12 +132,13 @@ pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params
         }
         Ok(())
     };
-    each(select("inside, protocol, host, host_port", "ports", "protocol, inside"), &|sandbox, row| {
+    each(select("inside, protocol, host, host_port, carrier", "ports", "protocol, inside"), &|sandbox, row| {
         let protocol = required(Protocol::parse(&row.get::<_, String>(2)?), "protocol")?;
         let host = row.get::<_, String>(3)?.parse().map_err(|_| corrupt("host"))?;
         sandbox.ports.push(PortMapping {
             inside: PortSpec { protocol, port: row.get(1)? },
             outside: Endpoint { host, port: row.get(4)? },
+            carrier: required(Carrier::parse(&row.get::<_, String>(5)?), "carrier")?,
         });
         Ok(())
     })?;

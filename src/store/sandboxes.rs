@@ -11,7 +11,8 @@ use super::{
     rows::{self, millis, state_columns},
 };
 use crate::domain::{
-    ContainerId, Evidence, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State, Token,
+    ContainerId, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State, Token, Wake,
+    WakeFailure, deadline,
 };
 
 /// How many sandboxes there are, by what the API shows.
@@ -178,7 +179,8 @@ impl Store {
             };
             let done = mark(c, &seen, &to)?;
             if done {
-                let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0 WHERE id = ?1";
+                let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0, wake_failed_at = NULL,
+                           wake_failure = NULL WHERE id = ?1";
                 c.execute(sql, [seen.id.as_str()])?;
                 record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;
             }
@@ -187,13 +189,13 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// As [`Store::mark`], and only if no evidence newer than `newest` has arrived: the compare-and-set
+    /// As [`Store::mark`], and only if its deadline under `policy` is still the one that was seen: the compare-and-set
     /// of an idle stop (`idleness.md`, rule 3).
-    pub async fn mark_idle(&self, seen: &Sandbox, newest: Evidence, to: State) -> Result<bool> {
+    pub async fn mark_idle(&self, seen: &Sandbox, policy: Policy, to: State) -> Result<bool> {
         let seen = seen.clone();
         let job = move |c: &Connection| {
-            let sql = "SELECT NOT EXISTS (SELECT 1 FROM evidence WHERE sandbox = ?1 AND at > ?2)";
-            let unchanged: bool = c.query_row(sql, (seen.id.as_str(), millis(newest.at)), |r| r.get(0))?;
+            let now = rows::load(c, "id = ?1", [seen.id.as_str()])?.pop();
+            let unchanged = now.is_some_and(|now| deadline(&policy, &now) == deadline(&policy, &seen));
             Ok(unchanged && mark(c, &seen, &to)?)
         };
         self.writer.run(job).await
@@ -219,6 +221,36 @@ impl Store {
         at: Timestamp,
     ) -> Result<Option<CheckedIn>> {
         self.writer.run(move |c| check_in(c, token.as_ref(), peer, value, at)).await
+    }
+
+    /// Records that connections of these starts were in use. What belongs to a start that has ended changes nothing.
+    pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Timestamp)>) -> Result<()> {
+        let job = move |c: &Connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND generation = ?2 AND state = 'running')";
+            for (id, generation, at) in &uses {
+                let lives = c.prepare_cached(sql)?.query_row((id.as_str(), *generation as i64), |r| r.get(0))?;
+                if lives {
+                    record_evidence(c, id, Evidence { source: Source::Connection, at: *at })?;
+                }
+            }
+            Ok(())
+        };
+        self.writer.run(job).await
+    }
+
+    /// Sets which connections wake a sandbox.
+    pub async fn set_wake(&self, id: &SandboxId, wake: Wake) -> Result<()> {
+        let (id, wake) = (id.as_str().to_owned(), wake.word());
+        self.writer
+            .run(move |c| Ok(c.execute("UPDATE sandboxes SET wake = ?2 WHERE id = ?1", (id, wake)).map(drop)?))
+            .await
+    }
+
+    /// Records that a sandbox could not be woken.
+    pub async fn set_wake_failure(&self, id: &SandboxId, failure: WakeFailure) -> Result<()> {
+        let row = (id.as_str().to_owned(), millis(failure.at), failure.why);
+        let sql = "UPDATE sandboxes SET wake_failed_at = ?2, wake_failure = ?3 WHERE id = ?1";
+        self.writer.run(move |c| Ok(c.execute(sql, row).map(drop)?)).await
     }
 }
 
@@ -282,10 +314,10 @@ fn room(c: &Connection, capacity: u32) -> Result<()> {
 }
 
 fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
-    let (state, at, reason, address, mark) = state_columns(to);
+    let (state, at, reason, address, mark, pid) = state_columns(to);
     let changed = c
         .prepare_cached(
-            "UPDATE sandboxes SET state = ?4, state_at = ?5, reason = ?6, address = ?7, mark = ?8
+            "UPDATE sandboxes SET state = ?4, state_at = ?5, reason = ?6, address = ?7, mark = ?8, pid = ?9
              WHERE id = ?1 AND state = ?2 AND generation = ?3",
         )?
         .execute((
@@ -297,16 +329,19 @@ fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
             reason,
             address,
             mark,
+            pid,
         ))?;
     Ok(changed == 1)
 }
 
 pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
-    let (state, at, reason, address, mark) = state_columns(&s.state);
+    let (state, at, reason, address, mark, pid) = state_columns(&s.state);
+    let [wake_on, app_protocol, proxy_protocol] = s.traffic.words();
     let inserted = c.execute(
         "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
-            address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+            address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token, pid, wake, wake_on,
+            app_protocol, proxy_protocol)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         rusqlite::params![
             s.id.as_str(),
             s.container.as_ref().map(ContainerId::as_str),
@@ -326,6 +361,11 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             s.memory.to_string(),
             s.cpus.to_string(),
             s.token.reveal(),
+            pid,
+            s.wake.map(Wake::word),
+            wake_on,
+            app_protocol,
+            proxy_protocol,
         ],
     );
     match inserted {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
-    Evidence, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token,
+    IdleLimit, Policy, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token,
     fixtures::{at, running},
 };
 
@@ -36,10 +36,18 @@ async fn insert(store: &Store, n: u8) -> Result<Sandbox> {
 /// A sandbox that was inserted and started at second 0, as the store gives it back.
 async fn started(store: &Store, n: u8) -> Sandbox {
     let sandbox = insert(store, n).await.unwrap();
-    let to = State::Running { since: at(0), address: Some("10.0.0.2".parse().unwrap()), mark: "m".into() };
+    let to =
+        State::Running { since: at(0), address: Some("10.0.0.2".parse().unwrap()), mark: "m".into(), pid: Some(7) };
     assert!(store.mark_started(&sandbox, to).await.unwrap());
     store.get(&sandbox.id).await.unwrap().unwrap()
 }
+
+/// A limit of 200 s and a cap of 1,000 s.
+const POLICY: Policy = Policy {
+    limit: IdleLimit::After(Duration::from_secs(200)),
+    connection_cap: Some(Duration::from_secs(1_000)),
+    hold_until: None,
+};
 
 #[tokio::test]
 async fn what_is_written_is_read_back_whole() {
@@ -114,13 +122,36 @@ async fn names_are_unique_and_capacity_is_kept() {
 async fn evidence_beats_a_stop_that_was_only_planned() {
     let store = Store::in_memory().unwrap();
     let seen = started(&store, 1).await;
-    let newest = seen.evidence.newest().unwrap();
     let to = State::Stopping { since: at(100), reason: StopReason::Idle };
     store.check_in(Some(seen.token.clone()), None, 1, at(50)).await.unwrap().unwrap();
-    assert!(!store.mark_idle(&seen, newest, to.clone()).await.unwrap());
-    let newest = Evidence { source: Source::CheckIn, at: at(50) };
-    assert!(store.mark_idle(&seen, newest, to.clone()).await.unwrap());
-    assert!(!store.mark_idle(&seen, newest, to).await.unwrap(), "only once");
+    assert!(!store.mark_idle(&seen, POLICY, to.clone()).await.unwrap());
+    let seen = store.get(&seen.id).await.unwrap().unwrap();
+    store.record_use(vec![(seen.id.clone(), seen.generation, at(60))]).await.unwrap();
+    assert!(!store.mark_idle(&seen, POLICY, to.clone()).await.unwrap(), "a connection is evidence too");
+    let seen = store.get(&seen.id).await.unwrap().unwrap();
+    assert!(store.mark_idle(&seen, POLICY, to.clone()).await.unwrap());
+    assert!(!store.mark_idle(&seen, POLICY, to).await.unwrap(), "only once");
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_cap_does_not_hold_up_a_stop() {
+    let store = Store::in_memory().unwrap();
+    let started = started(&store, 1).await;
+    store.record_use(vec![(started.id.clone(), started.generation, at(900))]).await.unwrap();
+    let seen = store.get(&started.id).await.unwrap().unwrap();
+    store.record_use(vec![(started.id.clone(), started.generation, at(1_001))]).await.unwrap();
+    let to = State::Stopping { since: at(1_001), reason: StopReason::Idle };
+    assert!(store.mark_idle(&seen, POLICY, to).await.unwrap(), "the deadline is the one that was seen");
+}
+
+#[tokio::test]
+async fn use_of_a_start_that_has_ended_is_no_evidence() {
+    let store = Store::in_memory().unwrap();
+    let seen = started(&store, 1).await;
+    store.record_use(vec![(seen.id.clone(), seen.generation + 1, at(500))]).await.unwrap();
+    store.mark(&seen, State::Stopped { at: at(501), reason: StopReason::Idle }).await.unwrap();
+    store.record_use(vec![(seen.id.clone(), seen.generation, at(502))]).await.unwrap();
+    assert_eq!(store.get(&seen.id).await.unwrap().unwrap().evidence.last_of(Source::Connection), None);
 }
 
 #[tokio::test]
@@ -129,7 +160,7 @@ async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
     let old = started(&store, 1).await;
     store.mark(&old, State::Stopped { at: at(1), reason: StopReason::Requested }).await.unwrap();
     let stopped = store.get(&old.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(2), address: None, mark: "m2".into() };
+    let again = State::Running { since: at(2), address: None, mark: "m2".into(), pid: None };
     assert!(store.mark_started(&stopped, again).await.unwrap());
     assert!(!store.mark(&old, State::Stopping { since: at(3), reason: StopReason::Idle }).await.unwrap());
     assert!(!store.forget(&old).await.unwrap());
@@ -172,7 +203,7 @@ async fn references_find_by_name_and_unique_prefix() {
         let sandbox = insert(&store, n).await.unwrap();
         let container = crate::domain::ContainerId::parse(&format!("{}{tail}", "ab".repeat(31) + "a")).unwrap();
         store.set_container(&sandbox.id, &container).await.unwrap();
-        let to = State::Running { since: at(0), address: None, mark: "m".into() };
+        let to = State::Running { since: at(0), address: None, mark: "m".into(), pid: Some(7) };
         store.mark_started(&sandbox, to).await.unwrap();
         ids.push((sandbox, container));
     }

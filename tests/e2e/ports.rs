@@ -1,6 +1,10 @@
 //! Host ports: never shared, never lost, never taken from another program.
 
-use std::{collections::HashSet, net::TcpListener, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{TcpListener, UdpSocket},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -69,13 +73,12 @@ async fn a_port_that_only_the_engine_knows_to_be_held_is_exchanged() {
         }
     }
     let world = Docker::start(&[("PORT_RANGE", "29820-29829")]).await;
-    let publish = ["-p", "127.0.0.1:29820:8000", "--network", &world.deployment];
+    let publish = ["-p", "127.0.0.1:29821:5353/udp", "--network", &world.deployment];
     let stranger = Stranger(docker(&[&["run", "-d"], &publish[..], &["spindle/mimic"]].concat()));
-    end_proxies_of(29_820);
-    wait_for("the port looks free", Duration::from_secs(5), || TcpListener::bind("127.0.0.1:29820").is_ok());
-    let c = world.http().create("image=spindle/mimic").await;
-    wait_for_mimic(&c);
-    assert!(!host_ports(&c).contains(&29_820), "{c}");
+    end_proxies_of(29_821);
+    wait_for("the port looks free", Duration::from_secs(5), || UdpSocket::bind("127.0.0.1:29821").is_ok());
+    let c = world.http().create("image=spindle/mimic:udp").await;
+    assert!(!host_ports(&c).contains(&29_821), "{c}");
     assert!(world.log().contains("a host port is held; trying others"), "the engine was not asked");
     assert_eq!((world.held().await.len(), reserved_ports(&world)), (1, 2));
     drop(stranger);
@@ -104,27 +107,31 @@ async fn ports_are_kept_over_stop_and_start_and_nobody_gets_them_meanwhile() {
     let other = world.http().create("image=spindle/mimic").await;
     assert!(host_ports(&other).iter().all(|p| !host_ports(&c).contains(p)));
     let again = world.http().patch(&c, "status=running").await.expect(200).json();
-    assert_eq!(again["ports"], c["ports"]);
+    assert_eq!(host_ports(&again), host_ports(&c));
     wait_for_mimic(&again);
 }
 
+/// While Spindle runs nobody can take a stopped sandbox's port; while it does not, somebody may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_whose_port_is_held_says_so_and_works_later() {
-    let world = Docker::start(&[]).await;
+    let mut world = Docker::start(&[]).await;
     let c = world.http().create("image=spindle/mimic").await;
     world.http().patch(&c, "status=stopped").await.expect(200);
     world.until(&c, is("stopped")).await;
-    let mut thief = None;
-    wait_for("the port", Duration::from_secs(5), || {
-        thief = TcpListener::bind(("127.0.0.1", port(&c, "app_port"))).ok();
-        thief.is_some()
-    });
+    let app_port = port(&c, "app_port");
+    assert!(TcpListener::bind(("127.0.0.1", app_port)).is_err());
+    world.end("TERM");
+    let thief = TcpListener::bind(("127.0.0.1", app_port)).unwrap();
+    world.spawn();
+    world.until_well().await;
     let message = world.http().patch(&c, "status=running").await.expect_error(409, "port_in_use");
     assert!(message.contains(c["app_port"].as_str().unwrap()), "{message}");
     assert_eq!(world.http().now(&c).await["status"], "stopped");
+    let held = world.http().get("/v1/health").await.json()["relay"]["ports_held_by_others"].clone();
+    assert_eq!(held[0], format!("127.0.0.1:{app_port}"));
     drop(thief);
     let again = world.http().patch(&c, "status=running").await.expect(200).json();
-    assert_eq!(again["ports"], c["ports"]);
+    assert_eq!(host_ports(&again), host_ports(&c));
     wait_for_mimic(&again);
 }
 
@@ -144,6 +151,6 @@ async fn a_full_range_is_said_to_be_full_until_a_delete() {
     world.http().delete(&one).await.expect(204);
     let third = world.http().create("image=spindle/mimic").await;
     wait_for_mimic(&third);
-    assert_eq!(third["ports"], one["ports"]);
+    assert_eq!(host_ports(&third), host_ports(&one));
     assert!(echoes(port(&two, "app_port")), "{}", id(&two));
 }

@@ -3,7 +3,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,15 +15,34 @@ use serde_json::Value;
 use spindle::{
     app::{App, CheckInDoor, Settings},
     clock::{Clock, ManualClock},
-    domain::{ContainerId, Cpus, IdleLimit, Memory, Phase},
+    domain::{ContainerId, Cpus, IdleLimit, Memory, Phase, TrafficLimits, Wake},
     engine::fake::FakeEngine,
     http::{self, ApiSettings, Credentials},
     loops::Loops,
+    relay::Relay,
     store::{PortPool, Store},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Http, World, id};
+
+/// What the relay of a scripted world allows.
+pub const LIMITS: TrafficLimits = TrafficLimits {
+    connections: 1_000,
+    per_sandbox: 200,
+    per_source: 500,
+    wakes: 1_000,
+    wakes_per_source: 100,
+    wake_timeout: Duration::from_secs(10),
+    floor: 1_024,
+};
+
+/// Ports of a world's own: its relay listens on them.
+fn slice() -> std::ops::RangeInclusive<u16> {
+    static WORLDS: AtomicU16 = AtomicU16::new(0);
+    let low = 10_000 + WORLDS.fetch_add(1, Ordering::Relaxed) % 25 * 400;
+    low..=low + 399
+}
 
 /// Builds a [`Scripted`] world; fields that a test does not set are sane.
 pub struct TestApp {
@@ -33,10 +55,12 @@ impl Default for TestApp {
     fn default() -> Self {
         let settings = Settings {
             idle_limit: IdleLimit::After(Duration::from_secs(9_000)),
+            connection_cap: Some(Duration::from_secs(86_400)),
+            wake: Wake::Idle,
             report_period: Duration::from_secs(1),
             resume_grace: Duration::from_secs(1),
             converge_every: Duration::from_secs(1),
-            pool: PortPool { host: "127.0.0.1".parse().unwrap(), range: 17_000..=18_999 },
+            pool: PortPool { host: "127.0.0.1".parse().unwrap(), range: slice() },
             max_running: 1_000,
             start_concurrency: 4,
             stop_grace: Duration::from_secs(10),
@@ -53,6 +77,7 @@ impl Default for TestApp {
 pub struct Scripted {
     pub app: Arc<App>,
     pub engine: Arc<FakeEngine>,
+    pub relay: Arc<Relay>,
     pub store: Arc<Store>,
     pub clock: Arc<ManualClock>,
     pub door: Http,
@@ -105,7 +130,8 @@ impl TestApp {
         engine.add_image("spindle/mimic:udp", &["22", "5353/udp"], None);
         let clock = Arc::new(ManualClock::at("2026-11-20T09:00:00Z".parse().unwrap()));
         let store = Arc::new(Store::in_memory().unwrap());
-        let app = App::new(store.clone(), engine.clone(), clock.clone(), self.settings.clone());
+        let relay = Arc::new(Relay::here(LIMITS, clock.clone()));
+        let app = App::new(store.clone(), engine.clone(), relay.clone(), clock.clone(), self.settings.clone());
         let api = |listen| {
             let settings = ApiSettings {
                 listen,
@@ -122,6 +148,7 @@ impl TestApp {
         Scripted {
             app,
             engine,
+            relay,
             store,
             clock,
             settings: self.settings,
@@ -220,8 +247,16 @@ impl World for Scripted {
         for server in self.servers.drain(..) {
             server.notify();
         }
+        self.relay.close().await;
         let fresh = TestApp { settings: self.settings.clone(), ..TestApp::default() };
-        let app = App::new(self.store.clone(), self.engine.clone(), self.clock.clone(), fresh.settings.clone());
+        let relay = Arc::new(Relay::here(LIMITS, self.clock.clone()));
+        let app = App::new(
+            self.store.clone(),
+            self.engine.clone(),
+            relay.clone(),
+            self.clock.clone(),
+            fresh.settings.clone(),
+        );
         let settings = |listen| ApiSettings {
             listen,
             credentials: Credentials::new("admin", "spindocker"),
@@ -236,7 +271,7 @@ impl World for Scripted {
         self.loops = Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap());
         app.converge().await;
         (self.http, self.door) = (Http::new(format!("http://{api_at}")), Http::new(format!("http://{door_at}")));
-        self.app = app;
+        (self.app, self.relay) = (app, relay);
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a sandbox to Docker's create request and labels, and back. Pure; tested without Docker.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, net::Ipv6Addr, path::Path};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, PortBinding, PortMap,
@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::DockerSettings;
 use crate::{
     domain::{
-        ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping, PortSpec, Sandbox,
-        SandboxId, SandboxName, State, StopReason, Token,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping, PortSpec,
+        Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
     },
     engine::SandboxSpec,
 };
@@ -21,7 +21,7 @@ pub const DEPLOYMENT: &str = "spindle.deployment";
 /// Our id of the sandbox.
 pub const ID: &str = "spindle.id";
 /// On an image: which exposed port is the app's (`contract.md` 9). On a container: which one it is.
-pub const APP_PORT: &str = "spindle.app_port";
+const APP_PORT: &str = "spindle.app_port";
 /// The public key that its owner logs in with.
 pub const SSH_KEY: &str = "spindle.ssh_key";
 /// Where a sandbox finds its own directory.
@@ -32,6 +32,10 @@ const CREATED: &str = "spindle.created";
 const IDLE_TIMEOUT: &str = "spindle.idle_timeout";
 const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
+const WAKE: &str = "spindle.wake";
+const WAKE_ON: &str = "spindle.wake_on";
+const APP_PROTOCOL: &str = "spindle.app_protocol";
+const PROXY_PROTOCOL: &str = "spindle.proxy_protocol";
 
 /// The create request for `spec`. `files` is the sandbox's own directory on the host.
 pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> ContainerCreateBody {
@@ -46,7 +50,7 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
         host_config: Some(HostConfig {
             init: Some(true),
             network_mode: Some(settings.network.clone()),
-            port_bindings: Some(bindings(&spec.published)),
+            port_bindings: Some(bindings(&sandbox.ports)),
             binds: Some(vec![format!("{}:{MOUNT}:ro", files.display())]),
             memory: Some(sandbox.memory.bytes() as i64),
             // The same as memory: no swap.
@@ -68,12 +72,14 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
     }
 }
 
-fn bindings(published: &[PortMapping]) -> PortMap {
+fn bindings(ports: &[PortMapping]) -> PortMap {
     let binding = |p: &PortMapping| PortBinding {
-        host_ip: Some(p.outside.host.to_string()),
+        // Every address of both families is what the relay takes `::` for; to the engine that is none.
+        host_ip: Some(p.outside.host).filter(|h| *h != Ipv6Addr::UNSPECIFIED).map(|h| h.to_string()),
         host_port: Some(p.outside.port.to_string()),
     };
-    published.iter().map(|p| (p.inside.to_string(), Some(vec![binding(p)]))).collect()
+    let published = ports.iter().filter(|p| p.carrier == Carrier::Engine);
+    published.map(|p| (p.inside.to_string(), Some(vec![binding(p)]))).collect()
 }
 
 fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
@@ -81,6 +87,7 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
     let keys: Vec<&str> = s.labels.iter().map(Label::key).collect();
     let ports: Vec<String> =
         s.ports.iter().map(|p| format!("{}={}:{}", p.inside, p.outside.host, p.outside.port)).collect();
+    let [wake_on, app_protocol, proxy_protocol] = s.traffic.words();
     let ours = [
         (DEPLOYMENT, Some(deployment.to_owned())),
         (ID, Some(s.id.to_string())),
@@ -92,6 +99,10 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (IDLE_TIMEOUT, Some(s.idle_limit.map(|l| l.to_string()).unwrap_or_default())),
         (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
         (LABELS, Some(keys.join(","))),
+        (WAKE, Some(s.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
+        (WAKE_ON, Some(wake_on)),
+        (APP_PROTOCOL, Some(app_protocol)),
+        (PROXY_PROTOCOL, Some(proxy_protocol)),
     ];
     let theirs = s.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
     theirs.chain(ours.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
@@ -107,7 +118,10 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         Some(limit) => Some(IdleLimit::parse("idle_timeout", limit, std::time::Duration::ZERO).ok()?),
         None => None,
     };
-    let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty()).map(port_mapping);
+    let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty());
+    // What the engine publishes is not the relay's: ports of containers that an older version made.
+    let published = |inside: &PortSpec| host.port_bindings.iter().flatten().any(|(p, _)| *p == inside.to_string());
+    let ports = ports.map(|p| port_mapping(p, published));
     let own = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
     let id = SandboxId::parse(label(ID)?)?;
     let name = SandboxName::parse(shown.name.as_deref()?.trim_start_matches('/'));
@@ -129,6 +143,14 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         cpus: Cpus::parse(&format!("{:.3}", host.nano_cpus? as f64 / 1e9)).ok()?,
         labels: own.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         token,
+        wake: label(WAKE).and_then(Wake::from_word),
+        wake_failure: None,
+        traffic: Traffic::parse(
+            label(WAKE_ON).unwrap_or_default(),
+            label(APP_PROTOCOL).unwrap_or_default(),
+            label(PROXY_PROTOCOL).unwrap_or_default(),
+        )
+        .ok()?,
         id,
     })
 }
@@ -142,13 +164,12 @@ pub fn files(shown: &ContainerInspectResponse, sandbox: &Sandbox) -> [(&'static 
     [("check_in_url", url.to_owned()), ("token", sandbox.token.reveal().to_owned()), ("authorized_keys", key)]
 }
 
-fn port_mapping(text: &str) -> Option<PortMapping> {
+fn port_mapping(text: &str, published: impl Fn(&PortSpec) -> bool) -> Option<PortMapping> {
     let (inside, outside) = text.split_once('=')?;
     let (host, port) = outside.rsplit_once(':')?;
-    Some(PortMapping {
-        inside: PortSpec::parse(inside)?,
-        outside: Endpoint { host: host.parse().ok()?, port: port.parse().ok()? },
-    })
+    let inside = PortSpec::parse(inside)?;
+    let carrier = if published(&inside) { Carrier::Engine } else { Carrier::of(inside.protocol) };
+    Some(PortMapping { inside, outside: Endpoint { host: host.parse().ok()?, port: port.parse().ok()? }, carrier })
 }
 
 #[cfg(test)]
@@ -160,15 +181,21 @@ mod tests {
 
     fn spec() -> SandboxSpec {
         let outside = Endpoint { host: "::1".parse().unwrap(), port: 20_000 };
+        let port = |inside, carrier| PortMapping { inside: PortSpec::parse(inside).unwrap(), outside, carrier };
         let sandbox = Sandbox {
-            ports: vec![PortMapping { inside: PortSpec::SSH, outside }],
+            ports: vec![
+                port("22/tcp", Carrier::Relay),
+                port("80/tcp", Carrier::Engine),
+                port("53/udp", Carrier::Engine),
+            ],
             app_port: PortSpec::parse("53/udp"),
+            wake: Some(Wake::Always),
+            traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
             idle_limit: Some(IdleLimit::Never),
             labels: vec![Label::parse("course", "db, 101").unwrap()],
             ..running(60)
         };
         SandboxSpec {
-            published: sandbox.ports.clone(),
             sandbox,
             env: vec![("A".into(), "b=c".into())],
             ssh_key: Some("ssh-ed25519 AAAA".into()),

@@ -1,0 +1,283 @@
+//! Traffic: what the relay is told of the sandboxes, and what it tells of their connections.
+//!
+//! Every change of a row goes to the relay at once, and the whole table whenever the relay may not have it. Rows are
+//! read while the table is locked, so that what was read first never overwrites what was read later.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{App, Error, Result, chain};
+use crate::{
+    domain::{Carrier, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, State, Wake, WakeFailure},
+    relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unreachable},
+};
+
+/// How long the connections of a sandbox that has stopped may take to deliver what it said last.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl App {
+    /// Which connections wake `sandbox`.
+    pub fn wakes(&self, sandbox: &Sandbox) -> Wake {
+        sandbox.wake.unwrap_or(self.settings.wake)
+    }
+
+    /// What one of a sandbox's ports has carried, as far as the relay has told.
+    pub fn traffic(&self, sandbox: &SandboxId, inside: PortSpec) -> Option<Count> {
+        let key = (sandbox.clone(), inside.port);
+        self.pulse().traffic.get(&key).filter(|_| inside.protocol == Protocol::Tcp).cloned()
+    }
+
+    /// Sets which connections wake a sandbox.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`].
+    pub async fn set_wake(&self, reference: &str, wake: Wake) -> Result<()> {
+        let sandbox = self.get(reference).await?;
+        self.store.set_wake(&sandbox.id, wake).await?;
+        self.show(&sandbox.id).await;
+        Ok(())
+    }
+
+    /// Moves a sandbox from what `seen` shows to `to`, for the relay too. False, and nothing changed, if it is no
+    /// longer so.
+    pub(super) async fn mark(&self, seen: &Sandbox, to: State) -> Result<bool> {
+        let done = self.store.mark(seen, to).await?;
+        if done {
+            self.show(&seen.id).await;
+        }
+        Ok(done)
+    }
+
+    /// As [`App::mark`], as a new start.
+    pub(super) async fn mark_started(&self, seen: &Sandbox, to: State) -> Result<bool> {
+        let done = self.store.mark_started(seen, to).await?;
+        if done {
+            self.show(&seen.id).await;
+        }
+        Ok(done)
+    }
+
+    /// As [`App::mark`], for an idle stop: not if its deadline has moved.
+    pub(super) async fn mark_idle(&self, seen: &Sandbox, to: State) -> Result<bool> {
+        let done = self.store.mark_idle(seen, self.policy(None), to).await?;
+        if done {
+            self.show(&seen.id).await;
+        }
+        Ok(done)
+    }
+
+    /// Closes a sandbox's listeners, and then forgets it if it is still as `seen` shows: its ports are given to others
+    /// only when nobody listens there for it.
+    pub(super) async fn forget(&self, seen: &Sandbox) -> Result<bool> {
+        let _table = self.table.lock().await;
+        self.relay.ask(Request::Remove(seen.id.clone())).await?;
+        let done = self.store.forget(seen).await?;
+        let mut pulse = self.pulse();
+        pulse.traffic.retain(|(id, _), _| *id != seen.id);
+        // It is something else by now, and needs its listeners.
+        pulse.table_is_stale |= !done;
+        Ok(done)
+    }
+
+    /// Makes the relay listen on a sandbox's ports.
+    ///
+    /// # Errors
+    /// [`Error::PortHeld`] if somebody else does, [`Error::RelayAway`].
+    pub(super) async fn listen(&self, id: &SandboxId) -> Result<()> {
+        match self.publish(id).await? {
+            held if held.is_empty() => Ok(()),
+            held => Err(Error::PortHeld(join(&held))),
+        }
+    }
+
+    /// Tells the relay of one sandbox as it is now. What cannot be told now is told by the next pass.
+    async fn show(&self, id: &SandboxId) {
+        let stale = match self.publish(id).await {
+            Ok(held) => !held.is_empty(),
+            Err(e) => {
+                tracing::warn!(sandbox = %id, error = chain(&e), "the relay is told later");
+                true
+            }
+        };
+        self.pulse().table_is_stale |= stale;
+    }
+
+    async fn publish(&self, id: &SandboxId) -> Result<Vec<SocketAddr>> {
+        let _table = self.table.lock().await;
+        match self.store.get(id).await? {
+            Some(sandbox) => Ok(held(self.relay.ask(Request::Put(self.route(&sandbox))).await?)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Tells the relay everything, if it may not know it, and again while ports are held by others.
+    pub(super) async fn publish_all(&self) -> Result<()> {
+        if !std::mem::take(&mut self.pulse().table_is_stale) {
+            return Ok(());
+        }
+        let told = async {
+            let _table = self.table.lock().await;
+            let routes = self.store.all().await?.iter().map(|s| self.route(s)).collect();
+            Ok::<_, Error>(held(self.relay.ask(Request::Table(routes)).await?))
+        };
+        let told = told.await;
+        let mut pulse = self.pulse();
+        let held = told.as_ref().cloned().unwrap_or_default();
+        if !held.is_empty() && pulse.held != held {
+            tracing::error!(
+                ports = join(&held),
+                "another program listens on sandboxes' ports; it is tried again every pass"
+            );
+        }
+        pulse.table_is_stale |= told.is_err() || !held.is_empty();
+        pulse.held = held;
+        told.map(drop)
+    }
+
+    fn route(&self, sandbox: &Sandbox) -> Route {
+        let target = match sandbox.state {
+            State::Running { address: Some(address), pid, .. } => Target::Open { address, pid },
+            ref state if self.wakes(sandbox).allows(state) => Target::Asleep,
+            _ => Target::Shut,
+        };
+        let cut_after = match sandbox.state {
+            State::Stopping { .. } => self.settings.stop_grace,
+            State::Deleting => Duration::ZERO,
+            _ => LAST_WORDS,
+        };
+        let relayed = sandbox.ports.iter().filter(|p| p.carrier == Carrier::Relay);
+        Route {
+            sandbox: sandbox.id.clone(),
+            generation: sandbox.generation,
+            target,
+            cut_after_ms: cut_after.as_millis() as u64,
+            ports: relayed.map(|p| listen(sandbox, p)).collect(),
+        }
+    }
+
+    /// Reads what the relay has counted, and records what of it is evidence.
+    ///
+    /// # Errors
+    /// [`Error::RelayAway`]; [`Error::Store`], and then it is recorded next time.
+    pub(super) async fn collect(&self) -> Result<()> {
+        match self.relay.ask(Request::Counts).await? {
+            Response::Counts(counts) => self.record(counts).await,
+            other => Err(Unreachable(format!("it answers {other:?}")).into()),
+        }
+    }
+
+    async fn record(&self, counts: Vec<Count>) -> Result<()> {
+        let fresh = |count: &Count| {
+            let last = count.last_use?;
+            let known = self.pulse().traffic.get(&(count.sandbox.clone(), count.inside)).and_then(|c| c.last_use);
+            (known != Some(last)).then(|| (count.sandbox.clone(), last.0, last.1))
+        };
+        let uses: Vec<(SandboxId, u64, Timestamp)> = counts.iter().filter_map(fresh).collect();
+        if !uses.is_empty() {
+            self.store.record_use(uses).await?;
+        }
+        let mut pulse = self.pulse();
+        for count in counts {
+            pulse.traffic.insert((count.sandbox.clone(), count.inside), count);
+        }
+        Ok(())
+    }
+
+    /// Counts what connections carry. Never ends by itself.
+    pub async fn keep_relay(&self) {
+        self.relay.run().await;
+    }
+
+    /// Listens to the relay until it falls silent, which it does not do by itself.
+    pub async fn follow_relay(self: &Arc<Self>) {
+        while let Some(event) = self.relay.event().await {
+            match event {
+                Event::Fresh => {
+                    self.pulse().table_is_stale = true;
+                    self.wake();
+                }
+                Event::Counts(counts) => {
+                    if let Err(e) = self.record(counts).await {
+                        tracing::warn!(error = chain(&e), "what connections carried is recorded later");
+                    }
+                }
+                Event::Wake { sandbox, peer, inside } => {
+                    let app = Arc::clone(self);
+                    self.tasks.spawn(async move { app.wake_up(&sandbox, peer, inside).await });
+                }
+            }
+        }
+    }
+
+    /// What the relay's process carries.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(super) async fn relay_load(&self) -> std::result::Result<Load, Unreachable> {
+        match self.relay.ask(Request::Load).await? {
+            Response::Load(load) => Ok(load),
+            other => Err(Unreachable(format!("it answers {other:?}"))),
+        }
+    }
+
+    /// Starts a sandbox to which somebody has connected, if that may be.
+    async fn wake_up(self: &Arc<Self>, id: &SandboxId, peer: SocketAddr, inside: u16) {
+        let woken = self.try_wake(id).await;
+        match woken {
+            Ok(true) => tracing::info!(sandbox = %id, %peer, port = inside, "woken by a connection"),
+            Ok(false) => self.refuse(id).await,
+            // Another server may do it in a moment.
+            Err(Error::ShuttingDown) => {}
+            Err(e) => {
+                let why = chain(&e);
+                tracing::warn!(sandbox = %id, %peer, port = inside, error = why, "could not be woken");
+                let failure = WakeFailure { at: self.clock.now(), why };
+                if let Err(e) = self.store.set_wake_failure(id, failure).await {
+                    tracing::error!(sandbox = %id, error = chain(&e), "that it could not be woken is not recorded");
+                }
+                self.refuse(id).await;
+            }
+        }
+    }
+
+    async fn try_wake(self: &Arc<Self>, id: &SandboxId) -> Result<bool> {
+        let Some(sandbox) = self.store.get(id).await? else { return Ok(false) };
+        if matches!(sandbox.state, State::Running { .. }) {
+            self.show(id).await;
+            return Ok(true);
+        }
+        let Some(container) = sandbox.container.as_ref().filter(|_| self.wakes(&sandbox).allows(&sandbox.state)) else {
+            return Ok(false);
+        };
+        self.start(container.as_str()).await.map(|_| true)
+    }
+
+    async fn refuse(&self, id: &SandboxId) {
+        if let Err(e) = self.relay.ask(Request::Refuse(id.clone())).await {
+            tracing::warn!(sandbox = %id, error = %e, "who waits for it is not told");
+        }
+    }
+}
+
+fn listen(sandbox: &Sandbox, port: &PortMapping) -> Listen {
+    let traffic = &sandbox.traffic;
+    Listen {
+        outside: SocketAddr::new(port.outside.host, port.outside.port),
+        inside: port.inside.port,
+        wakes_silent: traffic.wakes_silent && port.inside != PortSpec::SSH,
+        http: traffic.app_http.filter(|_| sandbox.app_port == Some(port.inside)),
+        proxy_protocol: traffic.proxy_protocol.contains(&port.inside.port),
+    }
+}
+
+fn held(answer: Response) -> Vec<SocketAddr> {
+    match answer {
+        Response::Held(held) => held,
+        _ => Vec::new(),
+    }
+}
+
+fn join(ports: &[SocketAddr]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

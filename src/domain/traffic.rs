@@ -1,0 +1,212 @@
+//! Traffic: who carries what comes in at a sandbox's ports, and whether it wakes one that sleeps.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    names::Invalid,
+    sandbox::{PortSpec, Protocol, State, StopReason},
+};
+
+/// Who listens on a host port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// Our own relay.
+    Relay,
+    /// The engine, which publishes the port.
+    Engine,
+}
+
+impl Carrier {
+    /// Who carries a port of this protocol.
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Carrier::Relay,
+            Protocol::Udp => Carrier::Engine,
+        }
+    }
+
+    /// The word for it in the store.
+    pub fn word(self) -> &'static str {
+        match self {
+            Carrier::Relay => "relay",
+            Carrier::Engine => "engine",
+        }
+    }
+
+    /// Reads [`Carrier::word`]; `None` for any other.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Carrier::Relay, Carrier::Engine].into_iter().find(|c| c.word() == word)
+    }
+}
+
+/// Which sandboxes a connection wakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Those that were stopped for being idle, or by a reboot of the machine.
+    Idle,
+    /// All that are stopped, whoever stopped them.
+    Always,
+    /// None.
+    Never,
+}
+
+impl Wake {
+    /// What is allowed, as the end of a sentence.
+    pub const ALLOWED: &str = "it is \"idle\", \"always\" or \"never\"";
+
+    /// The word for it in the API, the configuration and the store.
+    pub fn word(self) -> &'static str {
+        match self {
+            Wake::Idle => "idle",
+            Wake::Always => "always",
+            Wake::Never => "never",
+        }
+    }
+
+    /// Reads [`Wake::word`]; `None` for any other.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Wake::Idle, Wake::Always, Wake::Never].into_iter().find(|w| w.word() == word)
+    }
+
+    /// Reads [`Wake::word`]; `field` is the caller's name for it.
+    ///
+    /// # Errors
+    /// If it is any other word.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        Self::from_word(text).ok_or_else(|| Invalid::new(field, text, Self::ALLOWED))
+    }
+
+    /// Whether somebody who connects to a sandbox in `state` is let wait for its start.
+    pub fn allows(self, state: &State) -> bool {
+        let reason = match state {
+            State::Stopped { reason, .. } | State::Stopping { reason, .. } => reason,
+            // It is being started already.
+            State::Starting { .. } => return true,
+            State::Creating | State::Running { .. } | State::Deleting => return false,
+        };
+        match self {
+            Wake::Idle => matches!(reason, StopReason::Idle | StopReason::Reboot),
+            Wake::Always => true,
+            Wake::Never => false,
+        }
+    }
+}
+
+/// That a sandbox could not be woken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeFailure {
+    /// When.
+    pub at: Timestamp,
+    /// Why, for the instructor.
+    pub why: String,
+}
+
+/// How a sandbox's tcp ports are carried, as its image says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Whether a connection to any port but SSH's wakes before the client has said anything, because the server
+    /// speaks first there.
+    pub wakes_silent: bool,
+    /// Whether the app's port speaks HTTP; `None`: the first bytes tell.
+    pub app_http: Option<bool>,
+    /// Ports whose server is told the client's address by the PROXY protocol.
+    pub proxy_protocol: Vec<u16>,
+}
+
+impl Traffic {
+    /// Reads the values of an image's labels `spindle.wake_on`, `spindle.app_protocol` and
+    /// `spindle.proxy_protocol`; empty is as if absent.
+    ///
+    /// # Errors
+    /// Which of them is not allowed.
+    pub fn parse(wake_on: &str, app_protocol: &str, proxy_protocol: &str) -> Result<Self, Invalid> {
+        let wakes_silent = match wake_on {
+            "" | "data" => false,
+            "connect" => true,
+            other => {
+                let allowed = "it is \"data\" (the default) or \"connect\"";
+                return Err(Invalid::new("the image's label spindle.wake_on", other, allowed));
+            }
+        };
+        let app_http = match app_protocol {
+            "" => None,
+            "http" => Some(true),
+            "tcp" => Some(false),
+            other => {
+                let allowed = "it is \"http\" or \"tcp\"";
+                return Err(Invalid::new("the image's label spindle.app_protocol", other, allowed));
+            }
+        };
+        let port = |p: &str| PortSpec::parse(p.trim()).filter(|p| p.protocol == Protocol::Tcp).map(|p| p.port);
+        let ports = proxy_protocol.split(',').filter(|p| !p.trim().is_empty()).map(port);
+        let ports = ports.collect::<Option<_>>().ok_or_else(|| {
+            let allowed = "it is a list of tcp ports, such as \"8000,8443\"";
+            Invalid::new("the image's label spindle.proxy_protocol", proxy_protocol, allowed)
+        })?;
+        Ok(Self { wakes_silent, app_http, proxy_protocol: ports })
+    }
+
+    /// What [`Traffic::parse`] reads, in its order.
+    pub fn words(&self) -> [String; 3] {
+        let wake_on = if self.wakes_silent { "connect" } else { "" };
+        let app_protocol = match self.app_http {
+            None => "",
+            Some(true) => "http",
+            Some(false) => "tcp",
+        };
+        let ports: Vec<String> = self.proxy_protocol.iter().map(ToString::to_string).collect();
+        [wake_on.to_owned(), app_protocol.to_owned(), ports.join(",")]
+    }
+}
+
+/// How much the relay lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrafficLimits {
+    /// Connections in all.
+    pub connections: u32,
+    /// Connections to one sandbox.
+    pub per_sandbox: u32,
+    /// Connections from one address; this machine's own has no such limit, since a proxy may stand there.
+    pub per_source: u32,
+    /// Wakes in a minute.
+    pub wakes: u32,
+    /// Wakes in a minute from one address; this machine's own has no such limit.
+    pub wakes_per_source: u32,
+    /// How long a connection waits for its sandbox.
+    pub wake_timeout: Duration,
+    /// Bytes in a minute from which on a connection is in use.
+    pub floor: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::at;
+
+    #[test]
+    fn who_may_be_woken() {
+        let stopped = |reason| State::Stopped { at: at(0), reason };
+        let all = [StopReason::Idle, StopReason::Reboot, StopReason::Requested, StopReason::Exited];
+        let woken = |wake: Wake| all.map(|reason| wake.allows(&stopped(reason)));
+        assert_eq!(woken(Wake::Idle), [true, true, false, false]);
+        assert_eq!(woken(Wake::Always), [true; 4]);
+        assert_eq!(woken(Wake::Never), [false; 4]);
+        assert!(Wake::Idle.allows(&State::Stopping { since: at(0), reason: StopReason::Idle }), "it waits for the end");
+        assert!(Wake::Never.allows(&State::Starting { stopped_at: at(0), reason: StopReason::Requested }));
+        assert!(!Wake::Always.allows(&State::Deleting));
+    }
+
+    #[test]
+    fn labels_are_read_and_written() {
+        let traffic = Traffic::parse("connect", "http", "8000, 22/tcp").unwrap();
+        assert_eq!(traffic, Traffic { wakes_silent: true, app_http: Some(true), proxy_protocol: vec![8000, 22] });
+        let [on, protocol, ports] = traffic.words();
+        assert_eq!(Traffic::parse(&on, &protocol, &ports), Ok(traffic));
+        assert_eq!(Traffic::parse("", "", ""), Ok(Traffic::default()));
+        for (on, protocol, ports) in [("x", "", ""), ("", "https", ""), ("", "", "8000;9"), ("", "", "53/udp")] {
+            assert!(Traffic::parse(on, protocol, ports).is_err());
+        }
+    }
+}

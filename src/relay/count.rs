@@ -1,0 +1,182 @@
+//! Counting: which bytes moved on which port, and whether they were more than a connection needs to stay alive.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::message::Count;
+use crate::domain::SandboxId;
+
+/// Over how long a time the floor is measured.
+const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// The bytes of one connection, counted while they are carried.
+#[derive(Debug, Default)]
+pub struct Bytes {
+    /// From the client.
+    pub up: AtomicU64,
+    /// To the client.
+    pub down: AtomicU64,
+}
+
+/// What was seen of a connection at the last look.
+#[derive(Debug)]
+struct Seen {
+    bytes: Arc<Bytes>,
+    generation: u64,
+    up: u64,
+    down: u64,
+    window: Option<(Timestamp, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    open: Vec<Seen>,
+    bytes_in: u64,
+    bytes_out: u64,
+    last_byte: Option<Timestamp>,
+    last_use: Option<(u64, Timestamp)>,
+    /// Something differs from what was last told.
+    changed: bool,
+}
+
+/// The counts of one port.
+#[derive(Debug, Default)]
+pub struct Meter(Mutex<Totals>);
+
+impl Meter {
+    /// A connection that belongs to `generation` begins.
+    pub fn begin(&self, generation: u64) -> Arc<Bytes> {
+        let bytes = Arc::new(Bytes::default());
+        let mut totals = self.0.lock().expect("no holder panics");
+        totals.open.push(Seen { bytes: Arc::clone(&bytes), generation, up: 0, down: 0, window: None });
+        totals.changed = true;
+        bytes
+    }
+
+    /// A connection has ended.
+    pub fn end(&self, bytes: &Arc<Bytes>, now: Timestamp, floor: u64) {
+        let mut totals = self.0.lock().expect("no holder panics");
+        if let Some(at) = totals.open.iter().position(|s| Arc::ptr_eq(&s.bytes, bytes)) {
+            let mut seen = totals.open.swap_remove(at);
+            totals.look(&mut seen, now, floor);
+            totals.changed = true;
+        }
+    }
+
+    /// Looks at all connections; the counts, if there is anything to tell. `all`: even if it was told before.
+    pub fn read(&self, sandbox: &SandboxId, inside: u16, now: Timestamp, floor: u64, all: bool) -> Option<Count> {
+        let mut totals = self.0.lock().expect("no holder panics");
+        let mut open = std::mem::take(&mut totals.open);
+        for seen in &mut open {
+            totals.look(seen, now, floor);
+        }
+        totals.open = open;
+        let used = totals.last_byte.is_some() || !totals.open.is_empty();
+        let changed = std::mem::take(&mut totals.changed);
+        (changed || (all && used)).then(|| Count {
+            sandbox: sandbox.clone(),
+            inside,
+            open: totals.open.len() as u32,
+            bytes_in: totals.bytes_in,
+            bytes_out: totals.bytes_out,
+            last_byte: totals.last_byte,
+            last_use: totals.last_use,
+        })
+    }
+}
+
+impl Totals {
+    fn look(&mut self, seen: &mut Seen, now: Timestamp, floor: u64) {
+        let (up, down) = (seen.bytes.up.load(Ordering::Relaxed), seen.bytes.down.load(Ordering::Relaxed));
+        let moved = (up - seen.up) + (down - seen.down);
+        if moved == 0 {
+            return;
+        }
+        self.bytes_in += up - seen.up;
+        self.bytes_out += down - seen.down;
+        (seen.up, seen.down) = (up, down);
+        self.last_byte = Some(now);
+        self.changed = true;
+        // A clock that was set back begins a window too.
+        let fresh =
+            seen.window.filter(|(begun, _)| (SignedDuration::ZERO..WINDOW).contains(&now.duration_since(*begun)));
+        let (begun, before) = fresh.unwrap_or((now, 0));
+        seen.window = Some((begun, before + moved));
+        if before + moved >= floor {
+            let last = self.last_use.filter(|(_, at)| *at > now);
+            self.last_use = Some(last.unwrap_or((seen.generation, now)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::{at, running};
+
+    const FLOOR: u64 = 1_024;
+
+    fn read(meter: &Meter, now: i64) -> Option<Count> {
+        meter.read(&running(0).id, 22, at(now), FLOOR, false)
+    }
+
+    fn last_use(meter: &Meter, now: i64) -> Option<(u64, Timestamp)> {
+        meter.read(&running(0).id, 22, at(now), FLOOR, true).unwrap().last_use
+    }
+
+    #[test]
+    fn keepalives_are_no_use_and_work_is() {
+        let meter = Meter::default();
+        let bytes = meter.begin(3);
+        for second in (0..600).step_by(15) {
+            bytes.up.fetch_add(100, Ordering::Relaxed);
+            bytes.down.fetch_add(100, Ordering::Relaxed);
+            assert_eq!(last_use(&meter, second), None, "800 bytes a minute, at {second}");
+        }
+        bytes.down.fetch_add(1_024, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 601), Some((3, at(601))));
+        bytes.down.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 630), Some((3, at(630))), "once above the floor, every byte of that minute counts");
+        bytes.down.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 700), Some((3, at(630))));
+    }
+
+    #[test]
+    fn many_quiet_connections_are_not_one_busy_one() {
+        let meter = Meter::default();
+        let all: Vec<_> = (0..50).map(|_| meter.begin(1)).collect();
+        for bytes in &all {
+            bytes.up.fetch_add(1_000, Ordering::Relaxed);
+        }
+        assert_eq!(last_use(&meter, 5), None);
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_told_twice_and_nothing_is_lost_at_the_end() {
+        let meter = Meter::default();
+        assert_eq!(read(&meter, 0), None);
+        let bytes = meter.begin(1);
+        assert_eq!(read(&meter, 1).unwrap().open, 1);
+        assert_eq!(read(&meter, 2), None);
+        bytes.up.fetch_add(5_000, Ordering::Relaxed);
+        bytes.down.fetch_add(7, Ordering::Relaxed);
+        meter.end(&bytes, at(3), FLOOR);
+        let told = read(&meter, 9).unwrap();
+        assert_eq!((told.open, told.bytes_in, told.bytes_out), (0, 5_000, 7));
+        assert_eq!((told.last_byte, told.last_use), (Some(at(3)), Some((1, at(3)))));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_takes_no_use_back() {
+        let meter = Meter::default();
+        let bytes = meter.begin(1);
+        bytes.up.fetch_add(2_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 1_000), Some((1, at(1_000))));
+        bytes.up.fetch_add(2_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 10), Some((1, at(1_000))));
+    }
+}

@@ -1,0 +1,111 @@
+//! A door: one listener of a sandbox, and how it lets connections in.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection,
+    message::Listen,
+    table::{Core, Entry},
+};
+
+/// How many connections the kernel keeps for us to accept.
+const BACKLOG: i32 = 1024;
+
+/// A peer of which nothing is heard is asked whether it is there, then asked again, then given up.
+const ASK_AFTER: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+const ASKED: u32 = 4;
+
+/// One port that a sandbox's clients connect to.
+#[derive(Debug)]
+pub struct Door {
+    /// What it is for.
+    pub listen: Listen,
+    /// The socket, which outlives the acceptance of connections when another process takes it over.
+    pub socket: Arc<TcpListener>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Door {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// What the kernel says; somebody else may be listening there.
+    pub fn open(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen) -> io::Result<Self> {
+        Ok(Self::with(core, entry, listen.clone(), bind(listen.outside)?))
+    }
+
+    /// Accepts connections on a socket that listens already.
+    pub fn with(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen, socket: TcpListener) -> Self {
+        let (socket, stop) = (Arc::new(socket), CancellationToken::new());
+        let accepting = accept(Arc::clone(core), Arc::clone(entry), listen.clone(), Arc::clone(&socket), stop.clone());
+        Self { listen, socket, stop, task: tokio::spawn(accepting) }
+    }
+
+    /// Accepts no more. The socket is what it was.
+    pub async fn rest(&mut self) {
+        self.stop.cancel();
+        // A task that has panicked has ended.
+        let _ = (&mut self.task).await;
+    }
+
+    /// Closes the listener; when this returns, the port is free.
+    pub async fn close(mut self) {
+        self.rest().await;
+    }
+}
+
+/// A listener at `at`; the unspecified IPv6 address means IPv4 too.
+fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // Connections that have ended a moment ago do not keep the port.
+    socket.set_reuse_address(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, socket: Arc<TcpListener>, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        let Ok((client, peer)) = accepted else {
+            // Out of descriptors: a moment's rest, instead of a loop that finds the same.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(admitted) = core.shares.admit(&entry.sandbox, peer.ip(), &core.limits) else {
+            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+            continue;
+        };
+        keep_alive(&client);
+        let (core, entry, listen) = (Arc::clone(&core), Arc::clone(&entry), listen.clone());
+        let served = connection::serve(Arc::clone(&core), entry, listen, client, peer);
+        core.tasks.spawn(async move {
+            served.await;
+            drop(admitted);
+        });
+    }
+}
+
+/// Makes a peer that vanished without a word noticed, and small writes leave at once.
+pub fn keep_alive(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_AGAIN).with_retries(ASKED);
+    // A socket that is closed already needs neither.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = stream.set_nodelay(true);
+}

@@ -1,0 +1,152 @@
+//! What is said to the relay and what it says: the same words in one process and over a socket.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::SandboxId;
+
+/// One sandbox, as the relay needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Which one.
+    #[serde(with = "id")]
+    pub sandbox: SandboxId,
+    /// Which of its starts: a connection belongs to one, and never reaches another.
+    pub generation: u64,
+    /// What happens to those who connect now.
+    pub target: Target,
+    /// After how many milliseconds the connections of an earlier start, or of one that has ended, are closed.
+    pub cut_after_ms: u64,
+    /// Where it listens.
+    pub ports: Vec<Listen>,
+}
+
+/// What happens to a new connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// It is closed.
+    Shut,
+    /// It waits, once it has spoken, and the sandbox's wake is asked for.
+    Asleep,
+    /// It is carried to the sandbox.
+    Open {
+        /// The sandbox's address on our network.
+        address: IpAddr,
+        /// The sandbox's first process, as this machine numbers it: while it lives, nobody else has the address.
+        /// `None` where the engine does not tell.
+        pid: Option<u32>,
+    },
+}
+
+/// One port of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// Where clients connect.
+    pub outside: SocketAddr,
+    /// The port inside.
+    pub inside: u16,
+    /// Whether a connection wakes without having spoken, because its server speaks first.
+    pub wakes_silent: bool,
+    /// Whether HTTP is spoken here; `None`: the first bytes tell.
+    pub http: Option<bool>,
+    /// Whether the app wants to be told the client's address, by the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
+}
+
+/// What can be asked of the relay. Each is answered once it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// These are all sandboxes; listeners of others are closed. Answer: [`Response::Held`].
+    Table(Vec<Route>),
+    /// One sandbox has changed. Answer: [`Response::Held`].
+    Put(Route),
+    /// A sandbox is gone: its listeners are closed when this is answered.
+    Remove(#[serde(with = "id")] SandboxId),
+    /// A sandbox will not be woken: who waits for it is turned away.
+    Refuse(#[serde(with = "id")] SandboxId),
+    /// What has been counted. Answer: [`Response::Counts`].
+    Counts,
+    /// How much is open. Answer: [`Response::Load`].
+    Load,
+}
+
+/// The relay's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// It is done.
+    Done,
+    /// It is done, but for these ports, on which somebody else listens.
+    Held(Vec<SocketAddr>),
+    /// The counts of every port that was ever used.
+    Counts(Vec<Count>),
+    /// How much is open.
+    Load(Load),
+}
+
+/// What one port has carried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Whose port.
+    #[serde(with = "id")]
+    pub sandbox: SandboxId,
+    /// The port inside.
+    pub inside: u16,
+    /// The connections that are open.
+    pub open: u32,
+    /// Bytes from clients, since the relay knows the port.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// When the last byte was seen to have moved; at most a second after it did.
+    pub last_byte: Option<Timestamp>,
+    /// The start to which the last use belongs, and when that was: bytes above the floor.
+    pub last_use: Option<(u64, Timestamp)>,
+}
+
+/// How much is open in the relay's process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Ports that it listens on.
+    pub listeners: u64,
+    /// Connections that it carries or that wait in it.
+    pub connections: u64,
+    /// File descriptors that its process has open, and may have.
+    pub descriptors: (u64, u64),
+}
+
+/// What the relay says unasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Nothing is known of what it knows: tell it the whole table.
+    Fresh,
+    /// Somebody wants to use a sandbox that is asleep.
+    Wake {
+        /// Which one.
+        #[serde(with = "id")]
+        sandbox: SandboxId,
+        /// Who.
+        peer: SocketAddr,
+        /// On which port inside.
+        inside: u16,
+    },
+    /// Counts that have changed.
+    Counts(Vec<Count>),
+}
+
+/// Ids as their text.
+mod id {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::domain::SandboxId;
+
+    pub fn serialize<S: Serializer>(id: &SandboxId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(id.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SandboxId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        SandboxId::parse(&text).ok_or_else(|| D::Error::custom("no sandbox's id"))
+    }
+}

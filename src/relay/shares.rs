@@ -1,0 +1,148 @@
+//! Shares: how many connections and wakes there may be, in all, to one sandbox and from one address.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::{clock::Stopwatch, domain::{SandboxId, TrafficLimits};
+
+/// Over how long a time wakes are counted.
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+struct Held {
+    total: u32,
+    by_sandbox: HashMap<SandboxId, u32>,
+    by_source: HashMap<IpAddr, u32>,
+}
+
+/// Who has how many connections.
+#[derive(Debug, Default)]
+pub struct Shares(Arc<Mutex<Held>>);
+
+/// A connection's share, until dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    held: Arc<Mutex<Held>>,
+    sandbox: SandboxId,
+    source: IpAddr,
+}
+
+impl Shares {
+    /// Lets a connection in, unless there are too many.
+    pub fn admit(&self, sandbox: &SandboxId, source: IpAddr, limits: &TrafficLimits) -> Option<Admitted> {
+        let source = source.to_canonical();
+        let mut held = self.0.lock().expect("no holder panics");
+        let of_sandbox = held.by_sandbox.get(sandbox).copied().unwrap_or_default();
+        let of_source = held.by_source.get(&source).copied().unwrap_or_default();
+        let crowded = of_source >= limits.per_source && !source.is_loopback();
+        if held.total >= limits.connections || of_sandbox >= limits.per_sandbox || crowded {
+            return None;
+        }
+        held.total += 1;
+        *held.by_sandbox.entry(sandbox.clone()).or_default() += 1;
+        *held.by_source.entry(source).or_default() += 1;
+        Some(Admitted { held: Arc::clone(&self.0), sandbox: sandbox.clone(), source })
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> u32 {
+        self.0.lock().expect("no holder panics").total
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut held = self.held.lock().expect("no holder panics");
+        held.total -= 1;
+        release(&mut held.by_sandbox, &self.sandbox);
+        release(&mut held.by_source, &self.source);
+    }
+}
+
+fn release<K: Hash + Eq>(shares: &mut HashMap<K, u32>, key: &K) {
+    if let Some(share) = shares.get_mut(key) {
+        *share -= 1;
+        if *share == 0 {
+            shares.remove(key);
+        }
+    }
+}
+
+/// The wakes of the present minute.
+#[derive(Debug, Default)]
+pub struct Wakes(Mutex<Option<Minute>>);
+
+#[derive(Debug)]
+struct Minute {
+    begun: Stopwatch,
+    total: u32,
+    by_source: HashMap<IpAddr, u32>,
+}
+
+impl Wakes {
+    /// Counts a wake from `source`; whether it is allowed.
+    pub fn allow(&self, source: IpAddr, limits: &TrafficLimits) -> bool {
+        let source = source.to_canonical();
+        let mut wakes = self.0.lock().expect("no holder panics");
+        let minute = match wakes.take().filter(|m| m.begun.elapsed() < MINUTE) {
+            Some(minute) => wakes.insert(minute),
+            None => wakes.insert(Minute { begun: Stopwatch::start(), total: 0, by_source: HashMap::new() }),
+        };
+        let of_source = minute.by_source.entry(source).or_default();
+        if minute.total >= limits.wakes || (*of_source >= limits.wakes_per_source && !source.is_loopback()) {
+            return false;
+        }
+        *of_source += 1;
+        minute.total += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: TrafficLimits = TrafficLimits {
+        connections: 5,
+        per_sandbox: 3,
+        per_source: 2,
+        wakes: 4,
+        wakes_per_source: 2,
+        wake_timeout: Duration::ZERO,
+        floor: 0,
+    };
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn nobody_takes_more_than_a_share_and_shares_come_back() {
+        let (shares, one, two) = (Shares::default(), SandboxId::from_bytes([1; 16]), SandboxId::from_bytes([2; 16]));
+        let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let first = shares.admit(&one, a, &LIMITS).unwrap();
+        let second = shares.admit(&one, ip("::ffff:192.0.2.1"), &LIMITS).unwrap();
+        assert!(shares.admit(&two, a, &LIMITS).is_none(), "one address has its share, in either form");
+        let third = shares.admit(&one, b, &LIMITS).unwrap();
+        assert!(shares.admit(&one, ip("127.0.0.1"), &LIMITS).is_none(), "the sandbox has its share");
+        let rest: Vec<_> = (0..2).map(|_| shares.admit(&two, ip("127.0.0.1"), &LIMITS).unwrap()).collect();
+        assert!(shares.admit(&two, ip("192.0.2.3"), &LIMITS).is_none(), "there are enough in all");
+        drop((first, second, third, rest));
+        assert_eq!(shares.total(), 0);
+        let held = shares.0.lock().unwrap();
+        assert!(held.by_sandbox.is_empty() && held.by_source.is_empty());
+    }
+
+    #[test]
+    fn wakes_are_counted_by_source_and_in_all() {
+        let wakes = Wakes::default();
+        let of = |text| wakes.allow(ip(text), &LIMITS);
+        assert!(of("192.0.2.1") && of("192.0.2.1") && !of("192.0.2.1"));
+        assert!(of("127.0.0.1") && of("127.0.0.1") && !of("127.0.0.1"));
+    }
+}
