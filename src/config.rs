@@ -174,11 +174,7 @@ impl Config {
         let nonzero = |t: &str| t.parse().ok().filter(|p: &u16| *p != 0);
         let text = |t: &str| (!t.is_empty()).then(|| t.to_owned());
         let database: PathBuf = v.plain("database", "spindle.db", "it is a path")?;
-        let beside = database.parent().map(|p| p.join("sandboxes")).unwrap_or_default();
-        let files: PathBuf = v.plain("files", &beside.to_string_lossy(), "it is a path")?;
-        let absolute = std::path::absolute(&files).ok().filter(|p| !p.to_string_lossy().contains(':'));
-        let files =
-            absolute.ok_or_else(|| ConfigError(format!("SPINDLE_FILES: {files:?} must be a path without :")))?;
+        let files = Self::files(v, &database)?;
         let report_period = v.seconds("report_period", "60", 1)?;
         let limit = format!(
             "it is \"never\", or whole seconds, at least {} (three report periods)",
@@ -230,6 +226,13 @@ impl Config {
             files,
             report_period,
         })
+    }
+
+    fn files(v: &mut Values, database: &Path) -> Result<PathBuf, ConfigError> {
+        let beside = database.parent().map(|p| p.join("sandboxes")).unwrap_or_default();
+        let files: PathBuf = v.plain("files", &beside.to_string_lossy(), "it is a path")?;
+        let absolute = std::path::absolute(&files).ok().filter(|p| !p.to_string_lossy().contains(':'));
+        absolute.ok_or_else(|| ConfigError(format!("SPINDLE_FILES: {files:?} must be a path without :")))
     }
 
     /// Refuses settings that contradict each other (`idleness.md`, rule 12).

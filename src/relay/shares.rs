@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Stopwatch, domain::{SandboxId, TrafficLimits};
+use crate::{
+    clock::Stopwatch,
+    domain::{SandboxId, TrafficLimits},
+};
 
 /// Over how long a time wakes are counted.
 const MINUTE: Duration = Duration::from_secs(60);
