@@ -5,7 +5,10 @@ use std::{
     net::TcpListener,
     os::{
         linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixListener},
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram, UnixListener},
+        },
     },
     path::PathBuf,
     process::ExitCode,
@@ -22,7 +25,7 @@ use spindle::{
     engine::docker::{DockerEngine, DockerSettings},
     http::{self, ApiSettings, Credentials},
     loops::Loops,
-    relay::Relay,
+    relay::{Ended, Process, Relay},
     store::{PortPool, Store},
 };
 use tokio::{
@@ -36,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long answers may take from us to the kernel.
 const FLUSH: Duration = Duration::from_millis(100);
+
+/// Descriptors for other things than connections: listeners, the API, the database, the engine.
+const DESCRIPTORS_BESIDE: u64 = 4096;
 
 /// How long to wait before the check-in door is tried again.
 const DOOR_RETRY: Duration = Duration::from_secs(2);
@@ -56,6 +62,8 @@ struct Cli {
 enum Command {
     /// Serve the API (the default)
     Serve,
+    /// Carry the sandboxes' ports in a process of its own, at SPINDLE_RELAY_SOCKET, through restarts of the server
+    Relay,
     /// Print the configuration in force, secrets masked, and refuse contradictions
     CheckConfig,
 }
@@ -85,8 +93,13 @@ fn run(cli: Cli) -> Result<(), Sentence> {
         }
         None | Some(Command::Serve) => {
             start_log(&config)?;
-            raise_descriptor_limit();
+            raise_descriptor_limit(&config);
             tokio::runtime::Runtime::new()?.block_on(serve(config))
+        }
+        Some(Command::Relay) => {
+            start_log(&config)?;
+            raise_descriptor_limit(&config);
+            tokio::runtime::Runtime::new()?.block_on(relay(config))
         }
     }
 }
@@ -116,12 +129,20 @@ fn start_log(config: &Config) -> Result<(), Sentence> {
     Ok(())
 }
 
-/// Every connection takes a descriptor; the soft limit of 1,024 is too few for a class.
-fn raise_descriptor_limit() {
+/// Every connection takes two descriptors, every port of a sandbox one; the soft limit of 1,024 is too few for a class.
+fn raise_descriptor_limit(config: &Config) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::warn!(error = %e, "the limit on file descriptors stays as it is");
+    }
+    let wanted = u64::from(config.relay.limits.connections) * 2 + DESCRIPTORS_BESIDE;
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        tracing::warn!(
+            limit,
+            wanted,
+            "too few file descriptors for SPINDLE_CONNECTIONS; raise LimitNOFILE or ulimit -n"
+        );
     }
 }
 
@@ -188,7 +209,10 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     })?;
     let _only_one = claim_deployment(&config.deployment)?;
     warn_of_client_range(&config);
-    let relay = Arc::new(Relay::here(config.relay.limits, Arc::new(SystemClock)));
+    let relay = match config.relay.socket.clone() {
+        Some(at) => Arc::new(Relay::there(at)),
+        None => Arc::new(Relay::here(config.relay.limits, Arc::new(SystemClock))),
+    };
     let app = build(&config, Arc::clone(&relay)).await?;
     let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
     let grace = GRACE.as_secs() as u32;
@@ -224,6 +248,65 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     let ((), ended) = tokio::join!(finish(door), api_ends);
     tracing::info!("ended");
     ended
+}
+
+/// Carries the sandboxes' ports until it is told to end, or until a newer relay has taken over and the last connection
+/// of this one has ended.
+async fn relay(config: Config) -> Result<(), Sentence> {
+    let at =
+        config.relay.socket.ok_or("SPINDLE_RELAY_SOCKET is not set; it is the path at which the server finds this")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    if let Some(parent) = at.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let failed = |e| format!("cannot listen at {}: {e}; SPINDLE_RELAY_SOCKET chooses another place", at.display());
+    let process = Process::start(&at, config.relay.limits, Arc::new(SystemClock)).await.map_err(failed)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), at = %at.display(), "carrying");
+    tell_systemd(&format!("READY=1\nMAINPID={}", std::process::id()));
+    let stop = async {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = reload.recv() => start_successor(),
+            }
+        }
+    };
+    if process.run(stop).await == Ended::Replaced {
+        tracing::info!("the last connection has ended");
+    }
+    Ok(())
+}
+
+/// Starts the program anew as it was started, which takes over. If it cannot, this one goes on.
+fn start_successor() {
+    let mut words = std::env::args_os();
+    let Some(program) = words.next() else { return };
+    match tokio::process::Command::new(program).args(words).spawn() {
+        Ok(mut successor) => drop(tokio::spawn(async move {
+            if let Ok(status) = successor.wait().await {
+                tracing::warn!(%status, "the relay that was to take over has ended");
+            }
+        })),
+        Err(e) => tracing::error!(error = %e, "no relay can be started that would take over"),
+    }
+}
+
+/// Tells systemd, if it started us, what it wants to know.
+fn tell_systemd(state: &str) {
+    let Some(at) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told = || {
+        let address = match at.as_encoded_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+        };
+        UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)
+    };
+    if let Err(e) = told() {
+        tracing::warn!(error = %e, "systemd cannot be told that this runs");
+    }
 }
 
 /// Makes sure that no other server of this machine looks after the same containers: of two, one would hear no

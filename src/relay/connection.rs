@@ -24,7 +24,8 @@ use super::{
     door::keep_alive,
     message::{Event, Listen, Target},
     proxy_protocol,
-    table::{Core, Entry, State},
+    state::State,
+    table::{Core, Entry},
 };
 
 /// How long a client that wants a sleeping sandbox may take to say its first byte.

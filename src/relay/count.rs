@@ -39,8 +39,18 @@ struct Totals {
     bytes_out: u64,
     last_byte: Option<Timestamp>,
     last_use: Option<(u64, Timestamp)>,
+    /// What the relay before this one carries on the same port.
+    inherited: Inherited,
     /// Something differs from what was last told.
     changed: bool,
+}
+
+/// What was taken up of another relay's counts.
+#[derive(Debug, Default)]
+struct Inherited {
+    open: u32,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 /// The counts of one port.
@@ -75,17 +85,37 @@ impl Meter {
             totals.look(seen, now, floor);
         }
         totals.open = open;
-        let used = totals.last_byte.is_some() || !totals.open.is_empty();
+        let used = totals.last_byte.is_some() || !totals.open.is_empty() || totals.inherited.open > 0;
         let changed = std::mem::take(&mut totals.changed);
         (changed || (all && used)).then(|| Count {
             sandbox: sandbox.clone(),
             inside,
-            open: totals.open.len() as u32,
+            open: totals.open.len() as u32 + totals.inherited.open,
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             last_byte: totals.last_byte,
             last_use: totals.last_use,
         })
+    }
+}
+
+impl Meter {
+    /// Takes up what the relay before this one has counted, which only grows.
+    pub fn inherit(&self, count: &Count) {
+        let mut totals = self.0.lock().expect("no holder panics");
+        totals.bytes_in += count.bytes_in.saturating_sub(totals.inherited.bytes_in);
+        totals.bytes_out += count.bytes_out.saturating_sub(totals.inherited.bytes_out);
+        totals.inherited = Inherited { open: count.open, bytes_in: count.bytes_in, bytes_out: count.bytes_out };
+        totals.last_byte = totals.last_byte.max(count.last_byte);
+        let newer = |(_, at): &(u64, Timestamp)| totals.last_use.is_none_or(|(_, last)| last < *at);
+        totals.last_use = count.last_use.filter(newer).or(totals.last_use);
+        totals.changed = true;
+    }
+
+    /// The relay before this one has ended, and with it its connections.
+    pub fn forget_inherited_connections(&self) {
+        let mut totals = self.0.lock().expect("no holder panics");
+        totals.changed |= std::mem::take(&mut totals.inherited.open) > 0;
     }
 }
 
@@ -99,7 +129,7 @@ impl Totals {
         self.bytes_in += up - seen.up;
         self.bytes_out += down - seen.down;
         (seen.up, seen.down) = (up, down);
-        self.last_byte = Some(now);
+        self.last_byte = self.last_byte.max(Some(now));
         self.changed = true;
         // A clock that was set back begins a window too.
         let fresh =
@@ -168,6 +198,29 @@ mod tests {
         let told = read(&meter, 9).unwrap();
         assert_eq!((told.open, told.bytes_in, told.bytes_out), (0, 5_000, 7));
         assert_eq!((told.last_byte, told.last_use), (Some(at(3)), Some((1, at(3)))));
+    }
+
+    #[test]
+    fn what_another_relay_counted_is_added_once() {
+        let meter = Meter::default();
+        let bytes = meter.begin(2);
+        bytes.up.fetch_add(10, Ordering::Relaxed);
+        let told = |open, bytes_in, second| Count {
+            sandbox: running(0).id,
+            inside: 22,
+            open,
+            bytes_in,
+            bytes_out: 0,
+            last_byte: Some(at(second)),
+            last_use: Some((1, at(second))),
+        };
+        meter.inherit(&told(3, 100, 50));
+        meter.inherit(&told(2, 150, 60));
+        let count = read(&meter, 20).unwrap();
+        assert_eq!((count.open, count.bytes_in), (3, 160));
+        assert_eq!((count.last_byte, count.last_use), (Some(at(60)), Some((1, at(60)))));
+        meter.forget_inherited_connections();
+        assert_eq!(read(&meter, 70).map(|c| (c.open, c.bytes_in)), Some((1, 160)));
     }
 
     #[test]

@@ -40,12 +40,13 @@ impl Door {
     /// # Errors
     /// What the kernel says; somebody else may be listening there.
     pub fn open(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen) -> io::Result<Self> {
-        Ok(Self::with(core, entry, listen.clone(), bind(listen.outside)?))
+        let socket = bind(listen.outside)?;
+        Ok(Self::with(core, entry, listen, Arc::new(socket)))
     }
 
     /// Accepts connections on a socket that listens already.
-    pub fn with(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen, socket: TcpListener) -> Self {
-        let (socket, stop) = (Arc::new(socket), CancellationToken::new());
+    pub fn with(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen, socket: Arc<TcpListener>) -> Self {
+        let stop = CancellationToken::new();
         let accepting = accept(Arc::clone(core), Arc::clone(entry), listen.clone(), Arc::clone(&socket), stop.clone());
         Self { listen, socket, stop, task: tokio::spawn(accepting) }
     }

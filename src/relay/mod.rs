@@ -7,20 +7,29 @@ mod connection;
 mod count;
 mod courtesy;
 mod door;
+mod hand_over;
 pub mod message;
+mod process;
 mod proxy_protocol;
+mod remote;
 mod shares;
+mod state;
 mod table;
 
-use std::{io::ErrorKind, net::UdpSocket, sync::Arc};
+use std::{io::ErrorKind, net::UdpSocket, path::PathBuf, sync::Arc};
 
-use tokio::sync::{Mutex, mpsc::UnboundedReceiver};
+use tokio::sync::{
+    Mutex,
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
 
 use crate::{
     clock::Clock,
     domain::{PortMapping, Protocol, TrafficLimits},
 };
 pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target};
+pub use process::{Ended, Process};
+use remote::Remote;
 use table::Core;
 
 /// The relay cannot be spoken to.
@@ -31,8 +40,14 @@ pub struct Unreachable(pub String);
 /// A handle on the relay, wherever it runs.
 #[derive(Debug)]
 pub struct Relay {
-    core: Arc<Core>,
+    link: Link,
     events: Mutex<UnboundedReceiver<Event>>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Here(Arc<Core>),
+    There { remote: Remote, at: PathBuf, events: UnboundedSender<Event> },
 }
 
 impl Relay {
@@ -40,7 +55,13 @@ impl Relay {
     pub fn here(limits: TrafficLimits, clock: Arc<dyn Clock>) -> Self {
         let (core, events) = Core::new(limits, clock);
         core.tell(Event::Fresh);
-        Self { core, events: Mutex::new(events) }
+        Self { link: Link::Here(core), events: Mutex::new(events) }
+    }
+
+    /// A relay in a process of its own, spoken to at the socket `at` while [`Relay::run`] runs.
+    pub fn there(at: PathBuf) -> Self {
+        let (events, heard) = unbounded_channel();
+        Self { link: Link::There { remote: Remote::default(), at, events }, events: Mutex::new(heard) }
     }
 
     /// Asks for something.
@@ -48,7 +69,10 @@ impl Relay {
     /// # Errors
     /// If the relay's process does not answer; whether it was done is unknown.
     pub async fn ask(&self, request: Request) -> Result<Response, Unreachable> {
-        Ok(self.core.handle(request).await)
+        match &self.link {
+            Link::Here(core) => Ok(core.handle(request).await),
+            Link::There { remote, .. } => remote.ask(request).await,
+        }
     }
 
     /// What the relay says next, to one listener.
@@ -56,14 +80,19 @@ impl Relay {
         self.events.lock().await.recv().await
     }
 
-    /// Closes every listener and every connection.
+    /// Closes every listener and every connection of a relay in this process; another goes on carrying.
     pub async fn close(&self) {
-        self.core.close().await;
+        if let Link::Here(core) = &self.link {
+            core.close().await;
+        }
     }
 
     /// Does what must be done all the time. Never ends by itself.
     pub async fn run(&self) {
-        self.core.tell_counts().await;
+        match &self.link {
+            Link::Here(core) => core.tell_counts().await,
+            Link::There { remote, at, events } => remote.keep(at, events).await,
+        }
     }
 }
 

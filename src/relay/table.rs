@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -11,12 +10,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-    process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open},
-};
+use rustix::process::{Resource, getrlimit};
 use tokio::{
+    net::TcpListener,
     sync::{Notify, mpsc, watch},
     time::{sleep, timeout},
 };
@@ -25,11 +21,14 @@ use tokio_util::task::TaskTracker;
 use super::{
     count::Meter,
     door::Door,
+    hand_over::Estate,
     message::{Count, Event, Load, Request, Response, Route, Target},
+    remote::Remote,
     shares::{Shares, Wakes},
+    state::State,
 };
 use crate::{
-    clock::{Clock, Stopwatch},
+    clock::Clock,
     domain::{SandboxId, TrafficLimits},
 };
 
@@ -37,76 +36,7 @@ use crate::{
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The least time between two tellings, however many connections come and go.
-const TELL_REST: Duration = Duration::from_millis(100);
-
-/// Where one sandbox's connections go.
-#[derive(Debug, Clone)]
-pub struct State {
-    /// The start that the table knows.
-    pub generation: u64,
-    /// What happens to a new connection.
-    pub target: Target,
-    /// When connections of an earlier start, or of one that has ended, are closed.
-    pub cut_after: Duration,
-    /// How long it has been so.
-    pub since: Stopwatch,
-    /// How often those who wait were turned away.
-    pub refused: u64,
-    process: Process,
-}
-
-/// What is known of a sandbox's first process.
-#[derive(Debug, Clone)]
-enum Process {
-    /// Nothing: the table is believed.
-    Untold,
-    /// It had ended before it could be watched.
-    Ended,
-    /// It can be watched.
-    Watched(Arc<OwnedFd>),
-}
-
-impl Process {
-    fn of(target: &Target) -> Self {
-        let Target::Open { pid: Some(pid), .. } = target else { return Self::Untold };
-        match Pid::from_raw(*pid as i32).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-            Some(Ok(process)) => Self::Watched(Arc::new(process)),
-            Some(Err(Errno::SRCH)) => Self::Ended,
-            Some(Err(_)) | None => Self::Untold,
-        }
-    }
-}
-
-impl State {
-    fn of(route: &Route, before: Option<&State>) -> Self {
-        let same = before.filter(|b| b.generation == route.generation && b.target == route.target);
-        Self {
-            generation: route.generation,
-            target: route.target.clone(),
-            cut_after: Duration::from_millis(route.cut_after_ms),
-            since: same.map_or_else(Stopwatch::start, |b| b.since),
-            refused: before.map_or(0, |b| b.refused),
-            process: same.map_or_else(|| Process::of(&route.target), |b| b.process.clone()),
-        }
-    }
-
-    /// Whether `other` shows the same start at the same place.
-    pub fn is_same_start(&self, other: &State) -> bool {
-        self.generation == other.generation && self.target == other.target
-    }
-
-    /// Whether the sandbox's first process lives. While it does, nobody else has its address.
-    pub fn is_alive(&self) -> bool {
-        match &self.process {
-            Process::Untold => true,
-            Process::Ended => false,
-            Process::Watched(process) => {
-                let mut asked = [PollFd::new(process, PollFlags::IN)];
-                poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended == 0)
-            }
-        }
-    }
-}
+pub const TELL_REST: Duration = Duration::from_millis(100);
 
 /// One sandbox in the table.
 #[derive(Debug)]
@@ -118,6 +48,8 @@ pub struct Entry {
     state: watch::Sender<State>,
     meters: Mutex<HashMap<u16, Arc<Meter>>>,
     doors: tokio::sync::Mutex<Vec<Door>>,
+    /// What was last told of it.
+    route: Mutex<Route>,
 }
 
 impl Entry {
@@ -138,6 +70,7 @@ impl Entry {
             *state = next;
             changed
         });
+        *self.route.lock().expect("no holder panics") = route.clone();
         self.asked.store(false, Ordering::Release);
     }
 }
@@ -158,6 +91,10 @@ pub struct Core {
     entries: Mutex<HashMap<SandboxId, Arc<Entry>>>,
     events: mpsc::UnboundedSender<Event>,
     changed: Notify,
+    /// A newer relay has the listeners.
+    retired: AtomicBool,
+    /// The relay before this one, which serves its connections to their end.
+    before: Mutex<Option<Arc<Remote>>>,
 }
 
 impl Core {
@@ -173,6 +110,8 @@ impl Core {
             entries: Mutex::default(),
             events,
             changed: Notify::new(),
+            retired: AtomicBool::new(false),
+            before: Mutex::default(),
         };
         (Arc::new(core), heard)
     }
@@ -196,8 +135,14 @@ impl Core {
         self.changed.notify_one();
     }
 
-    /// Does what is asked.
+    /// Does what is asked, here and in the relay before this one while it lives.
     pub async fn handle(self: &Arc<Self>, request: Request) -> Response {
+        if let Some(before) = self.predecessor()
+            && !matches!(request, Request::Counts | Request::Load)
+        {
+            // It ends with its last connection.
+            let _ = before.ask(request.clone()).await;
+        }
         match request {
             Request::Table(routes) => {
                 let stay: HashSet<&SandboxId> = routes.iter().map(|r| &r.sandbox).collect();
@@ -205,12 +150,13 @@ impl Core {
                     self.remove(&entry.sandbox).await;
                 }
                 let mut held = Vec::new();
+                self.ask_again();
                 for route in &routes {
-                    held.extend(self.put(route).await);
+                    held.extend(self.put(route, &mut HashMap::new()).await);
                 }
                 Response::Held(held)
             }
-            Request::Put(route) => Response::Held(self.put(&route).await),
+            Request::Put(route) => Response::Held(self.put(&route, &mut HashMap::new()).await),
             Request::Remove(sandbox) => {
                 self.remove(&sandbox).await;
                 Response::Done
@@ -229,7 +175,8 @@ impl Core {
     }
 
     /// Takes over what is told of one sandbox. The ports on which somebody else listens are handed back.
-    async fn put(self: &Arc<Self>, route: &Route) -> Vec<SocketAddr> {
+    /// `given` are sockets that listen already, by their addresses.
+    async fn put(self: &Arc<Self>, route: &Route, given: &mut HashMap<SocketAddr, TcpListener>) -> Vec<SocketAddr> {
         let entry = Arc::clone(self.entries().entry(route.sandbox.clone()).or_insert_with(|| {
             let entry = Entry {
                 sandbox: route.sandbox.clone(),
@@ -237,6 +184,7 @@ impl Core {
                 state: watch::Sender::new(State::of(route, None)),
                 meters: Mutex::default(),
                 doors: tokio::sync::Mutex::default(),
+                route: Mutex::new(route.clone()),
             };
             Arc::new(entry)
         }));
@@ -249,10 +197,14 @@ impl Core {
         }
         let mut held = Vec::new();
         for listen in &route.ports {
-            if doors.iter().any(|d| d.listen == *listen) {
+            if self.retired.load(Ordering::Acquire) || doors.iter().any(|d| d.listen == *listen) {
                 continue;
             }
-            match Door::open(self, &entry, listen.clone()) {
+            let opened = match given.remove(&listen.outside) {
+                Some(socket) => Ok(Door::with(self, &entry, listen.clone(), Arc::new(socket))),
+                None => Door::open(self, &entry, listen.clone()),
+            };
+            match opened {
                 Ok(door) => doors.push(door),
                 Err(e) => {
                     tracing::debug!(sandbox = %entry.sandbox, at = %listen.outside, error = %e, "cannot listen");
@@ -294,6 +246,81 @@ impl Core {
             counts.extend(meters.iter().filter_map(read));
         }
         counts
+    }
+
+    /// Everything that a newer relay must know, and the sockets; no connection is accepted any more.
+    pub async fn estate(&self) -> (Estate, Vec<Arc<TcpListener>>) {
+        let (mut estate, mut sockets) = (Estate::default(), Vec::new());
+        for entry in self.all() {
+            estate.routes.push(entry.route.lock().expect("no holder panics").clone());
+            for door in entry.doors.lock().await.iter_mut() {
+                door.rest().await;
+                estate.listeners.push(door.listen.outside);
+                sockets.push(Arc::clone(&door.socket));
+            }
+        }
+        estate.counts = self.counts(true);
+        (estate, sockets)
+    }
+
+    /// Accepts connections again, since nobody has taken the sockets.
+    pub async fn resume(self: &Arc<Self>) {
+        for entry in self.all() {
+            let mut doors = entry.doors.lock().await;
+            let again = doors.drain(..).map(|d| Door::with(self, &entry, d.listen.clone(), Arc::clone(&d.socket)));
+            *doors = again.collect();
+        }
+    }
+
+    /// Lets go of the sockets, which are another's now.
+    pub async fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        for entry in self.all() {
+            entry.doors.lock().await.clear();
+        }
+    }
+
+    /// Takes the place of another relay: its table, its sockets, and what it has counted.
+    pub async fn adopt(self: &Arc<Self>, estate: Estate, sockets: Vec<TcpListener>) {
+        let mut given: HashMap<SocketAddr, TcpListener> = estate.listeners.into_iter().zip(sockets).collect();
+        for route in &estate.routes {
+            self.put(route, &mut given).await;
+        }
+        self.inherit(&estate.counts);
+    }
+
+    /// Takes up what the relay before this one has counted.
+    pub fn inherit(&self, counts: &[Count]) {
+        for count in counts {
+            if let Some(entry) = self.entries().get(&count.sandbox) {
+                entry.meter(count.inside).inherit(count);
+            }
+        }
+        self.changed();
+    }
+
+    /// The relay before this one, while it lives, is told what this one is.
+    pub fn set_predecessor(&self, remote: Option<Arc<Remote>>) {
+        if remote.is_none() {
+            for entry in self.all() {
+                entry.meters.lock().expect("no holder panics").values().for_each(|m| m.forget_inherited_connections());
+            }
+            self.changed();
+        }
+        *self.before.lock().expect("no holder panics") = remote;
+    }
+
+    fn predecessor(&self) -> Option<Arc<Remote>> {
+        self.before.lock().expect("no holder panics").clone()
+    }
+
+    /// Makes those who wait for a wake ask again: whoever was asked may have gone.
+    fn ask_again(&self) {
+        for entry in self.all() {
+            if entry.asked.swap(false, Ordering::AcqRel) {
+                entry.state.send_modify(|_| ());
+            }
+        }
     }
 
     async fn load(&self) -> Load {

@@ -1,0 +1,127 @@
+//! Handing over: a new relay gets the listeners of the old one, the sockets themselves, so that no client that knocks
+//! meanwhile is turned away. The old one serves the connections that it has to their end.
+//!
+//! Over the connection on which the new one has said hello: the old one sends the table as one block, then the
+//! sockets in its order; the new one says that it has them; then the ordinary conversation begins, in which the new
+//! one asks and the old one answers.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    mem::MaybeUninit,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+
+use super::message::{Count, Route};
+
+/// How many sockets go with one byte. The kernel takes 253.
+const BATCH: usize = 200;
+
+/// How long either side may take for its next word.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const TAKEN: u8 = b'!';
+
+/// All that a new relay must know.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Estate {
+    /// The table.
+    pub routes: Vec<Route>,
+    /// What has been counted.
+    pub counts: Vec<Count>,
+    /// Where the sockets that follow listen.
+    pub listeners: Vec<SocketAddr>,
+}
+
+/// Gives everything away, and waits until it has been taken.
+///
+/// # Errors
+/// If the other side is gone or hesitates; then nothing has been given.
+pub fn give(
+    stream: tokio::net::UnixStream,
+    estate: &Estate,
+    sockets: &[Arc<tokio::net::TcpListener>],
+) -> io::Result<UnixStream> {
+    let mut stream = blocking(stream)?;
+    let text = serde_json::to_vec(estate)?;
+    stream.write_all(&(text.len() as u64).to_be_bytes())?;
+    stream.write_all(&text)?;
+    for batch in sockets.chunks(BATCH) {
+        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|s| s.as_fd()).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::Error::other("the sockets do not fit into a message"));
+        }
+        sendmsg(&stream, &[IoSlice::new(&[batch.len() as u8])], &mut control, SendFlags::NOSIGNAL)?;
+    }
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    if answer == [TAKEN] { Ok(stream) } else { Err(io::Error::other("it does not want them")) }
+}
+
+/// Takes what is given; [`taken`] makes it final.
+///
+/// # Errors
+/// If the other side is gone or hesitates; then nothing has been taken.
+pub fn take(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Estate, Vec<TcpListener>)> {
+    let mut stream = blocking(stream)?;
+    let mut length = [0; 8];
+    stream.read_exact(&mut length)?;
+    let mut text = Vec::new();
+    (&stream).take(u64::from_be_bytes(length)).read_to_end(&mut text)?;
+    let estate: Estate = serde_json::from_slice(&text)?;
+    let mut sockets: Vec<OwnedFd> = Vec::new();
+    while sockets.len() < estate.listeners.len() {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let read = recvmsg(&stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let before = sockets.len();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                sockets.extend(fds);
+            }
+        }
+        if read.bytes == 0 || sockets.len() - before != usize::from(byte[0]) {
+            return Err(io::Error::other("sockets were lost on the way; is the limit on descriptors too low?"));
+        }
+    }
+    Ok((stream, estate, sockets.into_iter().map(TcpListener::from).collect()))
+}
+
+/// Says that everything is in good hands.
+///
+/// # Errors
+/// If the other side is gone.
+pub fn taken(stream: &mut UnixStream) -> io::Result<()> {
+    stream.write_all(&[TAKEN])
+}
+
+/// As the ordinary conversation wants it.
+///
+/// # Errors
+/// If the stream cannot be made so.
+pub fn conversing(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
+}
+
+fn blocking(stream: tokio::net::UnixStream) -> io::Result<UnixStream> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    Ok(stream)
+}

@@ -1,0 +1,223 @@
+//! The relay as a process: it listens on a Unix socket for the server, of which there is one at a time, and goes on
+//! carrying while there is none.
+
+use std::{
+    fs::Permissions,
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::mpsc,
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    hand_over,
+    message::Event,
+    remote::{Ask, Line, Lines, Remote, greet, write_lines},
+    table::Core,
+};
+use crate::{clock::Clock, domain::TrafficLimits};
+
+/// Why a relay's process has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// A newer one has taken over, and the last connection has ended.
+    Replaced,
+}
+
+/// Whoever is spoken to now.
+type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
+
+/// A relay at its socket.
+#[derive(Debug)]
+pub struct Process {
+    core: Arc<Core>,
+    at: PathBuf,
+    socket: UnixListener,
+    client: Client,
+    heard: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+}
+
+impl Process {
+    /// Begins to listen at `at`. From a relay that listens there already it takes over everything.
+    ///
+    /// # Errors
+    /// If it cannot listen there, or the other relay does not let go.
+    pub async fn start(at: &Path, limits: TrafficLimits, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let (core, heard) = Core::new(limits, clock);
+        let before = match UnixStream::connect(at).await {
+            Ok(stream) => Some(take_over(stream, &core).await?),
+            // Nobody is there, or one that has ended left its socket behind.
+            Err(_) => None,
+        };
+        let socket = bind(at)?;
+        if let Some(mut before) = before {
+            hand_over::taken(&mut before)?;
+            tracing::info!("the listeners of the relay before this one are taken over");
+            inherit(&core, hand_over::conversing(before)?);
+        }
+        Ok(Self { core, at: at.to_owned(), socket, client: Client::default(), heard: Mutex::new(Some(heard)) })
+    }
+
+    /// Carries, counts and answers, until `stop` ends or a newer relay has taken over.
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Ended {
+        let mut heard = self.heard.lock().expect("no holder panics").take().expect("it runs once");
+        let tell = async {
+            while let Some(event) = heard.recv().await {
+                if let Some(client) = &*self.client.lock().expect("no holder panics") {
+                    // One that has gone asks for everything when it is back.
+                    let _ = client.send(Line::Event(event));
+                }
+            }
+        };
+        tokio::select! {
+            () = stop => {
+                self.core.close().await;
+                // Another relay's socket is not ours to remove; a stale one does no harm.
+                Ended::Told
+            }
+            () = self.serve() => Ended::Replaced,
+            () = self.core.tell_counts() => Ended::Told,
+            () = tell => Ended::Told,
+        }
+    }
+
+    /// Serves one caller after the other, until a newer relay has taken over and all connections have ended.
+    async fn serve(&self) {
+        let mut current: Option<CancellationToken> = None;
+        loop {
+            let Ok((mut stream, _)) = self.socket.accept().await else { continue };
+            let hello = match greet(&mut stream, false).await {
+                Ok(hello) => hello,
+                Err(e) => {
+                    tracing::warn!(error = %e, "somebody at the relay's socket is not understood");
+                    continue;
+                }
+            };
+            if hello.take_over {
+                match self.give_away(stream).await {
+                    Ok(successor) => {
+                        let _ = current.take().map(|c| c.cancel());
+                        return self.serve_to_the_end(successor).await;
+                    }
+                    Err(e) => {
+                        tracing::error!(error = %e, "a newer relay did not take over; this one goes on");
+                        self.core.resume().await;
+                    }
+                }
+                continue;
+            }
+            // A server that was restarted is the newer one.
+            let _ = current.take().map(|c| c.cancel());
+            let done = CancellationToken::new();
+            let talk = converse(Arc::clone(&self.core), stream, Arc::clone(&self.client));
+            let until = done.clone();
+            tokio::spawn(async move { until.run_until_cancelled(talk).await });
+            current = Some(done);
+        }
+    }
+
+    async fn give_away(&self, stream: UnixStream) -> io::Result<UnixStream> {
+        let (estate, sockets) = self.core.estate().await;
+        let given = spawn_blocking(move || hand_over::give(stream, &estate, &sockets)).await?;
+        hand_over::conversing(given?)
+    }
+
+    async fn serve_to_the_end(&self, successor: UnixStream) {
+        self.core.retire().await;
+        tracing::info!(at = %self.at.display(), "a newer relay has taken over; this one serves its connections to their end");
+        self.core.tasks.close();
+        let ended = async {
+            self.core.tasks.wait().await;
+            // What was counted last is told before the end.
+            self.core.changed();
+            tokio::time::sleep(super::table::TELL_REST * 3).await;
+        };
+        tokio::select! {
+            () = ended => {}
+            // Without a successor nobody says any more where connections go; those that are open stay.
+            () = converse(Arc::clone(&self.core), successor, Arc::clone(&self.client)) => self.core.tasks.wait().await,
+        }
+    }
+}
+
+/// Answers one caller until it goes.
+async fn converse(core: Arc<Core>, stream: UnixStream, client: Client) {
+    let (read, write) = stream.into_split();
+    let (lines, written) = mpsc::unbounded_channel();
+    *client.lock().expect("no holder panics") = Some(lines.clone());
+    // The writer ends only together with this.
+    let _ = lines.send(Line::Event(Event::Fresh));
+    let answer = async {
+        let mut reader = Lines::new(read);
+        loop {
+            match reader.next::<Ask>().await {
+                Ok(Some(ask)) => drop(lines.send(Line::Answer(ask.id, core.handle(ask.request).await))),
+                Ok(None) => return,
+                Err(e) => return tracing::warn!(error = %e, "the server at the relay's socket is not understood"),
+            }
+        }
+    };
+    tokio::select! {
+        () = answer => {}
+        _ = write_lines(write, written) => {}
+    }
+}
+
+/// A socket at `at`, in the place of one that may be there.
+fn bind(at: &Path) -> io::Result<UnixListener> {
+    let fresh = at.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    let socket = UnixListener::bind(&fresh)?;
+    // Whoever may speak to it may open any sandbox's ports.
+    std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, at)?;
+    Ok(socket)
+}
+
+/// Takes everything from the relay at the other end.
+async fn take_over(mut stream: UnixStream, core: &Arc<Core>) -> io::Result<std::os::unix::net::UnixStream> {
+    greet(&mut stream, true).await?;
+    let (stream, estate, sockets) = spawn_blocking(|| hand_over::take(stream)).await??;
+    let listening = |socket: std::net::TcpListener| {
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket)
+    };
+    let sockets = sockets.into_iter().map(listening).collect::<io::Result<_>>()?;
+    core.adopt(estate, sockets).await;
+    Ok(stream)
+}
+
+/// Passes on to the relay before us what we are told, and takes up what it says, until its last connection has ended.
+fn inherit(core: &Arc<Core>, stream: UnixStream) {
+    let before = Arc::new(Remote::default());
+    core.set_predecessor(Some(Arc::clone(&before)));
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let core = Arc::clone(core);
+    tokio::spawn(async move {
+        let listen = async {
+            while let Some(event) = heard.recv().await {
+                match event {
+                    Event::Counts(counts) => core.inherit(&counts),
+                    Event::Wake { .. } => core.tell(event),
+                    // It was told all that it must know by whoever it had before.
+                    Event::Fresh => {}
+                }
+            }
+        };
+        tokio::select! {
+            _ = before.speak(stream, &events) => {}
+            () = listen => {}
+        }
+        core.set_predecessor(None);
+        tracing::info!("the last connection of the relay before this one has ended");
+    });
+}

@@ -1,0 +1,217 @@
+//! A relay in a process of its own, as whoever speaks to it sees it: requests and answers as lines of JSON over a
+//! Unix socket, and what it says unasked between them.
+
+use std::{collections::HashMap, io, path::Path, sync::Mutex, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Unreachable,
+    message::{Event, Request, Response},
+};
+
+/// The version of the words in `message`; both sides must have the same.
+pub const VERSION: u32 = 1;
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long until a relay that is away is tried again.
+const RECONNECT: Duration = Duration::from_millis(200);
+
+/// The longest line that is taken, so that a stranger's noise does not fill the memory.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// The first line from either side.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub spindle_relay: u32,
+    /// The caller is a newer relay, and wants the listeners.
+    #[serde(default)]
+    pub take_over: bool,
+}
+
+/// A line to the relay.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ask {
+    /// Returns with the answer.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// A line from the relay.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Line {
+    /// The answer to the [`Ask`] of that id.
+    Answer(u64, Response),
+    /// Something that it says unasked.
+    Event(Event),
+}
+
+type Asked = (Request, oneshot::Sender<Response>);
+
+/// A connection to a relay, while there is one.
+#[derive(Debug, Default)]
+pub struct Remote(Mutex<Option<mpsc::UnboundedSender<Asked>>>);
+
+impl Remote {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If there is no connection, or no answer in time.
+    pub async fn ask(&self, request: Request) -> Result<Response, Unreachable> {
+        let link = self.0.lock().expect("no holder panics").clone();
+        let away = || Unreachable("it is not connected".into());
+        let (tell, told) = oneshot::channel();
+        link.ok_or_else(away)?.send((request, tell)).map_err(|_| away())?;
+        match timeout(DEADLINE, told).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) => Err(Unreachable("the connection broke".into())),
+            Err(_) => Err(Unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
+        }
+    }
+
+    /// Speaks with the relay at `at`, again and again when it goes away. Never ends by itself.
+    pub async fn keep(&self, at: &Path, events: &mpsc::UnboundedSender<Event>) {
+        let mut told = None;
+        loop {
+            let spoken = async {
+                let mut stream = UnixStream::connect(at).await?;
+                greet(&mut stream, false).await?;
+                tracing::info!(at = %at.display(), "connected to the relay");
+                told = None;
+                self.speak(stream, events).await
+            };
+            let why = spoken.await.map_or_else(|e| e.to_string(), |()| "it closed the connection".to_owned());
+            if told.as_ref() != Some(&why) {
+                tracing::warn!(at = %at.display(), why, "the relay cannot be reached");
+            }
+            told = Some(why);
+            sleep(RECONNECT).await;
+        }
+    }
+
+    /// Speaks over one connection, on which greetings have been exchanged, until it ends.
+    ///
+    /// # Errors
+    /// Why it broke.
+    pub async fn speak(&self, stream: UnixStream, events: &mpsc::UnboundedSender<Event>) -> io::Result<()> {
+        let (asking, mut asked) = mpsc::unbounded_channel::<Asked>();
+        *self.0.lock().expect("no holder panics") = Some(asking);
+        let (read, write) = stream.into_split();
+        let (lines, written) = mpsc::unbounded_channel();
+        let pending: Mutex<HashMap<u64, oneshot::Sender<Response>>> = Mutex::default();
+        let ask = async {
+            let mut id = 0;
+            while let Some((request, tell)) = asked.recv().await {
+                id += 1;
+                pending.lock().expect("no holder panics").insert(id, tell);
+                // The writer ends only together with this.
+                let _ = lines.send(Ask { id, request });
+            }
+        };
+        let hear = async {
+            let mut reader = Lines::new(read);
+            while let Some(line) = reader.next().await? {
+                match line {
+                    Line::Answer(id, response) => {
+                        let tell = pending.lock().expect("no holder panics").remove(&id);
+                        // Whoever asked may have given up.
+                        let _ = tell.map(|tell| tell.send(response));
+                    }
+                    Line::Event(event) => drop(events.send(event)),
+                }
+            }
+            Ok(())
+        };
+        let ended = tokio::select! {
+            () = ask => Ok(()),
+            heard = hear => heard,
+            wrote = write_lines(write, written) => wrote,
+        };
+        *self.0.lock().expect("no holder panics") = None;
+        ended
+    }
+}
+
+/// Says hello, and hears it.
+///
+/// # Errors
+/// If the other side says something else, or nothing for a while.
+pub async fn greet(stream: &mut UnixStream, take_over: bool) -> io::Result<Hello> {
+    let hello = line_of(&Hello { spindle_relay: VERSION, take_over })?;
+    let exchanged = async {
+        stream.write_all(&hello).await?;
+        // Byte by byte, since what follows may not be a line.
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') && line.len() < 256 {
+            stream.readable().await?;
+            let mut byte = [0];
+            match stream.try_read(&mut byte) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => line.push(byte[0]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let hello: Hello = serde_json::from_slice(&line)?;
+        if hello.spindle_relay == VERSION {
+            return Ok(hello);
+        }
+        let why = format!("it speaks version {} and this program {VERSION}; reload the relay", hello.spindle_relay);
+        Err(io::Error::other(why))
+    };
+    timeout(DEADLINE, exchanged).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn line_of(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Reads lines of JSON.
+pub struct Lines(BufReader<OwnedReadHalf>);
+
+impl Lines {
+    /// What comes in at `read`.
+    pub fn new(read: OwnedReadHalf) -> Self {
+        Self(BufReader::new(read))
+    }
+
+    /// The next one; `None` at the end.
+    ///
+    /// # Errors
+    /// If the connection broke, or what came is not what was expected.
+    pub async fn next<T: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<T>> {
+        use tokio::io::AsyncReadExt;
+        let mut line = Vec::new();
+        let read = (&mut self.0).take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+        if read == 0 { Ok(None) } else { Ok(Some(serde_json::from_slice(&line)?)) }
+    }
+}
+
+/// Writes what comes out of `lines` until nobody can put anything in.
+///
+/// # Errors
+/// If the connection broke.
+pub async fn write_lines<T: Serialize>(
+    mut write: OwnedWriteHalf,
+    mut lines: mpsc::UnboundedReceiver<T>,
+) -> io::Result<()> {
+    while let Some(line) = lines.recv().await {
+        write.write_all(&line_of(&line)?).await?;
+    }
+    Ok(())
+}

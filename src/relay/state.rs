@@ -1,0 +1,82 @@
+//! Where one sandbox's connections go, and whether that is still true.
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use super::message::{Route, Target};
+use crate::clock::Stopwatch;
+
+/// Where one sandbox's connections go.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The start that the table knows.
+    pub generation: u64,
+    /// What happens to a new connection.
+    pub target: Target,
+    /// When connections of an earlier start, or of one that has ended, are closed.
+    pub cut_after: Duration,
+    /// How long it has been so.
+    pub since: Stopwatch,
+    /// How often those who wait were turned away.
+    pub refused: u64,
+    process: Process,
+}
+
+/// What is known of a sandbox's first process.
+#[derive(Debug, Clone)]
+enum Process {
+    /// Nothing: the table is believed.
+    Untold,
+    /// It had ended before it could be watched.
+    Ended,
+    /// It can be watched.
+    Watched(Arc<OwnedFd>),
+}
+
+impl Process {
+    fn of(target: &Target) -> Self {
+        let Target::Open { pid: Some(pid), .. } = target else { return Self::Untold };
+        match Pid::from_raw(*pid as i32).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            Some(Ok(process)) => Self::Watched(Arc::new(process)),
+            Some(Err(Errno::SRCH)) => Self::Ended,
+            Some(Err(_)) | None => Self::Untold,
+        }
+    }
+}
+
+impl State {
+    /// What `route` says, keeping of the state before it what is still so.
+    pub fn of(route: &Route, before: Option<&State>) -> Self {
+        let same = before.filter(|b| b.generation == route.generation && b.target == route.target);
+        Self {
+            generation: route.generation,
+            target: route.target.clone(),
+            cut_after: Duration::from_millis(route.cut_after_ms),
+            since: same.map_or_else(Stopwatch::start, |b| b.since),
+            refused: before.map_or(0, |b| b.refused),
+            process: same.map_or_else(|| Process::of(&route.target), |b| b.process.clone()),
+        }
+    }
+
+    /// Whether `other` shows the same start at the same place.
+    pub fn is_same_start(&self, other: &State) -> bool {
+        self.generation == other.generation && self.target == other.target
+    }
+
+    /// Whether the sandbox's first process lives. While it does, nobody else has its address.
+    pub fn is_alive(&self) -> bool {
+        match &self.process {
+            Process::Untold => true,
+            Process::Ended => false,
+            Process::Watched(process) => {
+                let mut asked = [PollFd::new(process, PollFlags::IN)];
+                poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended == 0)
+            }
+        }
+    }
+}
