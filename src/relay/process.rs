@@ -135,8 +135,10 @@ impl Process {
         self.core.retire().await;
         tracing::info!(at = %self.at.display(), "a newer relay has taken over; this one serves its connections to their end");
         self.core.tasks.close();
+        self.core.elders.close();
         let ended = async {
-            self.core.tasks.wait().await;
+            // One that has handed over to this one speaks to the successor through it.
+            tokio::join!(self.core.tasks.wait(), self.core.elders.wait());
             // What was counted last is told before the end.
             self.core.changed();
             tokio::time::sleep(super::table::TELL_REST * 3).await;
@@ -202,7 +204,8 @@ fn inherit(core: &Arc<Core>, stream: UnixStream) {
     core.set_predecessor(Some(Arc::clone(&before)));
     let (events, mut heard) = mpsc::unbounded_channel();
     let core = Arc::clone(core);
-    tokio::spawn(async move {
+    let elders = core.elders.clone();
+    elders.spawn(async move {
         let listen = async {
             while let Some(event) = heard.recv().await {
                 match event {

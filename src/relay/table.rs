@@ -88,6 +88,8 @@ pub struct Core {
     pub wakes: Wakes,
     /// The connections.
     pub tasks: TaskTracker,
+    /// The talk with the relay before this one, which ends with its last connection.
+    pub elders: TaskTracker,
     entries: Mutex<HashMap<SandboxId, Arc<Entry>>>,
     events: mpsc::UnboundedSender<Event>,
     changed: Notify,
@@ -107,6 +109,7 @@ impl Core {
             shares: Shares::default(),
             wakes: Wakes::default(),
             tasks: TaskTracker::new(),
+            elders: TaskTracker::new(),
             entries: Mutex::default(),
             events,
             changed: Notify::new(),
