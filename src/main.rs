@@ -263,8 +263,9 @@ async fn relay(config: Config) -> Result<(), Sentence> {
     }
     let failed = |e| format!("cannot listen at {}: {e}; SPINDLE_RELAY_SOCKET chooses another place", at.display());
     let process = Process::start(&at, config.relay.limits, Arc::new(SystemClock)).await.map_err(failed)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), at = %at.display(), "carrying");
-    tell_systemd(&format!("READY=1\nMAINPID={}", std::process::id()));
+    let pid = std::process::id();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), at = %at.display(), pid, "carrying");
+    tell_systemd(&format!("READY=1\nMAINPID={pid}"));
     let stop = async {
         loop {
             tokio::select! {

@@ -14,6 +14,7 @@ mod e2e {
     mod ports;
     mod private_engine;
     mod records;
+    mod relay_process;
     mod shutdown;
     mod slow;
     mod start_up;

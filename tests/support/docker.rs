@@ -21,6 +21,8 @@ pub struct Docker {
     pub deployment: String,
     pub directory: PathBuf,
     pub subnet: String,
+    /// The program, as it was built or as an upgrade has replaced it.
+    pub program: PathBuf,
     /// What `DOCKER_HOST` says; none: the machine's own engine.
     engine: Option<String>,
     variables: Vec<(String, String)>,
@@ -89,7 +91,8 @@ impl Docker {
         .into();
         let http = Http::new(format!("http://127.0.0.1:{port}"));
         let engine = engine.map(str::to_owned);
-        let mut world = Self { deployment, directory, subnet, engine, variables, http, child: None };
+        let program = env!("CARGO_BIN_EXE_spindle").into();
+        let mut world = Self { deployment, directory, subnet, program, engine, variables, http, child: None };
         for (key, value) in extra {
             world.set(key, value);
         }
@@ -104,7 +107,7 @@ impl Docker {
 
     /// The program with this world's configuration and nothing of the tests' own environment.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spindle"));
+        let mut command = Command::new(&self.program);
         for (key, _) in std::env::vars().filter(|(k, _)| k.starts_with("SPINDLE_")) {
             command.env_remove(key);
         }
