@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,11 +59,15 @@ pub struct FakeEngine {
     inner: Mutex<Inner>,
     events: broadcast::Sender<ContainerId>,
     release: Notify,
+    /// Below its containers' addresses: engines of tests that run side by side have their own.
+    network: u32,
 }
 
 impl Default for FakeEngine {
     fn default() -> Self {
-        Self { inner: Mutex::default(), events: broadcast::channel(1024).0, release: Notify::new() }
+        static ENGINES: AtomicU32 = AtomicU32::new(0);
+        let network = 0x7f01_0000 + (ENGINES.fetch_add(1, Ordering::Relaxed) % 0x800) * 0x1000;
+        Self { inner: Mutex::default(), events: broadcast::channel(1024).0, release: Notify::new(), network }
     }
 }
 
@@ -254,7 +261,7 @@ impl Engine for FakeEngine {
             phase: Phase::Created,
             starts: 0,
             // In 127.0.0.0/8, so that a test can speak from it.
-            address: IpAddr::V4(Ipv4Addr::from(0x7f01_0000 + made)),
+            address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
             check_in_url: spec.check_in_url.clone(),
         };
