@@ -57,7 +57,10 @@ impl App {
             Err(_) => Err(format!("the container engine did not answer within {} s", PATIENCE.as_secs())),
         };
         let counts = self.store.counts().await;
-        let relay = self.relay_load().await.map_err(|e| e.to_string());
+        let relay = match tokio::time::timeout(PATIENCE, self.relay_load()).await {
+            Ok(load) => load.map_err(|e| e.to_string()),
+            Err(_) => Err(format!("the relay did not answer within {} s", PATIENCE.as_secs())),
+        };
         let pulse = self.pulse();
         // The engine may answer and yet be unusable, as with a network that does not fit.
         let engine = match (&asked, &pulse.engine) {

@@ -5,13 +5,17 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{Carrier, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, State, Wake, WakeFailure},
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unreachable},
 };
+
+/// How much newer use must be to be recorded while nothing is decided on it: connections come and go many times a
+/// second, and each record is a write to the disk.
+const STEP: SignedDuration = SignedDuration::from_millis(900);
 
 /// How long the connections of a sandbox that has stopped may take to deliver what it said last.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -162,18 +166,26 @@ impl App {
     /// [`Error::RelayAway`]; [`Error::Store`], and then it is recorded next time.
     pub(super) async fn collect(&self) -> Result<()> {
         match self.relay.ask(Request::Counts).await? {
-            Response::Counts(counts) => self.record(counts).await,
+            Response::Counts(counts) => self.record(counts, SignedDuration::ZERO).await,
             other => Err(Unreachable(format!("it answers {other:?}")).into()),
         }
     }
 
-    async fn record(&self, counts: Vec<Count>) -> Result<()> {
-        let fresh = |count: &Count| {
-            let last = count.last_use?;
-            let known = self.pulse().traffic.get(&(count.sandbox.clone(), count.inside)).and_then(|c| c.last_use);
-            (known != Some(last)).then(|| (count.sandbox.clone(), last.0, last.1))
-        };
-        let uses: Vec<(SandboxId, u64, Timestamp)> = counts.iter().filter_map(fresh).collect();
+    /// Takes up counts, and records use that is newer by `step` than what is recorded.
+    async fn record(&self, mut counts: Vec<Count>, step: SignedDuration) -> Result<()> {
+        let mut uses: Vec<(SandboxId, u64, Timestamp)> = Vec::new();
+        {
+            let pulse = self.pulse();
+            for count in &mut counts {
+                let known = pulse.traffic.get(&(count.sandbox.clone(), count.inside)).and_then(|c| c.last_use);
+                let Some((generation, at)) = count.last_use.filter(|last| Some(*last) != known) else { continue };
+                if known.is_some_and(|(g, before)| g == generation && at.duration_since(before) < step) {
+                    count.last_use = known;
+                } else {
+                    uses.push((count.sandbox.clone(), generation, at));
+                }
+            }
+        }
         if !uses.is_empty() {
             self.store.record_use(uses).await?;
         }
@@ -198,7 +210,7 @@ impl App {
                     self.wake();
                 }
                 Event::Counts(counts) => {
-                    if let Err(e) = self.record(counts).await {
+                    if let Err(e) = self.record(counts, STEP).await {
                         tracing::warn!(error = chain(&e), "what connections carried is recorded later");
                     }
                 }
