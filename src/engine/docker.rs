@@ -239,7 +239,7 @@ impl Engine for DockerEngine {
             phase,
             address: self.address(shown.network_settings.and_then(|n| n.networks).as_ref()),
             mark: Some(state.started_at.unwrap_or_default()),
-            pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
+            pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_process_of(*pid, container)),
         })
     }
 
@@ -330,6 +330,13 @@ impl DockerEngine {
             pid: None,
         })
     }
+}
+
+/// Whether this machine's process of that number is the container's: where we or the engine have numbers of our own,
+/// it is somebody else's, or nobody's.
+fn is_process_of(pid: u32, container: &ContainerId) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    groups.is_ok_and(|groups| groups.contains(container.as_str()))
 }
 
 fn random() -> Result<[u8; 16]> {
