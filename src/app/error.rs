@@ -36,7 +36,7 @@ pub enum Error {
     EngineAway(EngineError),
     /// The relay's process is away.
     #[error("{0}; try again later")]
-    RelayAway(#[from] Unreachable),
+    RelayAway(Unreachable),
     /// The engine refused or failed.
     #[error("{what}: {source}")]
     Engine {
@@ -54,6 +54,12 @@ pub enum Error {
     /// The store failed: ours to mend.
     #[error("the store failed")]
     Store(#[from] StoreError),
+}
+
+impl From<Unreachable> for Error {
+    fn from(why: Unreachable) -> Self {
+        Self::RelayAway(why)
+    }
 }
 
 impl Error {
