@@ -153,6 +153,8 @@ build_image() {
         build mimic latest spindle/mimic:latest spindle/mimic:twin
         build mimic bare spindle/mimic:bare
         build mimic many spindle/mimic:many
+        build mimic greeter spindle/mimic:greeter
+        build mimic proxied spindle/mimic:proxied
         build mimic udp spindle/mimic:udp
         build mimic broken spindle/mimic:broken
         build mimic empty spindle/mimic:empty

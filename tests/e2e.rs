@@ -15,6 +15,7 @@ mod e2e {
     mod private_engine;
     mod records;
     mod relay_process;
+    mod relay_data;
     mod shutdown;
     mod slow;
     mod start_up;

@@ -4,6 +4,7 @@
 
 pub mod docker;
 pub mod scripted;
+pub mod talk;
 
 use std::{net::IpAddr, time::Duration};
 
