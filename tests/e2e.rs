@@ -16,6 +16,8 @@ mod e2e {
     mod records;
     mod relay_process;
     mod relay_data;
+    mod relay_evidence;
+    mod relay_wake;
     mod shutdown;
     mod slow;
     mod start_up;
