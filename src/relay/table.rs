@@ -43,7 +43,7 @@ pub const TELL_REST: Duration = Duration::from_millis(100);
 pub struct Entry {
     /// Which one.
     pub sandbox: SandboxId,
-    /// Its wake was asked for, and nothing has changed since.
+    /// Its wake was asked for, and it is still where it was.
     pub asked: AtomicBool,
     state: watch::Sender<State>,
     meters: Mutex<HashMap<u16, Arc<Meter>>>,
@@ -64,14 +64,19 @@ impl Entry {
     }
 
     fn take(&self, route: &Route) {
+        let mut moved = false;
         self.state.send_if_modified(|state| {
             let next = State::of(route, Some(state));
-            let changed = !next.is_same_start(state) || next.cut_after != state.cut_after;
+            moved = !next.is_same_start(state);
+            let changed = moved || next.cut_after != state.cut_after;
             *state = next;
             changed
         });
         *self.route.lock().expect("no holder panics") = route.clone();
-        self.asked.store(false, Ordering::Release);
+        // A start that is under way is told of too, and is still the one that was asked for.
+        if moved {
+            self.asked.store(false, Ordering::Release);
+        }
     }
 }
 
