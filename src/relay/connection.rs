@@ -270,7 +270,9 @@ async fn explain(client: &mut TcpStream, listen: &Listen, away: Away) -> Option<
         match client.try_read(&mut unread) {
             Ok(1..) => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-            Ok(0) | Err(_) => return None,
+            // It has ended its side, and listens.
+            Ok(0) => break,
+            Err(_) => return None,
         }
     }
     client.write_all(&request.answer(away == Away::Soon)).await.ok()?;
