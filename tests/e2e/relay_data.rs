@@ -2,6 +2,7 @@
 
 use std::{
     io::Read,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -146,4 +147,49 @@ fn resident(world: &Docker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", world.pid())).unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Gives every thread of the server the lowest priority, so that it is the slowest link of what it carries: there is
+/// always something to read, and always room for it.
+fn be_humble(world: &Docker) {
+    for thread in std::fs::read_dir(format!("/proc/{}/task", world.pid())).unwrap() {
+        let thread = thread.unwrap().file_name().into_string().unwrap();
+        assert!(Command::new("renice").args(["-n", "19", "-p", &thread]).output().unwrap().status.success());
+    }
+}
+
+/// As much as the machine carries, on more connections than the server has threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_keeps_nobody_else_waiting() {
+    let world = Docker::start(&[]).await;
+    let (flooded, other) =
+        (world.http().create("image=spindle/mimic").await, world.http().create("image=spindle/mimic").await);
+    wait_for_mimic(&flooded);
+    wait_for_mimic(&other);
+    be_humble(&world);
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = command(port(&flooded, "app_port"), "source 1000000000000");
+            thread::spawn(move || {
+                let (mut part, mut read) = (vec![0; 1 << 18], 0_u64);
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_secs(2) {
+                    read += stream.read(&mut part).unwrap() as u64;
+                }
+                reset(stream);
+                read
+            })
+        })
+        .collect();
+    let (mut slowest, mut rounds) = (Duration::ZERO, 0);
+    while !floods.iter().all(thread::JoinHandle::is_finished) {
+        let asked = Instant::now();
+        crate::support::talk::speak(port(&other, "app_port"), 0).unwrap();
+        world.http().now(&other).await;
+        slowest = slowest.max(asked.elapsed());
+        rounds += 1;
+    }
+    let flood: u64 = floods.into_iter().map(|f| f.join().unwrap()).sum();
+    println!("{} MB flowed by, {rounds} rounds, the slowest in {slowest:?}", flood >> 20);
+    assert!(slowest < Duration::from_secs(1), "a client waited {slowest:?}");
 }
