@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test images lint bench clean-docker
+.PHONY: help run test soak images lint bench clean-docker
 
 shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard images/base/spindle-*)
 
@@ -12,6 +12,10 @@ run: ## Set everything up and start the server on 127.0.0.1:8080
 
 test: ## Set everything up and run every test, the ones on a real Docker Engine included
 	@scripts/test.sh
+
+soak: ## Connect, stop, wake and kill at random for half an hour, 50 sandboxes, and check every byte
+	@SPINDLE_SOAK_SECONDS=$${SPINDLE_SOAK_SECONDS:-1800} SPINDLE_SOAK_SANDBOXES=$${SPINDLE_SOAK_SANDBOXES:-50} \
+	scripts/test.sh --test soak -- --nocapture
 
 images: ## Build the lab image spindle/base, without need of an image registry
 	@scripts/images.sh base
