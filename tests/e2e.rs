@@ -14,12 +14,12 @@ mod e2e {
     mod ports;
     mod private_engine;
     mod records;
-    mod relay_process;
     mod relay_address;
     mod relay_data;
     mod relay_evidence;
     mod relay_http;
     mod relay_limits;
+    mod relay_process;
     mod relay_stop;
     mod relay_wake;
     mod shutdown;
