@@ -88,3 +88,33 @@ pub fn run(connection: &mut Connection) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Carrier, Wake, fixtures::running},
+        store::rows,
+    };
+
+    /// What the first version wrote is read by this one, and its containers' ports stay the engine's.
+    #[test]
+    fn an_older_database_is_brought_up_to_date() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let id = running(0).id;
+        let row =
+            "INSERT INTO sandboxes (id, name, image, created_at, generation, state, state_at, mark, active, memory,
+                       cpus, token) VALUES (?1, 'old', 'lab', 0, 1, 'running', 0, 'm', 0, '64m', '1', ?1)";
+        connection.execute(row, [id.as_str()]).unwrap();
+        let port =
+            "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (20000, 'tcp', '::1', 22, ?1)";
+        connection.execute(port, [id.as_str()]).unwrap();
+        run(&mut connection).unwrap();
+        let old = rows::load(&connection, "1", ()).unwrap().pop().unwrap();
+        assert_eq!((old.ports[0].carrier, old.ports[0].outside.port), (Carrier::Engine, 20_000));
+        assert_eq!((old.wake, old.wake_failure), (None::<Wake>, None));
+        run(&mut connection).unwrap();
+    }
+}
