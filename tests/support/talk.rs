@@ -19,13 +19,12 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         let mut random = Self((seed ^ 0x9e37_79b9_7f4a_7c15).max(1));
         for _ in 0..8 {
-            random.next();
+            random.number();
         }
         random
     }
 
-    #[expect(clippy::should_implement_trait, reason = "it never ends")]
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -34,14 +33,14 @@ impl Random {
 
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 16) % end
+        (self.number() >> 16) % end
     }
 
     /// So many bytes, of which the first is no zero: a mimic would take that for a command.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
-            bytes.extend(self.next().to_le_bytes());
+            bytes.extend(self.number().to_le_bytes());
         }
         bytes.truncate(length);
         bytes.iter_mut().take(1).for_each(|b| *b |= 1);
