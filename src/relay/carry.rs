@@ -102,7 +102,10 @@ async fn pump(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result
             Moved::All => {}
             Moved::LeftOver(rest) => deliver(sink, &rest, count).await?,
             // A sink that is gone already needs no end.
-            Moved::End => return Ok(drop(SockRef::from(sink).shutdown(Shutdown::Write))),
+            Moved::End => {
+                let _ = SockRef::from(sink).shutdown(Shutdown::Write);
+                return Ok(());
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A relay of its own process: sessions outlive the server, and a newer relay takes over without turning anybody away.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -23,7 +23,7 @@ struct Running {
     task: JoinHandle<Ended>,
 }
 
-async fn start(at: &PathBuf) -> Running {
+async fn start(at: &Path) -> Running {
     let process = Process::start(at, LIMITS, Arc::new(SystemClock)).await.unwrap();
     let stop = CancellationToken::new();
     let told = stop.clone();
@@ -48,8 +48,8 @@ struct Server {
 }
 
 impl Server {
-    async fn connect(at: &PathBuf) -> Self {
-        let relay = Arc::new(Relay::there(at.clone()));
+    async fn connect(at: &Path) -> Self {
+        let relay = Arc::new(Relay::there(at.to_path_buf()));
         let speaking = Arc::clone(&relay);
         let task = tokio::spawn(async move { speaking.run().await });
         let server = Self { relay, task };
