@@ -2,7 +2,7 @@
 
 use std::{
     io::ErrorKind,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -32,11 +32,14 @@ const SOON: Duration = Duration::from_secs(10);
 struct Wire {
     at: PathBuf,
     task: Option<tokio::task::JoinHandle<()>>,
+    /// What would stay behind if a test failed while the wire is cut.
+    deployment: Option<String>,
 }
 
 impl Wire {
-    fn new(directory: &Path) -> Self {
-        let mut wire = Self { at: directory.join("engine.sock"), task: None };
+    fn new() -> Self {
+        let at = std::env::temp_dir().join(format!("spindle-test-{}-engine.sock", std::process::id()));
+        let mut wire = Self { at, task: None, deployment: None };
         wire.mend();
         wire
     }
@@ -65,6 +68,18 @@ impl Wire {
         task.abort();
         let _ = task.await;
         std::fs::remove_file(&self.at).unwrap();
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.at);
+        let Some(deployment) = &self.deployment else { return };
+        let (_, rest) = try_docker(&["ps", "-aq", "--filter", &format!("label=spindle.deployment={deployment}")]);
+        for container in rest.split_whitespace() {
+            try_docker(&["rm", "-fv", container]);
+        }
+        try_docker(&["network", "rm", deployment]);
     }
 }
 
@@ -161,9 +176,9 @@ async fn a_port_never_leads_to_whoever_has_the_old_address() {
 /// The engine does not answer, so that the server cannot know of the robbery before it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn not_even_while_nobody_tells_the_server() {
-    let directory = tempdir();
-    let mut wire = Wire::new(&directory);
+    let mut wire = Wire::new();
     let mut world = Docker::prepare(Some(&wire.host()), &[("WAKE_TIMEOUT", "1")]);
+    wire.deployment = Some(world.deployment.clone());
     world.spawn();
     world.until_well().await;
     let c = mimic_with_voice(&world, 1).await;
@@ -175,13 +190,4 @@ async fn not_even_while_nobody_tells_the_server() {
     let before = clients.answered();
     wait_for("it is reached at its new address", SOON, || clients.answered() > before);
     clients.end();
-    // Its cleaning goes through the wire.
-    drop(world);
-    std::fs::remove_dir_all(directory).unwrap();
-}
-
-fn tempdir() -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("spindle-test-{}-wire", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
 }
