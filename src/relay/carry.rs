@@ -83,6 +83,8 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
 /// Carries one direction until the source ends, and passes the end on.
 async fn pump(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<(), Broken> {
     loop {
+        // One that always has something to say would keep its thread from everybody else.
+        tokio::task::coop::consume_budget().await;
         source.readable().await.map_err(|_| Broken::Source)?;
         let moved = SCRATCH.with_borrow_mut(|scratch| match source.try_read(scratch) {
             Ok(0) => Ok(Moved::End),
