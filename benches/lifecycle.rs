@@ -3,107 +3,19 @@
 
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "support/mod.rs"]
+mod yardstick;
 
-use std::{future::Future, time::Instant};
+use std::time::Instant;
 
 use serde_json::Value;
-use spindle::{
-    domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, PortMapping, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, Token, Traffic,
-    },
-    engine::{
-        Engine, SandboxSpec,
-        docker::{DockerEngine, DockerSettings},
-    },
-};
+use spindle::engine::Engine;
 use support::{Body, Http, World, docker::Docker, is, scripted::TestApp};
+use yardstick::{Samples, bare::Bare, only_asked};
 
 const ROUNDS: usize = 15;
 const CHECK_INS: usize = 20_000;
 const CLIENTS: usize = 16;
-
-#[derive(Default)]
-struct Samples(Vec<f64>);
-
-impl Samples {
-    async fn time<T>(&mut self, step: impl Future<Output = T>) -> T {
-        let started = Instant::now();
-        let value = step.await;
-        self.0.push(started.elapsed().as_secs_f64() * 1e3);
-        value
-    }
-
-    fn median(&mut self) -> f64 {
-        self.0.sort_by(f64::total_cmp);
-        self.0[self.0.len() / 2]
-    }
-}
-
-/// The bare engine, asked for just what Spindle asks for.
-struct Bare {
-    engine: DockerEngine,
-    made: u8,
-}
-
-impl Bare {
-    async fn new(world: &Docker) -> Self {
-        let settings = DockerSettings {
-            // Another deployment, so that the server does not adopt what is not its own; the same network.
-            deployment: format!("{}-bare", world.deployment),
-            network: world.deployment.clone(),
-            subnet: world.subnet.parse().unwrap(),
-            files: world.directory.join("bare"),
-            pids_limit: 256,
-            capabilities: vec!["KILL".into(), "SETUID".into(), "SETGID".into()],
-            log_max_size: "10m".into(),
-            log_max_files: 2,
-        };
-        Self { engine: DockerEngine::new(settings, std::env::var("DOCKER_HOST").ok()), made: 0 }
-    }
-
-    fn spec(&mut self) -> SandboxSpec {
-        self.made += 1;
-        let id = SandboxId::from_bytes([self.made; 16]);
-        let port = |inside: &str, offset: u16| PortMapping {
-            inside: PortSpec::parse(inside).unwrap(),
-            outside: Endpoint { host: "127.0.0.1".parse().unwrap(), port: 29_800 + 2 * u16::from(self.made) + offset },
-            carrier: Carrier::Engine,
-        };
-        let ports = vec![port("22", 0), port("8000", 1)];
-        let sandbox = Sandbox {
-            container: None,
-            name: SandboxName::parse(&format!("bare-{}-{}", std::process::id(), self.made)).unwrap(),
-            image: ImageRef::parse("spindle/mimic").unwrap(),
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            state: State::Creating,
-            generation: 0,
-            ports,
-            app_port: None,
-            active: 0,
-            last_report: None,
-            evidence: EvidenceLog::default(),
-            idle_limit: None,
-            memory: Memory::parse("512m").unwrap(),
-            cpus: Cpus::parse("1").unwrap(),
-            labels: vec![],
-            token: Token::from_bytes([self.made; 16]),
-            wake: None,
-            wake_failure: None,
-            traffic: Traffic::default(),
-            id,
-        };
-        let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in_url }
-    }
-
-    async fn create(&self, spec: &SandboxSpec) -> ContainerId {
-        let container = self.engine.create(spec).await.unwrap();
-        self.engine.start(&container).await.unwrap();
-        self.engine.inspect(&container).await.unwrap();
-        container
-    }
-}
 
 async fn lifecycle() {
     let world = Docker::start(&[]).await;
@@ -184,8 +96,7 @@ async fn pass() {
 }
 
 fn main() {
-    // `cargo test --benches` only wants to know that it is there.
-    if std::env::args().any(|a| a == "--test") {
+    if only_asked() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,0 +1,92 @@
+//! The bare engine, asked for just what Spindle asks for.
+
+use spindle::{
+    domain::{
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, PortMapping, PortSpec, Sandbox, SandboxId,
+        SandboxName, State, Token, Traffic,
+    },
+    engine::{
+        Engine, SandboxSpec,
+        docker::{DockerEngine, DockerSettings},
+    },
+};
+
+use crate::support::docker::{Docker, try_docker};
+
+/// An engine in a deployment of its own; dropping it leaves none of its containers behind.
+pub struct Bare {
+    pub engine: DockerEngine,
+    deployment: String,
+    made: u8,
+}
+
+impl Bare {
+    pub async fn new(world: &Docker) -> Self {
+        // Another deployment, so that the server does not adopt what is not its own; the same network.
+        let deployment = format!("{}-bare", world.deployment);
+        let settings = DockerSettings {
+            deployment: deployment.clone(),
+            network: world.deployment.clone(),
+            subnet: world.subnet.parse().unwrap(),
+            files: world.directory.join("bare"),
+            pids_limit: 256,
+            capabilities: vec!["KILL".into(), "SETUID".into(), "SETGID".into()],
+            log_max_size: "10m".into(),
+            log_max_files: 2,
+        };
+        Self { engine: DockerEngine::new(settings, std::env::var("DOCKER_HOST").ok()), deployment, made: 0 }
+    }
+
+    /// The next sandbox, with two ports that the engine publishes.
+    pub fn spec(&mut self) -> SandboxSpec {
+        self.made += 1;
+        let id = SandboxId::from_bytes([self.made; 16]);
+        let port = |inside: &str, offset: u16| PortMapping {
+            inside: PortSpec::parse(inside).unwrap(),
+            outside: Endpoint { host: "127.0.0.1".parse().unwrap(), port: 29_800 + 2 * u16::from(self.made) + offset },
+            carrier: Carrier::Engine,
+        };
+        let ports = vec![port("22", 0), port("8000", 1)];
+        let sandbox = Sandbox {
+            container: None,
+            name: SandboxName::parse(&format!("bare-{}-{}", std::process::id(), self.made)).unwrap(),
+            image: ImageRef::parse("spindle/mimic").unwrap(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            state: State::Creating,
+            generation: 0,
+            ports,
+            app_port: None,
+            active: 0,
+            last_report: None,
+            evidence: EvidenceLog::default(),
+            idle_limit: None,
+            memory: Memory::parse("512m").unwrap(),
+            cpus: Cpus::parse("1").unwrap(),
+            labels: vec![],
+            token: Token::from_bytes([self.made; 16]),
+            wake: None,
+            wake_failure: None,
+            traffic: Traffic::default(),
+            id,
+        };
+        let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
+        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in_url }
+    }
+
+    pub async fn create(&self, spec: &SandboxSpec) -> ContainerId {
+        let container = self.engine.create(spec).await.unwrap();
+        self.engine.start(&container).await.unwrap();
+        self.engine.inspect(&container).await.unwrap();
+        container
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let label = format!("label=spindle.deployment={}", self.deployment);
+        let (_, containers) = try_docker(&["ps", "-aq", "--filter", &label]);
+        for container in containers.split_whitespace() {
+            try_docker(&["rm", "-fv", container]);
+        }
+    }
+}
