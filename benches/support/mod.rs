@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every bench uses its own part of it")]
 
 pub mod bare;
+pub mod forward;
+pub mod peer;
 
 use std::{
     fs,
