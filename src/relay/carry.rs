@@ -75,7 +75,11 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
             // A side that has said its end can still break off; nobody reads from it who would notice.
             _ = client.ready(Interest::ERROR), if up_ended => return reset(&server).await,
             _ = server.ready(Interest::ERROR), if down_ended => return reset(&client).await,
-            () = &mut cut => return,
+            // What is cut in the middle shall not look like an end.
+            () = &mut cut => {
+                let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
+                return reset(&client).await;
+            }
         }
     }
 }

@@ -64,6 +64,13 @@ impl Door {
     }
 }
 
+impl Drop for Door {
+    /// The task holds the socket, and would go on.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 /// A listener at `at`; the unspecified IPv6 address means IPv4 too.
 fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;

@@ -118,9 +118,7 @@ impl Process {
             // A server that was restarted is the newer one.
             let _ = current.take().map(|c| c.cancel());
             let done = CancellationToken::new();
-            let talk = converse(Arc::clone(&self.core), stream, Arc::clone(&self.client));
-            let until = done.clone();
-            tokio::spawn(async move { until.run_until_cancelled(talk).await });
+            tokio::spawn(converse(Arc::clone(&self.core), stream, Arc::clone(&self.client), done.clone()));
             current = Some(done);
         }
     }
@@ -146,13 +144,13 @@ impl Process {
         tokio::select! {
             () = ended => {}
             // Without a successor nobody says any more where connections go; those that are open stay.
-            () = converse(Arc::clone(&self.core), successor, Arc::clone(&self.client)) => self.core.tasks.wait().await,
+            () = converse(Arc::clone(&self.core), successor, Arc::clone(&self.client), CancellationToken::new()) => self.core.tasks.wait().await,
         }
     }
 }
 
-/// Answers one caller until it goes.
-async fn converse(core: Arc<Core>, stream: UnixStream, client: Client) {
+/// Answers one caller until it goes, or until `done`. What has been begun is finished.
+async fn converse(core: Arc<Core>, stream: UnixStream, client: Client, done: CancellationToken) {
     let (read, write) = stream.into_split();
     let (lines, written) = mpsc::unbounded_channel();
     *client.lock().expect("no holder panics") = Some(lines.clone());
@@ -161,16 +159,25 @@ async fn converse(core: Arc<Core>, stream: UnixStream, client: Client) {
     let answer = async {
         let mut reader = Lines::new(read);
         loop {
-            match reader.next::<Ask>().await {
+            let heard = tokio::select! {
+                () = done.cancelled() => return,
+                heard = reader.next::<Ask>() => heard,
+            };
+            match heard {
                 Ok(Some(ask)) => drop(lines.send(Line::Answer(ask.id, core.handle(ask.request).await))),
                 Ok(None) => return,
                 Err(e) => return tracing::warn!(error = %e, "the server at the relay's socket is not understood"),
             }
         }
     };
+    let write = async {
+        let _ = write_lines(write, written).await;
+        done.cancel();
+        std::future::pending().await
+    };
     tokio::select! {
         () = answer => {}
-        _ = write_lines(write, written) => {}
+        () = write => {}
     }
 }
 

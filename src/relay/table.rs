@@ -98,8 +98,10 @@ pub struct Core {
     entries: Mutex<HashMap<SandboxId, Arc<Entry>>>,
     events: mpsc::UnboundedSender<Event>,
     changed: Notify,
-    /// A newer relay has the listeners.
+    /// A newer relay has the listeners, or is about to.
     retired: AtomicBool,
+    /// Held while the table is changed: two changes at once could leave a listener that nobody knows of.
+    turn: tokio::sync::Mutex<()>,
     /// The relay before this one, which serves its connections to their end.
     before: Mutex<Option<Arc<Remote>>>,
 }
@@ -119,6 +121,7 @@ impl Core {
             events,
             changed: Notify::new(),
             retired: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
             before: Mutex::default(),
         };
         (Arc::new(core), heard)
@@ -151,6 +154,7 @@ impl Core {
             // It ends with its last connection.
             let _ = before.ask(request.clone()).await;
         }
+        let _turn = self.turn.lock().await;
         match request {
             Request::Table(routes) => {
                 let stay: HashSet<&SandboxId> = routes.iter().map(|r| &r.sandbox).collect();
@@ -205,7 +209,11 @@ impl Core {
         }
         let mut held = Vec::new();
         for listen in &route.ports {
-            if self.retired.load(Ordering::Acquire) || doors.iter().any(|d| d.listen == *listen) {
+            if doors.iter().any(|d| d.listen == *listen) {
+                continue;
+            }
+            if self.retired.load(Ordering::Acquire) {
+                held.push(listen.outside);
                 continue;
             }
             let opened = match given.remove(&listen.outside) {
@@ -258,6 +266,8 @@ impl Core {
 
     /// Everything that a newer relay must know, and the sockets; no connection is accepted any more.
     pub async fn estate(&self) -> (Estate, Vec<Arc<TcpListener>>) {
+        let _alone = self.turn.lock().await;
+        self.retired.store(true, Ordering::Release);
         let (mut estate, mut sockets) = (Estate::default(), Vec::new());
         for entry in self.all() {
             estate.routes.push(entry.route.lock().expect("no holder panics").clone());
@@ -273,6 +283,7 @@ impl Core {
 
     /// Accepts connections again, since nobody has taken the sockets.
     pub async fn resume(self: &Arc<Self>) {
+        self.retired.store(false, Ordering::Release);
         for entry in self.all() {
             let mut doors = entry.doors.lock().await;
             let again = doors.drain(..).map(|d| Door::with(self, &entry, d.listen.clone(), Arc::clone(&d.socket)));
@@ -282,7 +293,6 @@ impl Core {
 
     /// Lets go of the sockets, which are another's now.
     pub async fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
         for entry in self.all() {
             entry.doors.lock().await.clear();
         }
