@@ -185,6 +185,40 @@ async fn who_was_stopped_on_request_sleeps_on_until_it_is_allowed() {
     assert!(message.contains("wake") && message.contains("sometimes") && message.contains("\"always\""), "{message}");
 }
 
+/// A person's stop of what is stopped already for being idle is a stop all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_on_request_of_one_that_sleeps_keeps_it_asleep() {
+    let (w, c) = sleeping("").await;
+    let stopped = w.http().patch(&c, "status=stopped").await.expect(200).json();
+    assert_eq!((&stopped["status"], &stopped["stopped_reason"]), (&"stopped".into(), &"requested".into()));
+    let mut refused = connect(&c).await;
+    refused.write_all(b"x").await.unwrap();
+    assert!(refused.read(&mut [0]).await.is_err());
+    assert_eq!(w.http().now(&c).await["status"], "stopped");
+}
+
+/// The idle stop takes its whole grace; somebody connects, and somebody else wants it stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_on_request_during_an_idle_stop_wins_over_a_wake() {
+    let mut app = TestApp::default();
+    app.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    let w = app.start().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    w.engine.ignore_term(&ContainerId::parse(id(&c)).unwrap());
+    w.pass_seconds(LIMIT + 1).await;
+    settle(&w, &c, "stopping").await;
+    let mut waits = connect(&c).await;
+    waits.write_all(b"x").await.unwrap();
+    w.http().patch(&c, "status=stopped").await.expect(200);
+    while w.http().now(&c).await["status"] != "stopped" {
+        w.engine.release();
+        tokio::task::yield_now().await;
+    }
+    assert!(waits.read(&mut [0]).await.is_err());
+    let now = w.http().now(&c).await;
+    assert_eq!((&now["status"], &now["stopped_reason"]), (&"stopped".into(), &"requested".into()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn never_is_never() {
     let (w, c) = sleeping("&wake=never").await;

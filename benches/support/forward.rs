@@ -142,7 +142,7 @@ fn route(number: u16, ports: Vec<Listen>) -> Route {
 }
 
 fn listen(outside: SocketAddr, inside: u16) -> Listen {
-    Listen { outside, inside, wakes_silent: false, http: None, proxy_protocol: false }
+    Listen { outside, inside, wakes_silent: false, http: true, proxy_protocol: false }
 }
 
 /// Puts a table of sandboxes that sleep, with two ports each; how many milliseconds that took.

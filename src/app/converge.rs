@@ -88,6 +88,8 @@ impl App {
             Ok(observed) => observed,
             Err(e) => {
                 report.engine_error = Some(e);
+                // Containers may run while their engine is away.
+                self.tell_relay().await;
                 return Ok(());
             }
         };
@@ -114,10 +116,14 @@ impl App {
             recorded.await;
             self.pulse().passed = true;
         }
+        self.tell_relay().await;
+        Ok(())
+    }
+
+    async fn tell_relay(&self) {
         if let Err(e) = self.publish_all().await {
             tracing::warn!(error = chain(&e), "the relay is told in the next pass");
         }
-        Ok(())
     }
 
     /// Takes out the forgetting of everything at once. An engine that shows nothing where there were several, and

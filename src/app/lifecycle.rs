@@ -47,6 +47,13 @@ impl App {
                         self.wake();
                     }
                 }
+                // From now on it is stopped because somebody wants it so, and not for what a connection would undo.
+                State::Stopping { since, reason: StopReason::Idle } => {
+                    self.mark(&sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
+                }
+                State::Stopped { at, reason: StopReason::Idle | StopReason::Reboot } => {
+                    self.mark(&sandbox, State::Stopped { at, reason: StopReason::Requested }).await?;
+                }
                 _ => return Ok(sandbox),
             }
         }
@@ -59,6 +66,11 @@ impl App {
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
     /// [`Error::StillStopping`].
     pub async fn start(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
+        self.start_if(reference, |_| true).await
+    }
+
+    /// As [`App::start`], unless it is not to be started any more when its turn comes: then it is answered as it is.
+    pub(super) async fn start_if(self: &Arc<Self>, reference: &str, may: impl Fn(&Sandbox) -> bool) -> Result<Sandbox> {
         let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
         tokio::pin!(patience);
         loop {
@@ -72,6 +84,7 @@ impl App {
             };
             let sandbox = self.get(reference).await?;
             match sandbox.state {
+                State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
                     let to = State::Starting { stopped_at: at, reason };
                     let marked = self.store.mark_starting(&sandbox, to, self.settings.max_running).await;

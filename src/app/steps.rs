@@ -140,7 +140,9 @@ impl App {
             Err(EngineError::NoContainer) => return self.forget_gone(known).await,
             Err(e) => return Err(e.into()),
         }
-        let reason = match known.state {
+        // Somebody may have asked for the stop meanwhile that was an idle one.
+        let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
+        let reason = match now.state {
             State::Stopping { reason, .. } => reason,
             // Started before the machine was: it ended with the machine.
             State::Running { since, .. } if since < self.clock.booted_at() => StopReason::Reboot,

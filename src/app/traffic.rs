@@ -110,7 +110,7 @@ impl App {
     async fn publish(&self, id: &SandboxId) -> Result<Vec<SocketAddr>> {
         let _table = self.table.lock().await;
         match self.store.get(id).await? {
-            Some(sandbox) => Ok(held(self.relay.ask(Request::Put(self.route(&sandbox))).await?)),
+            Some(sandbox) => held(self.relay.ask(Request::Put(self.route(&sandbox))).await?),
             None => Ok(Vec::new()),
         }
     }
@@ -123,7 +123,7 @@ impl App {
         let told = async {
             let _table = self.table.lock().await;
             let routes = self.store.all().await?.iter().map(|s| self.route(s)).collect();
-            Ok::<_, Error>(held(self.relay.ask(Request::Table(routes)).await?))
+            held(self.relay.ask(Request::Table(routes)).await?)
         };
         let told = told.await;
         let mut pulse = self.pulse();
@@ -141,7 +141,9 @@ impl App {
 
     fn route(&self, sandbox: &Sandbox) -> Route {
         let target = match sandbox.state {
-            State::Running { address: Some(address), pid, .. } => Target::Open { address, pid },
+            State::Running { since, address: Some(address), pid, .. } if self.is_believed(since, pid) => {
+                Target::Open { address, pid }
+            }
             ref state if self.wakes(sandbox).allows(state) => Target::Asleep,
             _ => Target::Shut,
         };
@@ -158,6 +160,12 @@ impl App {
             cut_after_ms: cut_after.as_millis() as u64,
             ports: relayed.map(|p| listen(sandbox, p)).collect(),
         }
+    }
+
+    /// Whether what a row says of a running sandbox can be true: not what it said before the machine was started, and
+    /// before our first look only what the relay can see for itself.
+    fn is_believed(&self, since: Timestamp, pid: Option<u32>) -> bool {
+        since >= self.clock.booted_at() && (pid.is_some() || self.pulse().passed)
     }
 
     /// Reads what the relay has counted, and records what of it is evidence.
@@ -262,12 +270,16 @@ impl App {
         let Some(container) = sandbox.container.as_ref().filter(|_| self.wakes(&sandbox).allows(&sandbox.state)) else {
             return Ok(false);
         };
-        self.start(container.as_str()).await.map(|_| true)
+        // Whoever stops it meanwhile on purpose wins.
+        let may = |sandbox: &Sandbox| self.wakes(sandbox).allows(&sandbox.state);
+        let now = self.start_if(container.as_str(), may).await?;
+        Ok(matches!(now.state, State::Running { .. }))
     }
 
     async fn refuse(&self, id: &SandboxId) {
         if let Err(e) = self.relay.ask(Request::Refuse(id.clone())).await {
             tracing::warn!(sandbox = %id, error = %e, "who waits for it is not told");
+            self.pulse().table_is_stale = true;
         }
     }
 }
@@ -278,15 +290,16 @@ fn listen(sandbox: &Sandbox, port: &PortMapping) -> Listen {
         outside: SocketAddr::new(port.outside.host, port.outside.port),
         inside: port.inside.port,
         wakes_silent: traffic.wakes_silent && port.inside != PortSpec::SSH,
-        http: traffic.app_http.filter(|_| sandbox.app_port == Some(port.inside)),
+        http: traffic.app_http != Some(false) || sandbox.app_port != Some(port.inside),
         proxy_protocol: traffic.proxy_protocol.contains(&port.inside.port),
     }
 }
 
-fn held(answer: Response) -> Vec<SocketAddr> {
+fn held(answer: Response) -> Result<Vec<SocketAddr>> {
     match answer {
-        Response::Held(held) => held,
-        _ => Vec::new(),
+        Response::Held(held) => Ok(held),
+        Response::Failed(why) => Err(Unreachable(why).into()),
+        other => Err(Unreachable(format!("it answers {other:?}")).into()),
     }
 }
 

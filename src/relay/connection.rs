@@ -3,10 +3,7 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -72,8 +69,7 @@ struct Reached {
 
 /// Serves a connection to its end.
 pub async fn serve(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, client: TcpStream, peer: SocketAddr) {
-    let visit =
-        Visit { core: &core, entry: &entry, listen: &listen, client: &client, peer, spoke: AtomicBool::new(false) };
+    let visit = Visit { core: &core, entry: &entry, listen: &listen, client: &client, peer };
     match visit.reach().await {
         Ok(reached) => carry_through(&core, &entry, &listen, client, peer, reached).await,
         Err(away) => {
@@ -122,8 +118,7 @@ async fn cut(mut state: watch::Receiver<State>, generation: u64) {
         };
         tokio::select! {
             () = grace => return,
-            // The table has forgotten the sandbox.
-            changed = state.changed() => if changed.is_err() { return },
+            _ = state.changed() => {}
         }
     }
 }
@@ -134,7 +129,6 @@ struct Visit<'a> {
     listen: &'a Listen,
     client: &'a TcpStream,
     peer: SocketAddr,
-    spoke: AtomicBool,
 }
 
 impl Visit<'_> {
@@ -166,18 +160,18 @@ impl Visit<'_> {
                 Target::Asleep => {
                     tokio::select! {
                         // Somebody else may have woken it.
-                        changed = state.changed() => { changed.map_err(|_| Away::Shut)?; continue }
+                        _ = state.changed() => continue,
                         wanted = self.wants_it() => wanted?,
                     }
                     self.ask_to_wake(&state)?;
-                    state.changed().await.map_err(|_| Away::Shut)?;
+                    let _ = state.changed().await;
                 }
                 Target::Open { address, .. } => match self.connect(address, &now).await {
                     Some(server) if state.borrow().is_same_start(&now) && now.is_alive() => {
                         return Ok(Reached { server, generation: now.generation, state });
                     }
                     // It runs no more, whatever the table says, or says otherwise by now.
-                    _ if !now.is_alive() => state.changed().await.map_err(|_| Away::Shut)?,
+                    _ if !now.is_alive() => drop(state.changed().await),
                     Some(_) => {}
                     // What was started a moment ago may not listen yet.
                     None if now.since.elapsed() < self.core.limits.wake_timeout => {
@@ -191,14 +185,11 @@ impl Visit<'_> {
 
     /// Waits until the client has said something, or need not. A scan of ports says nothing.
     async fn wants_it(&self) -> Result<(), Away> {
-        if self.listen.wakes_silent || self.spoke.load(Ordering::Relaxed) {
+        if self.listen.wakes_silent {
             return Ok(());
         }
         match timeout(FIRST_BYTE, self.client.peek(&mut [0])).await {
-            Ok(Ok(1..)) => {
-                self.spoke.store(true, Ordering::Relaxed);
-                Ok(())
-            }
+            Ok(Ok(1..)) => Ok(()),
             Ok(Ok(0) | Err(_)) | Err(_) => Err(Away::Silent),
         }
     }
@@ -214,7 +205,8 @@ impl Visit<'_> {
             return Ok(());
         }
         if !self.core.wakes.allow(self.peer.ip(), &self.core.limits) {
-            self.entry.asked.store(false, Ordering::Release);
+            // Somebody else may ask who was told that this one does.
+            self.entry.ask_again();
             return Err(Away::TooMany);
         }
         let sandbox = self.entry.sandbox.clone();
@@ -242,7 +234,7 @@ impl Visit<'_> {
 
 /// What the client asks for, if it speaks HTTP where that may be; waits for its first bytes.
 async fn peek_http(client: &TcpStream, listen: &Listen) -> Option<HttpRequest> {
-    if listen.http == Some(false) {
+    if !listen.http {
         return None;
     }
     let mut begun = vec![0; PEEK];

@@ -107,8 +107,7 @@ impl Meter {
         totals.bytes_out += count.bytes_out.saturating_sub(totals.inherited.bytes_out);
         totals.inherited = Inherited { open: count.open, bytes_in: count.bytes_in, bytes_out: count.bytes_out };
         totals.last_byte = totals.last_byte.max(count.last_byte);
-        let newer = |(_, at): &(u64, Timestamp)| totals.last_use.is_none_or(|(_, last)| last < *at);
-        totals.last_use = count.last_use.filter(newer).or(totals.last_use);
+        totals.last_use = totals.last_use.max(count.last_use);
         totals.changed = true;
     }
 
@@ -137,8 +136,7 @@ impl Totals {
         let (begun, before) = fresh.unwrap_or((now, 0));
         seen.window = Some((begun, before + moved));
         if before + moved >= floor {
-            let last = self.last_use.filter(|(_, at)| *at > now);
-            self.last_use = Some(last.unwrap_or((seen.generation, now)));
+            self.last_use = self.last_use.max(Some((seen.generation, now)));
         }
     }
 }
@@ -219,8 +217,10 @@ mod tests {
         let count = read(&meter, 20).unwrap();
         assert_eq!((count.open, count.bytes_in), (3, 160));
         assert_eq!((count.last_byte, count.last_use), (Some(at(60)), Some((1, at(60)))));
+        bytes.up.fetch_add(5_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 65), Some((2, at(65))));
         meter.forget_inherited_connections();
-        assert_eq!(read(&meter, 70).map(|c| (c.open, c.bytes_in)), Some((1, 160)));
+        assert_eq!(read(&meter, 70).map(|c| (c.open, c.bytes_in)), Some((1, 5_160)));
     }
 
     #[test]
@@ -231,5 +231,8 @@ mod tests {
         assert_eq!(last_use(&meter, 1_000), Some((1, at(1_000))));
         bytes.up.fetch_add(2_000, Ordering::Relaxed);
         assert_eq!(last_use(&meter, 10), Some((1, at(1_000))));
+        let next = meter.begin(2);
+        next.up.fetch_add(2_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 20), Some((2, at(20))), "another start has another time");
     }
 }

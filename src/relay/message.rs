@@ -40,6 +40,13 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Whether connections are carried.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Target::Open { .. })
+    }
+}
+
 /// One port of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
@@ -49,8 +56,8 @@ pub struct Listen {
     pub inside: u16,
     /// Whether a connection wakes without having spoken, because its server speaks first.
     pub wakes_silent: bool,
-    /// Whether HTTP is spoken here; `None`: the first bytes tell.
-    pub http: Option<bool>,
+    /// Whether a client that speaks HTTP is answered in it while it waits.
+    pub http: bool,
     /// Whether the app wants to be told the client's address, by the PROXY protocol, version 2.
     pub proxy_protocol: bool,
 }
@@ -79,6 +86,8 @@ pub enum Response {
     Done,
     /// It is done, but for these ports, on which somebody else listens.
     Held(Vec<SocketAddr>),
+    /// It is not done, for a reason that is not the ports'.
+    Failed(String),
     /// The counts of every port that was ever used.
     Counts(Vec<Count>),
     /// How much is open.

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    hand_over,
+    hand_over::{self, Estate},
     message::Event,
     remote::{Ask, Line, Lines, Remote, greet, write_lines},
     table::Core,
@@ -33,6 +34,9 @@ pub enum Ended {
     Replaced,
 }
 
+/// How long nobody is accepted when nobody can be.
+const REST: Duration = Duration::from_millis(50);
+
 /// Whoever is spoken to now.
 type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
 
@@ -43,7 +47,7 @@ pub struct Process {
     at: PathBuf,
     socket: UnixListener,
     client: Client,
-    heard: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+    heard: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Process {
@@ -54,25 +58,29 @@ impl Process {
     pub async fn start(at: &Path, limits: TrafficLimits, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let (core, heard) = Core::new(limits, clock);
         let before = match UnixStream::connect(at).await {
-            Ok(stream) => Some(take_over(stream, &core).await?),
+            Ok(stream) => Some(take_over(stream).await?),
             // Nobody is there, or one that has ended left its socket behind.
             Err(_) => None,
         };
         let socket = bind(at)?;
-        if let Some(mut before) = before {
+        if let Some((mut before, estate, sockets)) = before {
             hand_over::taken(&mut before)?;
+            // From here on the other one accepts no connection; until here this one did not.
+            core.adopt(estate, sockets).await;
             tracing::info!("the listeners of the relay before this one are taken over");
             inherit(&core, hand_over::conversing(before)?);
         }
-        Ok(Self { core, at: at.to_owned(), socket, client: Client::default(), heard: Mutex::new(Some(heard)) })
+        Ok(Self { core, at: at.to_owned(), socket, client: Client::default(), heard })
     }
 
     /// Carries, counts and answers, until `stop` ends or a newer relay has taken over.
-    pub async fn run(&self, stop: impl Future<Output = ()>) -> Ended {
-        let mut heard = self.heard.lock().expect("no holder panics").take().expect("it runs once");
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+        let Self { core, at, socket, client, mut heard } = self;
+        let told = Arc::clone(&client);
+        let serving = Serving { core: Arc::clone(&core), at, client };
         let tell = async {
             while let Some(event) = heard.recv().await {
-                if let Some(client) = &*self.client.lock().expect("no holder panics") {
+                if let Some(client) = &*told.lock().expect("no holder panics") {
                     // One that has gone asks for everything when it is back.
                     let _ = client.send(Line::Event(event));
                 }
@@ -80,21 +88,34 @@ impl Process {
         };
         tokio::select! {
             () = stop => {
-                self.core.close().await;
-                // Another relay's socket is not ours to remove; a stale one does no harm.
+                core.close().await;
+                // The socket's file stays: it may be another relay's by now.
                 Ended::Told
             }
-            () = self.serve() => Ended::Replaced,
-            () = self.core.tell_counts() => Ended::Told,
+            () = serving.serve(socket) => Ended::Replaced,
+            () = core.tell_counts() => Ended::Told,
             () = tell => Ended::Told,
         }
     }
+}
 
+/// What a relay needs to answer.
+struct Serving {
+    core: Arc<Core>,
+    at: PathBuf,
+    client: Client,
+}
+
+impl Serving {
     /// Serves one caller after the other, until a newer relay has taken over and all connections have ended.
-    async fn serve(&self) {
+    async fn serve(&self, socket: UnixListener) {
         let mut current: Option<CancellationToken> = None;
         loop {
-            let Ok((mut stream, _)) = self.socket.accept().await else { continue };
+            let Ok((mut stream, _)) = socket.accept().await else {
+                // Out of descriptors: a moment's rest, instead of a loop that finds the same.
+                tokio::time::sleep(REST).await;
+                continue;
+            };
             let hello = match greet(&mut stream, false).await {
                 Ok(hello) => hello,
                 Err(e) => {
@@ -102,10 +123,13 @@ impl Process {
                     continue;
                 }
             };
+            // The newer one is spoken to: a server that was restarted, or a relay that wants everything.
+            let _ = current.take().map(|c| c.cancel());
             if hello.take_over {
                 match self.give_away(stream).await {
                     Ok(successor) => {
-                        let _ = current.take().map(|c| c.cancel());
+                        // A server that knocks here shall knock at the other one.
+                        drop(socket);
                         return self.serve_to_the_end(successor).await;
                     }
                     Err(e) => {
@@ -115,8 +139,6 @@ impl Process {
                 }
                 continue;
             }
-            // A server that was restarted is the newer one.
-            let _ = current.take().map(|c| c.cancel());
             let done = CancellationToken::new();
             tokio::spawn(converse(Arc::clone(&self.core), stream, Arc::clone(&self.client), done.clone()));
             current = Some(done);
@@ -192,8 +214,8 @@ fn bind(at: &Path) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
-/// Takes everything from the relay at the other end.
-async fn take_over(mut stream: UnixStream, core: &Arc<Core>) -> io::Result<std::os::unix::net::UnixStream> {
+/// Everything from the relay at the other end, which is its own until it hears that it was taken.
+async fn take_over(mut stream: UnixStream) -> io::Result<(std::os::unix::net::UnixStream, Estate, Vec<TcpListener>)> {
     greet(&mut stream, true).await?;
     let (stream, estate, sockets) = spawn_blocking(|| hand_over::take(stream)).await??;
     let listening = |socket: std::net::TcpListener| {
@@ -201,8 +223,7 @@ async fn take_over(mut stream: UnixStream, core: &Arc<Core>) -> io::Result<std::
         TcpListener::from_std(socket)
     };
     let sockets = sockets.into_iter().map(listening).collect::<io::Result<_>>()?;
-    core.adopt(estate, sockets).await;
-    Ok(stream)
+    Ok((stream, estate, sockets))
 }
 
 /// Passes on to the relay before us what we are told, and takes up what it says, until its last connection has ended.

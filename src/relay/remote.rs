@@ -82,6 +82,13 @@ impl Remote {
         }
     }
 
+    /// Asks for something and does not wait for it. Whoever is not there need not do it.
+    pub fn say(&self, request: Request) {
+        if let Some(link) = &*self.0.lock().expect("no holder panics") {
+            let _ = link.send((request, oneshot::channel().0));
+        }
+    }
+
     /// Speaks with the relay at `at`, again and again when it goes away. Never ends by itself.
     pub async fn keep(&self, at: &Path, events: &mpsc::UnboundedSender<Event>) {
         let mut told = None;
@@ -169,7 +176,7 @@ pub async fn greet(stream: &mut UnixStream, take_over: bool) -> io::Result<Hello
         if hello.spindle_relay == VERSION {
             return Ok(hello);
         }
-        let why = format!("it speaks version {} and this program {VERSION}; reload the relay", hello.spindle_relay);
+        let why = format!("it speaks version {} and this program {VERSION}; restart the relay", hello.spindle_relay);
         Err(io::Error::other(why))
     };
     timeout(DEADLINE, exchanged).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -211,7 +218,8 @@ pub async fn write_lines<T: Serialize>(
     mut lines: mpsc::UnboundedReceiver<T>,
 ) -> io::Result<()> {
     while let Some(line) = lines.recv().await {
-        write.write_all(&line_of(&line)?).await?;
+        // One that does not read shall not make us keep everything for it.
+        timeout(DEADLINE, write.write_all(&line_of(&line)?)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
     Ok(())
 }

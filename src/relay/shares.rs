@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -21,6 +21,7 @@ struct Held {
     total: u32,
     by_sandbox: HashMap<SandboxId, u32>,
     by_source: HashMap<IpAddr, u32>,
+    by_pair: HashMap<(SandboxId, IpAddr), u32>,
 }
 
 /// Who has how many connections.
@@ -38,17 +39,22 @@ pub struct Admitted {
 impl Shares {
     /// Lets a connection in, unless there are too many.
     pub fn admit(&self, sandbox: &SandboxId, source: IpAddr, limits: &TrafficLimits) -> Option<Admitted> {
-        let source = source.to_canonical();
+        let source = source_of(source);
         let mut held = self.0.lock().expect("no holder panics");
         let of_sandbox = held.by_sandbox.get(sandbox).copied().unwrap_or_default();
         let of_source = held.by_source.get(&source).copied().unwrap_or_default();
-        let crowded = of_source >= limits.per_source && !source.is_loopback();
+        let pair = (sandbox.clone(), source);
+        // Half of a sandbox's share is left to others.
+        let of_pair = held.by_pair.get(&pair).copied().unwrap_or_default();
+        let greedy = of_source >= limits.per_source || of_pair >= limits.per_sandbox.div_ceil(2);
+        let crowded = greedy && !source.is_loopback();
         if held.total >= limits.connections || of_sandbox >= limits.per_sandbox || crowded {
             return None;
         }
         held.total += 1;
         *held.by_sandbox.entry(sandbox.clone()).or_default() += 1;
         *held.by_source.entry(source).or_default() += 1;
+        *held.by_pair.entry(pair).or_default() += 1;
         Some(Admitted { held: Arc::clone(&self.0), sandbox: sandbox.clone(), source })
     }
 
@@ -64,6 +70,15 @@ impl Drop for Admitted {
         held.total -= 1;
         release(&mut held.by_sandbox, &self.sandbox);
         release(&mut held.by_source, &self.source);
+        release(&mut held.by_pair, &(self.sandbox.clone(), self.source));
+    }
+}
+
+/// Whose address it is: of IPv6 everybody has a whole /64.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        other => other,
     }
 }
 
@@ -90,7 +105,7 @@ struct Minute {
 impl Wakes {
     /// Counts a wake from `source`; whether it is allowed.
     pub fn allow(&self, source: IpAddr, limits: &TrafficLimits) -> bool {
-        let source = source.to_canonical();
+        let source = source_of(source);
         let mut wakes = self.0.lock().expect("no holder panics");
         let minute = match wakes.take().filter(|m| m.begun.elapsed() < MINUTE) {
             Some(minute) => wakes.insert(minute),
@@ -112,7 +127,7 @@ mod tests {
 
     const LIMITS: TrafficLimits = TrafficLimits {
         connections: 5,
-        per_sandbox: 3,
+        per_sandbox: 4,
         per_source: 2,
         wakes: 4,
         wakes_per_source: 2,
@@ -132,13 +147,24 @@ mod tests {
         let second = shares.admit(&one, ip("::ffff:192.0.2.1"), &LIMITS).unwrap();
         assert!(shares.admit(&two, a, &LIMITS).is_none(), "one address has its share, in either form");
         let third = shares.admit(&one, b, &LIMITS).unwrap();
+        let fourth = shares.admit(&one, ip("127.0.0.1"), &LIMITS).unwrap();
         assert!(shares.admit(&one, ip("127.0.0.1"), &LIMITS).is_none(), "the sandbox has its share");
-        let rest: Vec<_> = (0..2).map(|_| shares.admit(&two, ip("127.0.0.1"), &LIMITS).unwrap()).collect();
+        let rest: Vec<_> = (0..1).map(|_| shares.admit(&two, ip("127.0.0.1"), &LIMITS).unwrap()).collect();
         assert!(shares.admit(&two, ip("192.0.2.3"), &LIMITS).is_none(), "there are enough in all");
-        drop((first, second, third, rest));
+        drop((first, second, third, fourth, rest));
         assert_eq!(shares.total(), 0);
         let held = shares.0.lock().unwrap();
-        assert!(held.by_sandbox.is_empty() && held.by_source.is_empty());
+        assert!(held.by_sandbox.is_empty() && held.by_source.is_empty() && held.by_pair.is_empty());
+    }
+
+    #[test]
+    fn half_of_a_sandbox_is_left_to_others_and_a_network_is_one_source() {
+        let (shares, one) = (Shares::default(), SandboxId::from_bytes([1; 16]));
+        let limits = TrafficLimits { per_source: 5, ..LIMITS };
+        let of = |text| shares.admit(&one, ip(text), &limits);
+        let _two = (of("2001:db8::1").unwrap(), of("2001:db8::2").unwrap());
+        assert!(of("2001:db8::3").is_none(), "the same network");
+        assert!(of("2001:db8:0:1::1").is_some() && of("192.0.2.1").is_some());
     }
 
     #[test]

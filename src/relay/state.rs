@@ -20,7 +20,7 @@ pub struct State {
     pub target: Target,
     /// When connections of an earlier start, or of one that has ended, are closed.
     pub cut_after: Duration,
-    /// How long it has been so.
+    /// How long it has been open, or not.
     pub since: Stopwatch,
     /// How often those who wait were turned away.
     pub refused: u64,
@@ -34,17 +34,35 @@ enum Process {
     Untold,
     /// It had ended before it could be watched.
     Ended,
-    /// It can be watched.
+    /// It is watched.
     Watched(Arc<OwnedFd>),
+    /// It could not be watched when it was told of, for want of descriptors; it is looked for each time.
+    Unwatched(Pid),
 }
 
 impl Process {
     fn of(target: &Target) -> Self {
         let Target::Open { pid: Some(pid), .. } = target else { return Self::Untold };
-        match Pid::from_raw(*pid as i32).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-            Some(Ok(process)) => Self::Watched(Arc::new(process)),
-            Some(Err(Errno::SRCH)) => Self::Ended,
-            Some(Err(_)) | None => Self::Untold,
+        let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) else { return Self::Untold };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Self::Watched(Arc::new(process)),
+            Err(Errno::SRCH) => Self::Ended,
+            // A kernel or a container that has no such call.
+            Err(Errno::NOSYS | Errno::PERM) => Self::Untold,
+            Err(_) => Self::Unwatched(pid),
+        }
+    }
+
+    fn lives(&self) -> bool {
+        let lives = |process: &OwnedFd| {
+            let mut asked = [PollFd::new(process, PollFlags::IN)];
+            poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended == 0)
+        };
+        match self {
+            Process::Untold => true,
+            Process::Ended => false,
+            Process::Watched(process) => lives(process),
+            Process::Unwatched(pid) => pidfd_open(*pid, PidfdFlags::empty()).is_ok_and(|process| lives(&process)),
         }
     }
 }
@@ -57,7 +75,9 @@ impl State {
             generation: route.generation,
             target: route.target.clone(),
             cut_after: Duration::from_millis(route.cut_after_ms),
-            since: same.map_or_else(Stopwatch::start, |b| b.since),
+            since: before
+                .filter(|b| b.generation == route.generation && b.target.is_open() == route.target.is_open())
+                .map_or_else(Stopwatch::start, |b| b.since),
             refused: before.map_or(0, |b| b.refused),
             process: same.map_or_else(|| Process::of(&route.target), |b| b.process.clone()),
         }
@@ -70,13 +90,6 @@ impl State {
 
     /// Whether the sandbox's first process lives. While it does, nobody else has its address.
     pub fn is_alive(&self) -> bool {
-        match &self.process {
-            Process::Untold => true,
-            Process::Ended => false,
-            Process::Watched(process) => {
-                let mut asked = [PollFd::new(process, PollFlags::IN)];
-                poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended == 0)
-            }
-        }
+        self.process.lives()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -14,6 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
@@ -61,6 +63,13 @@ impl Entry {
     /// The counts of its port `inside`.
     pub fn meter(&self, inside: u16) -> Arc<Meter> {
         Arc::clone(self.meters.lock().expect("no holder panics").entry(inside).or_default())
+    }
+
+    /// Makes those who wait for a wake ask for it anew, if it was asked for.
+    pub fn ask_again(&self) {
+        if self.asked.swap(false, Ordering::AcqRel) {
+            self.state.send_modify(|_| ());
+        }
     }
 
     fn take(&self, route: &Route) {
@@ -151,8 +160,7 @@ impl Core {
         if let Some(before) = self.predecessor()
             && !matches!(request, Request::Counts | Request::Load)
         {
-            // It ends with its last connection.
-            let _ = before.ask(request.clone()).await;
+            before.say(request.clone());
         }
         let _turn = self.turn.lock().await;
         match request {
@@ -161,14 +169,10 @@ impl Core {
                 for entry in self.all().iter().filter(|e| !stay.contains(&e.sandbox)) {
                     self.remove(&entry.sandbox).await;
                 }
-                let mut held = Vec::new();
                 self.ask_again();
-                for route in &routes {
-                    held.extend(self.put(route, &mut HashMap::new()).await);
-                }
-                Response::Held(held)
+                self.put_all(&routes, &mut HashMap::new()).await
             }
-            Request::Put(route) => Response::Held(self.put(&route, &mut HashMap::new()).await),
+            Request::Put(route) => self.put_all(&[route], &mut HashMap::new()).await,
             Request::Remove(sandbox) => {
                 self.remove(&sandbox).await;
                 Response::Done
@@ -186,9 +190,24 @@ impl Core {
         }
     }
 
+    async fn put_all(self: &Arc<Self>, routes: &[Route], given: &mut HashMap<SocketAddr, TcpListener>) -> Response {
+        let (mut held, mut failed) = (Vec::new(), None);
+        for route in routes {
+            match self.put(route, given).await {
+                Ok(more) => held.extend(more),
+                Err(why) => failed = Some(why),
+            }
+        }
+        failed.map_or(Response::Held(held), Response::Failed)
+    }
+
     /// Takes over what is told of one sandbox. The ports on which somebody else listens are handed back.
     /// `given` are sockets that listen already, by their addresses.
-    async fn put(self: &Arc<Self>, route: &Route, given: &mut HashMap<SocketAddr, TcpListener>) -> Vec<SocketAddr> {
+    async fn put(
+        self: &Arc<Self>,
+        route: &Route,
+        given: &mut HashMap<SocketAddr, TcpListener>,
+    ) -> Result<Vec<SocketAddr>, String> {
         let entry = Arc::clone(self.entries().entry(route.sandbox.clone()).or_insert_with(|| {
             let entry = Entry {
                 sandbox: route.sandbox.clone(),
@@ -222,13 +241,11 @@ impl Core {
             };
             match opened {
                 Ok(door) => doors.push(door),
-                Err(e) => {
-                    tracing::debug!(sandbox = %entry.sandbox, at = %listen.outside, error = %e, "cannot listen");
-                    held.push(listen.outside);
-                }
+                Err(e) if e.kind() == ErrorKind::AddrInUse => held.push(listen.outside),
+                Err(e) => return Err(format!("it cannot listen on {}: {e}", listen.outside)),
             }
         }
-        held
+        Ok(held)
     }
 
     /// Closes a sandbox's listeners and connections; when this returns, its ports are free.
@@ -301,9 +318,7 @@ impl Core {
     /// Takes the place of another relay: its table, its sockets, and what it has counted.
     pub async fn adopt(self: &Arc<Self>, estate: Estate, sockets: Vec<TcpListener>) {
         let mut given: HashMap<SocketAddr, TcpListener> = estate.listeners.into_iter().zip(sockets).collect();
-        for route in &estate.routes {
-            self.put(route, &mut given).await;
-        }
+        self.put_all(&estate.routes, &mut given).await;
         self.inherit(&estate.counts);
     }
 
@@ -335,9 +350,7 @@ impl Core {
     /// Makes those who wait for a wake ask again: whoever was asked may have gone.
     fn ask_again(&self) {
         for entry in self.all() {
-            if entry.asked.swap(false, Ordering::AcqRel) {
-                entry.state.send_modify(|_| ());
-            }
+            entry.ask_again();
         }
     }
 
@@ -346,7 +359,8 @@ impl Core {
         for entry in self.all() {
             listeners += entry.doors.lock().await.len() as u64;
         }
-        let open = std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64);
+        let counted = spawn_blocking(|| std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64));
+        let open = counted.await.unwrap_or_default();
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Load { listeners, connections: self.shares.total().into(), descriptors: (open, allowed) }
     }

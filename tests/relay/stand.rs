@@ -57,7 +57,7 @@ pub fn outside() -> SocketAddr {
 }
 
 pub fn listen(outside: SocketAddr) -> Listen {
-    Listen { outside, inside: 8000, wakes_silent: false, http: None, proxy_protocol: false }
+    Listen { outside, inside: 8000, wakes_silent: false, http: true, proxy_protocol: false }
 }
 
 pub fn id(number: u8) -> SandboxId {

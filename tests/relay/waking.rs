@@ -185,7 +185,7 @@ async fn a_post_waits_and_is_delivered() {
 async fn a_port_that_is_not_http_never_answers_as_if_it_were() {
     let relay = relay(TrafficLimits { wake_timeout: Duration::from_millis(1_500), ..LIMITS });
     let outer = outside();
-    asleep(&relay, Listen { http: Some(false), ..listen(outer) }).await;
+    asleep(&relay, Listen { http: false, ..listen(outer) }).await;
     let mut client = connect(outer).await;
     client.write_all(BROWSER.as_bytes()).await.unwrap();
     assert_eq!(end_of(&mut client).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
