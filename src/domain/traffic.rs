@@ -109,7 +109,7 @@ pub struct Traffic {
     /// Whether a connection to any port but SSH's wakes before the client has said anything, because the server
     /// speaks first there.
     pub wakes_silent: bool,
-    /// Whether the app's port speaks HTTP; `None`: the first bytes tell.
+    /// Whether the app's port speaks HTTP; `None`, and in effect `true`: the first bytes tell.
     pub app_http: Option<bool>,
     /// Ports whose server is told the client's address by the PROXY protocol.
     pub proxy_protocol: Vec<u16>,

@@ -100,8 +100,9 @@ pub trait Engine: Send + Sync {
     /// Looks at one image. Never pulls.
     async fn image(&self, image: &ImageRef) -> Result<ImageDetails>;
 
-    /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries labels from which [`Engine::recover`] rebuilds
-    /// the sandbox, and finds `check_in_url`, `token` and `authorized_keys` read-only at `/run/spindle`.
+    /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries
+    /// labels from which [`Engine::recover`] rebuilds the sandbox, and finds `check_in_url`, `token` and
+    /// `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
     /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where it
