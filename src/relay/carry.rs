@@ -50,35 +50,30 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
     tokio::pin!(up, down, cut);
     let (mut up_ended, mut down_ended) = (false, false);
     while !(up_ended && down_ended) {
-        tokio::select! {
-            ended = &mut up, if !up_ended => match ended {
-                Ok(()) => up_ended = true,
-                // What the server said before it broke off is the client's.
-                Err(Broken::Sink) => {
-                    if !down_ended {
-                        let _ = timeout(LAST_WORDS, &mut down).await;
-                    }
-                    return reset(&client).await;
-                }
-                Err(Broken::Source) => return reset(&server).await,
-            },
-            ended = &mut down, if !down_ended => match ended {
-                Ok(()) => down_ended = true,
-                Err(Broken::Sink) => {
-                    if !up_ended {
-                        let _ = timeout(LAST_WORDS, &mut up).await;
-                    }
-                    return reset(&server).await;
-                }
-                Err(Broken::Source) => return reset(&client).await,
-            },
+        let (ended, upwards) = tokio::select! {
+            ended = &mut up, if !up_ended => (ended, true),
+            ended = &mut down, if !down_ended => (ended, false),
             // A side that has said its end can still break off; nobody reads from it who would notice.
-            _ = client.ready(Interest::ERROR), if up_ended => return reset(&server).await,
-            _ = server.ready(Interest::ERROR), if down_ended => return reset(&client).await,
+            _ = client.ready(Interest::ERROR), if up_ended => (Err(Broken::Source), true),
+            _ = server.ready(Interest::ERROR), if down_ended => (Err(Broken::Source), false),
             // What is cut in the middle shall not look like an end.
             () = &mut cut => {
                 let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
                 return reset(&client).await;
+            }
+        };
+        let (source, sink) = if upwards { (&client, &server) } else { (&server, &client) };
+        match ended {
+            Ok(()) if upwards => up_ended = true,
+            Ok(()) => down_ended = true,
+            Err(Broken::Source) => return reset(sink).await,
+            // What the sink said before it broke off is the source's.
+            Err(Broken::Sink) => {
+                let (back, back_ended) = if upwards { (down.as_mut(), down_ended) } else { (up.as_mut(), up_ended) };
+                if !back_ended {
+                    let _ = timeout(LAST_WORDS, back).await;
+                }
+                return reset(source).await;
             }
         }
     }

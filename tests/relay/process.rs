@@ -1,6 +1,7 @@
 //! A relay of its own process: sessions outlive the server, and a newer relay takes over without turning anybody away.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -75,14 +76,19 @@ fn socket() -> PathBuf {
     std::env::temp_dir().join(format!("spindle-test-relay-{}-{number}", std::process::id()))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_outlives_the_server_and_the_relays_successors() {
-    let at = socket();
-    let (inner, outer) = (place(), outside());
-    let _named = Named::start(inner, "me").await;
-    let first = start(&at).await;
+/// A relay's process, a server at it, and a sandbox that is reached through both.
+async fn stage() -> (PathBuf, SocketAddr, Named, Running, Server) {
+    let (at, inner, outer) = (socket(), place(), outside());
+    let named = Named::start(inner, "me").await;
+    let relay = start(&at).await;
     let server = Server::connect(&at).await;
     put(&server.relay, route(1, 1, open(inner), listen(outer))).await;
+    (at, outer, named, relay, server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_outlives_the_server_and_the_relays_successors() {
+    let (at, outer, _named, first, server) = stage().await;
     let mut session = connect(outer).await;
     assert_eq!(exchange(&mut session, "1", 3).await.unwrap(), "me1");
     drop(server);
@@ -111,12 +117,8 @@ async fn a_session_outlives_the_server_and_the_relays_successors() {
 /// Whoever knocks while the listeners change hands is let in by one or the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_turned_away_while_a_relay_is_replaced() {
-    let at = socket();
-    let (inner, outer) = (place(), outside());
-    let _named = Named::start(inner, "me").await;
-    let mut relays = vec![start(&at).await];
-    let server = Server::connect(&at).await;
-    put(&server.relay, route(1, 1, open(inner), listen(outer))).await;
+    let (at, outer, _named, first, server) = stage().await;
+    let mut relays = vec![first];
     let enough = Arc::new(AtomicBool::new(false));
     let knocking: Vec<_> = (0..4)
         .map(|_| {
@@ -149,12 +151,7 @@ async fn nobody_is_turned_away_while_a_relay_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_has_handed_over_still_does_what_it_is_told() {
-    let at = socket();
-    let (inner, outer) = (place(), outside());
-    let _named = Named::start(inner, "me").await;
-    let first = start(&at).await;
-    let server = Server::connect(&at).await;
-    put(&server.relay, route(1, 1, open(inner), listen(outer))).await;
+    let (at, outer, _named, first, server) = stage().await;
     let mut session = connect(outer).await;
     assert_eq!(exchange(&mut session, "1", 3).await.unwrap(), "me1");
     let second = start(&at).await;
