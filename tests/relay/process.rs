@@ -187,3 +187,22 @@ async fn a_relay_that_is_not_there_is_said_to_be_away() {
     let relay = Relay::there(socket());
     assert!(relay.ask(Request::Counts).await.unwrap_err().to_string().contains("does not answer"));
 }
+
+/// Whoever says that it is a newer relay and then goes, or talks nonsense, changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_that_fails_leaves_everything_as_it_was() {
+    use std::io::{Read, Write};
+    let (at, outer, _named, first, server) = stage().await;
+    for words in ["{\"spindle_relay\":1,\"take_over\":true}\n", "GET / HTTP/1.1\r\n\r\n", "{\"spindle_relay\":9}\n", ""]
+    {
+        let mut stranger = std::os::unix::net::UnixStream::connect(&at).unwrap();
+        stranger.write_all(words.as_bytes()).unwrap();
+        assert_eq!(stranger.read(&mut [0]).unwrap(), 1, "it is greeted");
+    }
+    until("the server is spoken to again", async || server.relay.ask(Request::Counts).await.is_ok()).await;
+    assert_eq!(exchange(&mut connect(outer).await, "x", 3).await.unwrap(), "mex");
+    assert_eq!(server.relay.ask(Request::Remove(id(1))).await, Ok(Response::Done));
+    let _freed = std::net::TcpListener::bind(outer).unwrap();
+    first.end().await;
+    std::fs::remove_file(at).unwrap();
+}
