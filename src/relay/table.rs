@@ -73,19 +73,19 @@ impl Entry {
     }
 
     fn take(&self, route: &Route) {
-        let mut moved = false;
         self.state.send_if_modified(|state| {
             let next = State::of(route, Some(state));
-            moved = !next.is_same_start(state);
+            let moved = !next.is_same_start(state);
+            // Before anybody sees the new state, and asks in it. A start that is under way is told of too, and is still
+            // the one that was asked for.
+            if moved {
+                self.asked.store(false, Ordering::Release);
+            }
             let changed = moved || next.cut_after != state.cut_after;
             *state = next;
             changed
         });
         *self.route.lock().expect("no holder panics") = route.clone();
-        // A start that is under way is told of too, and is still the one that was asked for.
-        if moved {
-            self.asked.store(false, Ordering::Release);
-        }
     }
 }
 
