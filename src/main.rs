@@ -93,12 +93,12 @@ fn run(cli: Cli) -> Result<(), Sentence> {
         }
         None | Some(Command::Serve) => {
             start_log(&config)?;
-            raise_descriptor_limit(&config);
+            raise_descriptor_limit(&mut config);
             tokio::runtime::Runtime::new()?.block_on(serve(config))
         }
         Some(Command::Relay) => {
             start_log(&config)?;
-            raise_descriptor_limit(&config);
+            raise_descriptor_limit(&mut config);
             tokio::runtime::Runtime::new()?.block_on(relay(config))
         }
     }
@@ -130,19 +130,24 @@ fn start_log(config: &Config) -> Result<(), Sentence> {
 }
 
 /// Every connection takes two descriptors, every port of a sandbox one; the soft limit of 1,024 is too few for a class.
-fn raise_descriptor_limit(config: &Config) {
+/// Where there are too few all the same, fewer connections are let in: the rest is for the API and the check-in door.
+fn raise_descriptor_limit(config: &mut Config) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::warn!(error = %e, "the limit on file descriptors stays as it is");
     }
-    let wanted = u64::from(config.relay.limits.connections) * 2 + DESCRIPTORS_BESIDE;
-    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return };
+    let room = limit.saturating_sub(DESCRIPTORS_BESIDE.min(limit / 2)) / 2;
+    let connections = &mut config.relay.limits.connections;
+    if room < u64::from(*connections) {
         tracing::warn!(
             limit,
-            wanted,
+            wanted = *connections,
+            allowed = room,
             "too few file descriptors for SPINDLE_CONNECTIONS; raise LimitNOFILE or ulimit -n"
         );
+        *connections = room as u32;
     }
 }
 
@@ -210,7 +215,7 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     let _only_one = claim_deployment(&config.deployment)?;
     warn_of_client_range(&config);
     let relay = match config.relay.socket.clone() {
-        Some(at) => Arc::new(Relay::there(at)),
+        Some(at) => Arc::new(Relay::there(at, &config.deployment)),
         None => Arc::new(Relay::here(config.relay.limits, Arc::new(SystemClock))),
     };
     let app = build(&config, Arc::clone(&relay)).await?;
@@ -258,11 +263,12 @@ async fn relay(config: Config) -> Result<(), Sentence> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut reload = signal(SignalKind::hangup())?;
-    if let Some(parent) = at.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
     let failed = |e| format!("cannot listen at {}: {e}; SPINDLE_RELAY_SOCKET chooses another place", at.display());
-    let process = Process::start(&at, config.relay.limits, Arc::new(SystemClock)).await.map_err(failed)?;
+    if let Some(parent) = at.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let process = Process::start(&at, &config.deployment, config.relay.limits, Arc::new(SystemClock));
+    let process = process.await.map_err(failed)?;
     let pid = std::process::id();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), at = %at.display(), pid, "carrying");
     tell_systemd(&format!("READY=1\nMAINPID={pid}"));
@@ -285,13 +291,13 @@ async fn relay(config: Config) -> Result<(), Sentence> {
 fn start_successor() {
     let mut words = std::env::args_os();
     let Some(program) = words.next() else { return };
-    match tokio::process::Command::new(program).args(words).spawn() {
+    match tokio::process::Command::new(&program).args(words).spawn() {
         Ok(mut successor) => drop(tokio::spawn(async move {
             if let Ok(status) = successor.wait().await {
-                tracing::warn!(%status, "the relay that was to take over has ended");
+                tracing::warn!(%status, "the relay that this one started has ended");
             }
         })),
-        Err(e) => tracing::error!(error = %e, "no relay can be started that would take over"),
+        Err(e) => tracing::error!(?program, error = %e, "no relay can be started that would take over"),
     }
 }
 

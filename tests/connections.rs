@@ -115,6 +115,25 @@ async fn an_open_connection_is_no_use_by_itself_and_keepalives_are_none() {
     settle(&w, &c, "stopped").await;
 }
 
+/// Who listens on its ports carries its connections and tells nobody: a relay of before, perhaps.
+#[tokio::test]
+async fn what_cannot_be_seen_is_not_stopped_for_being_idle() {
+    let mut w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    w.relay.close().await;
+    let port = c["ports"][1]["host_port"].as_u64().unwrap() as u16;
+    let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    w.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    w.restart().await;
+    w.pass_seconds(3 * LIMIT).await;
+    assert_eq!(w.http().now(&c).await["status"], "running");
+    let health = w.http().get("/v1/health").await.json();
+    assert_eq!(health["relay"]["status"], "impaired", "{health}");
+    drop(other);
+    w.pass_seconds(5).await;
+    settle(&w, &c, "stopped").await;
+}
+
 /// Rule 14: what moved until the very pass counts in it, told or not.
 #[tokio::test]
 async fn the_pass_sees_what_moved_a_moment_before() {

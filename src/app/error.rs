@@ -34,6 +34,9 @@ pub enum Error {
     /// The engine is away.
     #[error("{0}; try again later")]
     EngineAway(EngineError),
+    /// A port cannot be opened, though nobody else has it.
+    #[error("a host port of the container cannot be opened: {0}")]
+    CannotListen(String),
     /// The relay's process is away.
     #[error("{0}; try again later")]
     RelayAway(Unreachable),

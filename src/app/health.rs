@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{App, ConvergeReport};
-use crate::{engine::EngineInfo, relay::Load, store::Counts};
+use crate::{
+    engine::EngineInfo,
+    relay::{Load, Unopened},
+    store::Counts,
+};
 
 /// How long a monitor is kept waiting for an engine that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,8 +35,8 @@ pub struct Health {
     pub door: CheckInDoor,
     /// The relay; or why it cannot be used.
     pub relay: Result<Load, String>,
-    /// Sandboxes' ports on which other programs listen.
-    pub held: Vec<SocketAddr>,
+    /// Sandboxes' ports that cannot be opened.
+    pub held: Vec<Unopened>,
     /// The last pass, if there was one.
     pub last_pass: Option<ConvergeReport>,
     /// How many sandboxes there are.

@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     domain::{ContainerId, Cpus, IdleLimit, Memory, Policy, Sandbox, SandboxId, Wake},
     engine::{Engine, EngineInfo},
-    relay::{Count, Relay},
+    relay::{Count, Relay, Unopened},
     store::{PortPool, Store},
 };
 
@@ -104,8 +104,8 @@ struct Pulse {
     report: Option<ConvergeReport>,
     /// The relay may not know all that it should.
     table_is_stale: bool,
-    /// Sandboxes' ports on which other programs listen.
-    held: Vec<SocketAddr>,
+    /// Sandboxes' ports that cannot be opened.
+    held: Vec<Unopened>,
     /// What each port has carried.
     traffic: HashMap<(SandboxId, u16), Count>,
 }

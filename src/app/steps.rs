@@ -87,6 +87,9 @@ impl App {
 
     /// Stops an idle sandbox, unless evidence has arrived since the decision.
     async fn stop_idle(&self, known: &Sandbox, seen: Evidence) -> Tried {
+        if self.is_unseen(known) {
+            return Ok(false);
+        }
         // A restart behind our back, whose event is still on its way, is evidence too.
         let State::Running { mark, .. } = &known.state else { return Ok(false) };
         if let Some(container) = &known.container

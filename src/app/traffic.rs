@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{Carrier, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, State, Wake, WakeFailure},
-    relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unreachable},
+    relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
 
 /// How much newer use must be to be recorded while nothing is decided on it: connections come and go many times a
@@ -84,6 +84,14 @@ impl App {
         Ok(done)
     }
 
+    /// Whether connections to a sandbox may be carried where nobody counts them for us.
+    pub(super) fn is_unseen(&self, sandbox: &Sandbox) -> bool {
+        let pulse = self.pulse();
+        let relayed = sandbox.ports.iter().filter(|p| p.carrier == Carrier::Relay);
+        let mut places = relayed.map(|p| SocketAddr::new(p.outside.host, p.outside.port));
+        places.any(|place| pulse.held.iter().any(|h| h.at == place))
+    }
+
     /// Makes the relay listen on a sandbox's ports.
     ///
     /// # Errors
@@ -91,7 +99,8 @@ impl App {
     pub(super) async fn listen(&self, id: &SandboxId) -> Result<()> {
         match self.publish(id).await? {
             held if held.is_empty() => Ok(()),
-            held => Err(Error::PortHeld(join(&held))),
+            held if held.iter().all(|h| h.why.is_none()) => Err(Error::PortHeld(join(&held))),
+            held => Err(Error::CannotListen(join(&held))),
         }
     }
 
@@ -107,7 +116,7 @@ impl App {
         self.pulse().table_is_stale |= stale;
     }
 
-    async fn publish(&self, id: &SandboxId) -> Result<Vec<SocketAddr>> {
+    async fn publish(&self, id: &SandboxId) -> Result<Vec<Unopened>> {
         let _table = self.table.lock().await;
         match self.store.get(id).await? {
             Some(sandbox) => held(self.relay.ask(Request::Put(self.route(&sandbox))).await?),
@@ -129,9 +138,11 @@ impl App {
         let mut pulse = self.pulse();
         let held = told.as_ref().cloned().unwrap_or_default();
         if !held.is_empty() && pulse.held != held {
+            let ports = join(&held);
             tracing::error!(
-                ports = join(&held),
-                "another program listens on sandboxes' ports; it is tried again every pass"
+                ports,
+                "sandboxes' ports cannot be opened, so none of these is stopped for being idle; if another program listens \
+                 there, is it a `spindle relay` that SPINDLE_RELAY_SOCKET does not name?"
             );
         }
         pulse.table_is_stale |= told.is_err() || !held.is_empty();
@@ -214,7 +225,11 @@ impl App {
         while let Some(event) = self.relay.event().await {
             match event {
                 Event::Fresh => {
-                    self.pulse().table_is_stale = true;
+                    let mut pulse = self.pulse();
+                    pulse.table_is_stale = true;
+                    // What is still open is told anew.
+                    pulse.traffic.values_mut().for_each(|count| count.open = 0);
+                    drop(pulse);
                     self.wake();
                 }
                 Event::Counts(counts) => {
@@ -295,14 +310,17 @@ fn listen(sandbox: &Sandbox, port: &PortMapping) -> Listen {
     }
 }
 
-fn held(answer: Response) -> Result<Vec<SocketAddr>> {
+fn held(answer: Response) -> Result<Vec<Unopened>> {
     match answer {
         Response::Held(held) => Ok(held),
-        Response::Failed(why) => Err(Unreachable(why).into()),
         other => Err(Unreachable(format!("it answers {other:?}")).into()),
     }
 }
 
-fn join(ports: &[SocketAddr]) -> String {
-    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn join(ports: &[Unopened]) -> String {
+    let one = |p: &Unopened| match &p.why {
+        None => p.at.to_string(),
+        Some(why) => format!("{}: {why}", p.at),
+    };
+    ports.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -31,8 +31,9 @@ impl RelayConfig {
         };
         let seconds = format!("it is whole seconds, 1 to {WAKE_TIMEOUT_MAX}");
         Ok(Self {
-            socket: v.take("relay_socket", "", "it is a path", |t| {
-                Some(Some(PathBuf::from(t)).filter(|p| !p.as_os_str().is_empty()))
+            socket: v.take("relay_socket", "", "it is an absolute path of at most 90 bytes", |t| match t {
+                "" => Some(None),
+                path => Some(PathBuf::from(path)).filter(|p| p.is_absolute() && path.len() <= 90).map(Some),
             })?,
             wake: v.take("wake", "idle", Wake::ALLOWED, Wake::from_word)?,
             connection_cap: v.take(

@@ -67,6 +67,7 @@ impl From<Error> for ApiError {
             Error::NoPort => (Status::ServiceUnavailable, "no_port_left"),
             Error::Full(_) => (Status::ServiceUnavailable, "capacity_reached"),
             Error::EngineAway(_) => (Status::ServiceUnavailable, "engine_unavailable"),
+            Error::CannotListen(_) => (Status::ServiceUnavailable, "cannot_listen"),
             Error::RelayAway(_) => (Status::ServiceUnavailable, "relay_unavailable"),
             Error::ShuttingDown => (Status::ServiceUnavailable, "shutting_down"),
             Error::StillStopping => (Status::ServiceUnavailable, "still_stopping"),

@@ -197,12 +197,14 @@ impl HealthBody {
             },
             relay: match &health.relay {
                 Ok(load) => json!({
-                    "status": "ok",
+                    "status": if health.held.is_empty() { "ok" } else { "impaired" },
                     "listeners": load.listeners,
                     "connections": load.connections,
                     "descriptors": load.descriptors.0,
                     "descriptors_limit": load.descriptors.1,
-                    "ports_held_by_others": health.held.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "ports_not_open": health.held.iter().map(|h| {
+                        json!({"at": h.at.to_string(), "message": h.why.as_deref().unwrap_or("another program listens there")})
+                    }).collect::<Vec<_>>(),
                 }),
                 Err(why) => json!({"status": "unavailable", "message": why}),
             },

@@ -9,7 +9,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::TcpStream,
     sync::watch,
     time::{sleep, timeout},
@@ -48,7 +48,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 enum Away {
     /// The sandbox does not run, and is not woken.
     Shut,
-    /// The client said nothing.
+    /// The client said nothing, or broke off.
     Silent,
     /// There were too many wakes.
     TooMany,
@@ -138,6 +138,8 @@ impl Visit<'_> {
             tokio::select! {
                 () = sleep(self.core.limits.wake_timeout) => Away::NotWoken,
                 () = self.browser_is_impatient() => Away::Soon,
+                // It has broken off: nobody waits any more.
+                _ = self.client.ready(Interest::ERROR) => Away::Silent,
             }
         };
         tokio::select! {

@@ -52,6 +52,7 @@ impl HttpRequest {
             );
             ("text/html; charset=utf-8", page)
         } else {
+            let line = if waking { "Your sandbox is starting. Try again in a second." } else { line };
             ("text/plain; charset=utf-8", format!("{line}\n"))
         };
         let retry = if waking { 1 } else { 30 };

@@ -84,14 +84,21 @@ pub enum Request {
 pub enum Response {
     /// It is done.
     Done,
-    /// It is done, but for these ports, on which somebody else listens.
-    Held(Vec<SocketAddr>),
-    /// It is not done, for a reason that is not the ports'.
-    Failed(String),
+    /// It is done, but for these ports.
+    Held(Vec<Unopened>),
     /// The counts of every port that was ever used.
     Counts(Vec<Count>),
     /// How much is open.
     Load(Load),
+}
+
+/// A port on which the relay cannot listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unopened {
+    /// Which one.
+    pub at: SocketAddr,
+    /// Why; `None`: somebody else listens there.
+    pub why: Option<String>,
 }
 
 /// What one port has carried.

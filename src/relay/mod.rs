@@ -16,7 +16,12 @@ mod shares;
 mod state;
 mod table;
 
-use std::{io::ErrorKind, net::UdpSocket, path::PathBuf, sync::Arc};
+use std::{
+    io::ErrorKind,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::{
     Mutex,
@@ -27,7 +32,7 @@ use crate::{
     clock::Clock,
     domain::{PortMapping, Protocol, TrafficLimits},
 };
-pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target};
+pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened};
 pub use process::{Ended, Process};
 use remote::Remote;
 use table::Core;
@@ -36,6 +41,13 @@ use table::Core;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the relay does not answer: {0}")]
 pub struct Unreachable(pub String);
+
+impl Unreachable {
+    /// Says where it was looked for.
+    fn at(self, path: &Path) -> Self {
+        Self(format!("{} at {}; is `spindle relay` running?", self.0, path.display()))
+    }
+}
 
 /// A handle on the relay, wherever it runs.
 #[derive(Debug)]
@@ -47,7 +59,7 @@ pub struct Relay {
 #[derive(Debug)]
 enum Link {
     Here(Arc<Core>),
-    There { remote: Remote, at: PathBuf, events: UnboundedSender<Event> },
+    There { remote: Remote, at: PathBuf, deployment: String, events: UnboundedSender<Event> },
 }
 
 impl Relay {
@@ -59,9 +71,12 @@ impl Relay {
     }
 
     /// A relay in a process of its own, spoken to at the socket `at` while [`Relay::run`] runs.
-    pub fn there(at: PathBuf) -> Self {
+    pub fn there(at: PathBuf, deployment: &str) -> Self {
         let (events, heard) = unbounded_channel();
-        Self { link: Link::There { remote: Remote::default(), at, events }, events: Mutex::new(heard) }
+        Self {
+            link: Link::There { remote: Remote::default(), at, deployment: deployment.to_owned(), events },
+            events: Mutex::new(heard),
+        }
     }
 
     /// Asks for something.
@@ -71,7 +86,7 @@ impl Relay {
     pub async fn ask(&self, request: Request) -> Result<Response, Unreachable> {
         match &self.link {
             Link::Here(core) => Ok(core.handle(request).await),
-            Link::There { remote, .. } => remote.ask(request).await,
+            Link::There { remote, at, .. } => remote.ask(request).await.map_err(|e| e.at(at)),
         }
     }
 
@@ -91,7 +106,7 @@ impl Relay {
     pub async fn run(&self) {
         match &self.link {
             Link::Here(core) => core.tell_counts().await,
-            Link::There { remote, at, events } => remote.keep(at, events).await,
+            Link::There { remote, at, deployment, events } => remote.keep(at, deployment, events).await,
         }
     }
 }

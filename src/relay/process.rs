@@ -4,7 +4,7 @@
 use std::{
     fs::Permissions,
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -45,6 +45,7 @@ type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
 pub struct Process {
     core: Arc<Core>,
     at: PathBuf,
+    deployment: String,
     socket: UnixListener,
     client: Client,
     heard: mpsc::UnboundedReceiver<Event>,
@@ -55,10 +56,10 @@ impl Process {
     ///
     /// # Errors
     /// If it cannot listen there, or the other relay does not let go.
-    pub async fn start(at: &Path, limits: TrafficLimits, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    pub async fn start(at: &Path, deployment: &str, limits: TrafficLimits, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let (core, heard) = Core::new(limits, clock);
         let before = match UnixStream::connect(at).await {
-            Ok(stream) => Some(take_over(stream).await?),
+            Ok(stream) => Some(take_over(stream, deployment).await?),
             // Nobody is there, or one that has ended left its socket behind.
             Err(_) => None,
         };
@@ -70,14 +71,15 @@ impl Process {
             tracing::info!("the listeners of the relay before this one are taken over");
             inherit(&core, hand_over::conversing(before)?);
         }
-        Ok(Self { core, at: at.to_owned(), socket, client: Client::default(), heard })
+        let deployment = deployment.to_owned();
+        Ok(Self { core, at: at.to_owned(), deployment, socket, client: Client::default(), heard })
     }
 
     /// Carries, counts and answers, until `stop` ends or a newer relay has taken over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
-        let Self { core, at, socket, client, mut heard } = self;
+        let Self { core, at, deployment, socket, client, mut heard } = self;
         let told = Arc::clone(&client);
-        let serving = Serving { core: Arc::clone(&core), at, client };
+        let serving = Serving { core: Arc::clone(&core), at, deployment, client };
         let tell = async {
             while let Some(event) = heard.recv().await {
                 if let Some(client) = &*told.lock().expect("no holder panics") {
@@ -103,6 +105,7 @@ impl Process {
 struct Serving {
     core: Arc<Core>,
     at: PathBuf,
+    deployment: String,
     client: Client,
 }
 
@@ -116,7 +119,7 @@ impl Serving {
                 tokio::time::sleep(REST).await;
                 continue;
             };
-            let hello = match greet(&mut stream, false).await {
+            let hello = match greet(&mut stream, &self.deployment, false).await {
                 Ok(hello) => hello,
                 Err(e) => {
                     tracing::warn!(error = %e, "somebody at the relay's socket is not understood");
@@ -203,10 +206,14 @@ async fn converse(core: Arc<Core>, stream: UnixStream, client: Client, done: Can
     }
 }
 
-/// A socket at `at`, in the place of one that may be there.
+/// A socket at `at`, in the place of one that may be there. Nothing else is replaced.
 fn bind(at: &Path) -> io::Result<UnixListener> {
-    let fresh = at.with_extension("new");
-    let _ = std::fs::remove_file(&fresh);
+    let there = std::fs::symlink_metadata(at);
+    if there.is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(io::Error::other("something that is no socket is there"));
+    }
+    let mut fresh = at.as_os_str().to_owned();
+    fresh.push(format!(".{}", std::process::id()));
     let socket = UnixListener::bind(&fresh)?;
     // Whoever may speak to it may open any sandbox's ports.
     std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
@@ -215,8 +222,11 @@ fn bind(at: &Path) -> io::Result<UnixListener> {
 }
 
 /// Everything from the relay at the other end, which is its own until it hears that it was taken.
-async fn take_over(mut stream: UnixStream) -> io::Result<(std::os::unix::net::UnixStream, Estate, Vec<TcpListener>)> {
-    greet(&mut stream, true).await?;
+async fn take_over(
+    mut stream: UnixStream,
+    deployment: &str,
+) -> io::Result<(std::os::unix::net::UnixStream, Estate, Vec<TcpListener>)> {
+    greet(&mut stream, deployment, true).await?;
     let (stream, estate, sockets) = spawn_blocking(|| hand_over::take(stream)).await??;
     let listening = |socket: std::net::TcpListener| {
         socket.set_nonblocking(true)?;

@@ -36,6 +36,9 @@ const LONGEST_LINE: u64 = 64 << 20;
 pub struct Hello {
     /// [`VERSION`].
     pub spindle_relay: u32,
+    /// Whose sandboxes it is about.
+    #[serde(default)]
+    pub deployment: String,
     /// The caller is a newer relay, and wants the listeners.
     #[serde(default)]
     pub take_over: bool,
@@ -90,12 +93,12 @@ impl Remote {
     }
 
     /// Speaks with the relay at `at`, again and again when it goes away. Never ends by itself.
-    pub async fn keep(&self, at: &Path, events: &mpsc::UnboundedSender<Event>) {
+    pub async fn keep(&self, at: &Path, deployment: &str, events: &mpsc::UnboundedSender<Event>) {
         let mut told = None;
         loop {
             let spoken = async {
                 let mut stream = UnixStream::connect(at).await?;
-                greet(&mut stream, false).await?;
+                greet(&mut stream, deployment, false).await?;
                 tracing::info!(at = %at.display(), "connected to the relay");
                 told = None;
                 self.speak(stream, events).await
@@ -156,13 +159,13 @@ impl Remote {
 ///
 /// # Errors
 /// If the other side says something else, or nothing for a while.
-pub async fn greet(stream: &mut UnixStream, take_over: bool) -> io::Result<Hello> {
-    let hello = line_of(&Hello { spindle_relay: VERSION, take_over })?;
+pub async fn greet(stream: &mut UnixStream, deployment: &str, take_over: bool) -> io::Result<Hello> {
+    let hello = line_of(&Hello { spindle_relay: VERSION, deployment: deployment.to_owned(), take_over })?;
     let exchanged = async {
         stream.write_all(&hello).await?;
         // Byte by byte, since what follows may not be a line.
         let mut line = Vec::new();
-        while line.last() != Some(&b'\n') && line.len() < 256 {
+        while line.last() != Some(&b'\n') && line.len() < 512 {
             stream.readable().await?;
             let mut byte = [0];
             match stream.try_read(&mut byte) {
@@ -172,12 +175,18 @@ pub async fn greet(stream: &mut UnixStream, take_over: bool) -> io::Result<Hello
                 Err(e) => return Err(e),
             }
         }
-        let hello: Hello = serde_json::from_slice(&line)?;
-        if hello.spindle_relay == VERSION {
-            return Ok(hello);
+        let stranger = |_| io::Error::other("who answers there is no Spindle");
+        let hello: Hello = serde_json::from_slice(&line).map_err(stranger)?;
+        let theirs = &hello.deployment;
+        if hello.spindle_relay != VERSION {
+            let why = format!("it speaks version {} and this program {VERSION}", hello.spindle_relay);
+            return Err(io::Error::other(format!("{why}; restart the older of the two")));
         }
-        let why = format!("it speaks version {} and this program {VERSION}; restart the relay", hello.spindle_relay);
-        Err(io::Error::other(why))
+        if theirs != deployment {
+            let why = format!("it is about the deployment {theirs:?}, and this program about {deployment:?}");
+            return Err(io::Error::other(format!("{why}; each needs a socket of its own")));
+        }
+        Ok(hello)
     };
     timeout(DEADLINE, exchanged).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

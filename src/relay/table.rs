@@ -24,7 +24,7 @@ use super::{
     count::Meter,
     door::Door,
     hand_over::Estate,
-    message::{Count, Event, Load, Request, Response, Route, Target},
+    message::{Count, Event, Load, Request, Response, Route, Target, Unopened},
     remote::Remote,
     shares::{Shares, Wakes},
     state::State,
@@ -191,23 +191,16 @@ impl Core {
     }
 
     async fn put_all(self: &Arc<Self>, routes: &[Route], given: &mut HashMap<SocketAddr, TcpListener>) -> Response {
-        let (mut held, mut failed) = (Vec::new(), None);
+        let mut held = Vec::new();
         for route in routes {
-            match self.put(route, given).await {
-                Ok(more) => held.extend(more),
-                Err(why) => failed = Some(why),
-            }
+            held.extend(self.put(route, given).await);
         }
-        failed.map_or(Response::Held(held), Response::Failed)
+        Response::Held(held)
     }
 
     /// Takes over what is told of one sandbox. The ports on which somebody else listens are handed back.
     /// `given` are sockets that listen already, by their addresses.
-    async fn put(
-        self: &Arc<Self>,
-        route: &Route,
-        given: &mut HashMap<SocketAddr, TcpListener>,
-    ) -> Result<Vec<SocketAddr>, String> {
+    async fn put(self: &Arc<Self>, route: &Route, given: &mut HashMap<SocketAddr, TcpListener>) -> Vec<Unopened> {
         let entry = Arc::clone(self.entries().entry(route.sandbox.clone()).or_insert_with(|| {
             let entry = Entry {
                 sandbox: route.sandbox.clone(),
@@ -232,7 +225,7 @@ impl Core {
                 continue;
             }
             if self.retired.load(Ordering::Acquire) {
-                held.push(listen.outside);
+                held.push(Unopened { at: listen.outside, why: Some("a newer relay has taken over".into()) });
                 continue;
             }
             let opened = match given.remove(&listen.outside) {
@@ -241,11 +234,13 @@ impl Core {
             };
             match opened {
                 Ok(door) => doors.push(door),
-                Err(e) if e.kind() == ErrorKind::AddrInUse => held.push(listen.outside),
-                Err(e) => return Err(format!("it cannot listen on {}: {e}", listen.outside)),
+                Err(e) => {
+                    let why = (e.kind() != ErrorKind::AddrInUse).then(|| e.to_string());
+                    held.push(Unopened { at: listen.outside, why });
+                }
             }
         }
-        Ok(held)
+        held
     }
 
     /// Closes a sandbox's listeners and connections; when this returns, its ports are free.
@@ -359,9 +354,10 @@ impl Core {
         for entry in self.all() {
             listeners += entry.doors.lock().await.len() as u64;
         }
-        let counted = spawn_blocking(|| std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64));
-        let open = counted.await.unwrap_or_default();
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        // That they cannot be counted means that none is left.
+        let count = move || std::fs::read_dir("/proc/self/fd").map_or(allowed, |fds| fds.count() as u64);
+        let open = spawn_blocking(count).await.unwrap_or(allowed);
         Load { listeners, connections: self.shares.total().into(), descriptors: (open, allowed) }
     }
 

@@ -127,8 +127,8 @@ async fn a_start_whose_port_is_held_says_so_and_works_later() {
     let message = world.http().patch(&c, "status=running").await.expect_error(409, "port_in_use");
     assert!(message.contains(c["app_port"].as_str().unwrap()), "{message}");
     assert_eq!(world.http().now(&c).await["status"], "stopped");
-    let held = world.http().get("/v1/health").await.json()["relay"]["ports_held_by_others"].clone();
-    assert_eq!(held[0], format!("127.0.0.1:{app_port}"));
+    let held = world.http().get("/v1/health").await.json()["relay"]["ports_not_open"].clone();
+    assert_eq!(held[0]["at"], format!("127.0.0.1:{app_port}"));
     drop(thief);
     let again = world.http().patch(&c, "status=running").await.expect(200).json();
     assert_eq!(host_ports(&again), host_ports(&c));

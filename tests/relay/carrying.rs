@@ -8,7 +8,7 @@ use std::{
 };
 
 use socket2::SockRef;
-use spindle::relay::{Request, Response, Target};
+use spindle::relay::{Request, Response, Target, Unopened};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -247,7 +247,10 @@ async fn a_port_that_somebody_else_has_is_told_and_tried_again() {
     let (inner, outer) = (place(), outside());
     let holder = TcpListener::bind(outer).await.unwrap();
     let routed = route(1, 1, open(inner), listen(outer));
-    assert_eq!(relay.ask(Request::Put(routed.clone())).await, Ok(Response::Held(vec![outer])));
+    assert_eq!(
+        relay.ask(Request::Put(routed.clone())).await,
+        Ok(Response::Held(vec![Unopened { at: outer, why: None }]))
+    );
     drop(holder);
     assert_eq!(relay.ask(Request::Table(vec![routed])).await, Ok(Response::Held(vec![])));
     assert_eq!(relay.ask(Request::Table(vec![])).await, Ok(Response::Held(vec![])));

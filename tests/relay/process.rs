@@ -25,7 +25,7 @@ struct Running {
 }
 
 async fn start(at: &Path) -> Running {
-    let process = Process::start(at, LIMITS, Arc::new(SystemClock)).await.unwrap();
+    let process = Process::start(at, "test", LIMITS, Arc::new(SystemClock)).await.unwrap();
     let stop = CancellationToken::new();
     let told = stop.clone();
     Running { stop, task: tokio::spawn(async move { process.run(told.cancelled_owned()).await }) }
@@ -50,7 +50,7 @@ struct Server {
 
 impl Server {
     async fn connect(at: &Path) -> Self {
-        let relay = Arc::new(Relay::there(at.to_path_buf()));
+        let relay = Arc::new(Relay::there(at.to_path_buf(), "test"));
         let speaking = Arc::clone(&relay);
         let task = tokio::spawn(async move { speaking.run().await });
         let server = Self { relay, task };
@@ -184,7 +184,7 @@ async fn a_wake_that_nobody_heard_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_relay_that_is_not_there_is_said_to_be_away() {
-    let relay = Relay::there(socket());
+    let relay = Relay::there(socket(), "test");
     assert!(relay.ask(Request::Counts).await.unwrap_err().to_string().contains("does not answer"));
 }
 
@@ -193,8 +193,13 @@ async fn a_relay_that_is_not_there_is_said_to_be_away() {
 async fn a_hand_over_that_fails_leaves_everything_as_it_was() {
     use std::io::{Read, Write};
     let (at, outer, _named, first, server) = stage().await;
-    for words in ["{\"spindle_relay\":1,\"take_over\":true}\n", "GET / HTTP/1.1\r\n\r\n", "{\"spindle_relay\":9}\n", ""]
-    {
+    for words in [
+        "{\"spindle_relay\":1,\"deployment\":\"test\",\"take_over\":true}\n",
+        "{\"spindle_relay\":1,\"deployment\":\"other\"}\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "{\"spindle_relay\":9}\n",
+        "",
+    ] {
         let mut stranger = std::os::unix::net::UnixStream::connect(&at).unwrap();
         stranger.write_all(words.as_bytes()).unwrap();
         assert_eq!(stranger.read(&mut [0]).unwrap(), 1, "it is greeted");
@@ -204,5 +209,15 @@ async fn a_hand_over_that_fails_leaves_everything_as_it_was() {
     assert_eq!(server.relay.ask(Request::Remove(id(1))).await, Ok(Response::Done));
     let _freed = std::net::TcpListener::bind(outer).unwrap();
     first.end().await;
+    std::fs::remove_file(at).unwrap();
+}
+
+#[tokio::test]
+async fn nothing_but_a_socket_is_replaced() {
+    let at = socket();
+    std::fs::write(&at, "precious").unwrap();
+    let refused = Process::start(&at, "test", LIMITS, Arc::new(SystemClock)).await.unwrap_err();
+    assert!(refused.to_string().contains("no socket"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&at).unwrap(), "precious");
     std::fs::remove_file(at).unwrap();
 }

@@ -200,3 +200,20 @@ async fn a_browser_at_a_sandbox_that_is_not_woken_is_told_so() {
     assert!(page.starts_with("HTTP/1.1 503 ") && !page.contains("refresh"), "{page}");
     nobody_has_woken(&relay).await;
 }
+
+/// Whoever has broken off waits no more, and takes no share from those who do.
+#[tokio::test]
+async fn a_client_that_has_broken_off_keeps_no_share() {
+    let relay = relay(LIMITS);
+    let outer = outside();
+    asleep(&relay, listen(outer)).await;
+    for _ in 0..50 {
+        let mut client = connect(outer).await;
+        client.write_all(b"x").await.unwrap();
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    until("the shares are free", async || {
+        matches!(relay.ask(Request::Load).await.unwrap(), spindle::relay::Response::Load(load) if load.connections == 0)
+    })
+    .await;
+}
