@@ -110,7 +110,7 @@ async fn a_reset_arrives_as_a_reset_and_an_end_as_an_end() {
     wait_for("nothing is open", SOON, || {
         let open =
             docker(&["exec", id(&c), "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'mimic serv[e]'"]);
-        // The serving process and its init, and no helper that still sends.
+        // The serving process and its init, and no child that still sends.
         open.lines().count() == 2
     });
 }
