@@ -1,8 +1,11 @@
 //! Counting: which bytes moved on which port, and whether they were more than a connection needs to stay alive.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,14 +42,14 @@ struct Totals {
     bytes_out: u64,
     last_byte: Option<Timestamp>,
     last_use: Option<(u64, Timestamp)>,
-    /// What the relay before this one carries on the same port.
-    inherited: Inherited,
+    /// What each older relay carries on the same port.
+    inherited: HashMap<u64, Inherited>,
     /// Something differs from what was last told.
     changed: bool,
 }
 
 /// What was taken up of another relay's counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Inherited {
     open: u32,
     bytes_in: u64,
@@ -85,12 +88,13 @@ impl Meter {
             totals.look(seen, now, floor);
         }
         totals.open = open;
-        let used = totals.last_byte.is_some() || !totals.open.is_empty() || totals.inherited.open > 0;
+        let others: u32 = totals.inherited.values().map(|i| i.open).sum();
+        let used = totals.last_byte.is_some() || !totals.open.is_empty() || others > 0;
         let changed = std::mem::take(&mut totals.changed);
         (changed || (all && used)).then(|| Count {
             sandbox: sandbox.clone(),
             inside,
-            open: totals.open.len() as u32 + totals.inherited.open,
+            open: totals.open.len() as u32 + others,
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             last_byte: totals.last_byte,
@@ -100,21 +104,25 @@ impl Meter {
 }
 
 impl Meter {
-    /// Takes up what the relay before this one has counted, which only grows.
-    pub fn inherit(&self, count: &Count) {
+    /// Takes up what an older relay has counted, which only grows.
+    pub fn inherit(&self, elder: u64, count: &Count) {
         let mut totals = self.0.lock().expect("no holder panics");
-        totals.bytes_in += count.bytes_in.saturating_sub(totals.inherited.bytes_in);
-        totals.bytes_out += count.bytes_out.saturating_sub(totals.inherited.bytes_out);
-        totals.inherited = Inherited { open: count.open, bytes_in: count.bytes_in, bytes_out: count.bytes_out };
+        let now = Inherited { open: count.open, bytes_in: count.bytes_in, bytes_out: count.bytes_out };
+        let before = totals.inherited.insert(elder, now).unwrap_or_default();
+        totals.bytes_in += count.bytes_in.saturating_sub(before.bytes_in);
+        totals.bytes_out += count.bytes_out.saturating_sub(before.bytes_out);
+        if before == now {
+            return;
+        }
         totals.last_byte = totals.last_byte.max(count.last_byte);
         totals.last_use = totals.last_use.max(count.last_use);
         totals.changed = true;
     }
 
-    /// The relay before this one has ended, and with it its connections.
-    pub fn forget_inherited_connections(&self) {
+    /// An older relay has ended, and with it its connections.
+    pub fn disinherit(&self, elder: u64) {
         let mut totals = self.0.lock().expect("no holder panics");
-        totals.changed |= std::mem::take(&mut totals.inherited.open) > 0;
+        totals.changed |= totals.inherited.remove(&elder).is_some_and(|i| i.open > 0);
     }
 }
 
@@ -212,14 +220,14 @@ mod tests {
             last_byte: Some(at(second)),
             last_use: Some((1, at(second))),
         };
-        meter.inherit(&told(3, 100, 50));
-        meter.inherit(&told(2, 150, 60));
+        meter.inherit(7, &told(3, 100, 50));
+        meter.inherit(7, &told(2, 150, 60));
         let count = read(&meter, 20).unwrap();
         assert_eq!((count.open, count.bytes_in), (3, 160));
         assert_eq!((count.last_byte, count.last_use), (Some(at(60)), Some((1, at(60)))));
         bytes.up.fetch_add(5_000, Ordering::Relaxed);
         assert_eq!(last_use(&meter, 65), Some((2, at(65))));
-        meter.forget_inherited_connections();
+        meter.disinherit(7);
         assert_eq!(read(&meter, 70).map(|c| (c.open, c.bytes_in)), Some((1, 5_160)));
     }
 

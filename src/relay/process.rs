@@ -6,7 +6,10 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     hand_over::{self, Estate},
-    message::Event,
-    remote::{Ask, Line, Lines, Remote, greet, write_lines},
-    table::Core,
+    message::{Event, Request, Response},
+    remote::{Ask, Caller, Line, Lines, Remote, greet, write_lines},
+    table::{Core, TELL_EVERY, TELL_REST},
 };
 use crate::{clock::Clock, domain::TrafficLimits};
 
@@ -36,6 +39,9 @@ pub enum Ended {
 
 /// How long nobody is accepted when nobody can be.
 const REST: Duration = Duration::from_millis(50);
+
+/// How long until a relay whose successor has gone looks for another.
+const KNOCK: Duration = Duration::from_millis(200);
 
 /// Whoever is spoken to now.
 type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
@@ -67,9 +73,10 @@ impl Process {
         if let Some((mut before, estate, sockets)) = before {
             hand_over::taken(&mut before)?;
             // From here on the other one accepts no connection; until here this one did not.
-            core.adopt(estate, sockets).await;
+            let elder = number();
+            core.adopt(elder, estate, sockets).await;
             tracing::info!("the listeners of the relay before this one are taken over");
-            inherit(&core, hand_over::conversing(before)?);
+            inherit(&core, elder, hand_over::conversing(before)?);
         }
         let deployment = deployment.to_owned();
         Ok(Self { core, at: at.to_owned(), deployment, socket, client: Client::default(), heard })
@@ -119,16 +126,21 @@ impl Serving {
                 tokio::time::sleep(REST).await;
                 continue;
             };
-            let hello = match greet(&mut stream, &self.deployment, false).await {
+            let hello = match greet(&mut stream, &self.deployment, Caller::Server).await {
                 Ok(hello) => hello,
                 Err(e) => {
                     tracing::warn!(error = %e, "somebody at the relay's socket is not understood");
                     continue;
                 }
             };
+            if hello.caller == Caller::Elder {
+                tracing::info!("an older relay that still carries connections is here");
+                inherit(&self.core, number(), stream);
+                continue;
+            }
             // The newer one is spoken to: a server that was restarted, or a relay that wants everything.
             let _ = current.take().map(|c| c.cancel());
-            if hello.take_over {
+            if hello.caller == Caller::Successor {
                 match self.give_away(stream).await {
                     Ok(successor) => {
                         // A server that knocks here shall knock at the other one.
@@ -164,13 +176,30 @@ impl Serving {
             tokio::join!(self.core.tasks.wait(), self.core.elders.wait());
             // What was counted last is told before the end.
             self.core.changed();
-            tokio::time::sleep(super::table::TELL_REST * 3).await;
+            tokio::time::sleep(TELL_REST * 3).await;
+        };
+        let talk = async {
+            let mut successor = Some(successor);
+            loop {
+                if let Some(stream) = successor.take() {
+                    converse(Arc::clone(&self.core), stream, Arc::clone(&self.client), CancellationToken::new()).await;
+                }
+                // It has gone. Whoever stands in its place shall know of the connections that are left.
+                tokio::time::sleep(KNOCK).await;
+                successor = self.knock().await.ok();
+            }
         };
         tokio::select! {
             () = ended => {}
-            // Without a successor nobody says any more where connections go; those that are open stay.
-            () = converse(Arc::clone(&self.core), successor, Arc::clone(&self.client), CancellationToken::new()) => self.core.tasks.wait().await,
+            () = talk => {}
         }
+    }
+
+    /// Says to the relay that is at our place now that we still carry something.
+    async fn knock(&self) -> io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.at).await?;
+        greet(&mut stream, &self.deployment, Caller::Elder).await?;
+        Ok(stream)
     }
 }
 
@@ -226,7 +255,7 @@ async fn take_over(
     mut stream: UnixStream,
     deployment: &str,
 ) -> io::Result<(std::os::unix::net::UnixStream, Estate, Vec<TcpListener>)> {
-    greet(&mut stream, deployment, true).await?;
+    greet(&mut stream, deployment, Caller::Successor).await?;
     let (stream, estate, sockets) = spawn_blocking(|| hand_over::take(stream)).await??;
     let listening = |socket: std::net::TcpListener| {
         socket.set_nonblocking(true)?;
@@ -236,10 +265,16 @@ async fn take_over(
     Ok((stream, estate, sockets))
 }
 
-/// Passes on to the relay before us what we are told, and takes up what it says, until its last connection has ended.
-fn inherit(core: &Arc<Core>, stream: UnixStream) {
-    let before = Arc::new(Remote::default());
-    core.set_predecessor(Some(Arc::clone(&before)));
+/// A number for an older relay.
+fn number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Passes on to an older relay what we are told, and takes up what it says, until its last connection has ended.
+fn inherit(core: &Arc<Core>, elder: u64, stream: UnixStream) {
+    let remote = Arc::new(Remote::default());
+    core.add_elder(elder, Arc::clone(&remote));
     let (events, mut heard) = mpsc::unbounded_channel();
     let core = Arc::clone(core);
     let elders = core.elders.clone();
@@ -247,18 +282,28 @@ fn inherit(core: &Arc<Core>, stream: UnixStream) {
         let listen = async {
             while let Some(event) = heard.recv().await {
                 match event {
-                    Event::Counts(counts) => core.inherit(&counts),
+                    Event::Counts(counts) => core.inherit(elder, &counts),
                     Event::Wake { .. } => core.tell(event),
-                    // It was told all that it must know by whoever it had before.
-                    Event::Fresh => {}
+                    // What we know; not that there is nothing else, which only the server can say.
+                    Event::Fresh => core.routes().into_iter().for_each(|route| remote.say(Request::Put(route))),
                 }
             }
         };
+        // Not only what it says unasked: it may have said it before we knew the sandbox.
+        let ask = async {
+            loop {
+                if let Ok(Response::Counts(counts)) = remote.ask(Request::Counts).await {
+                    core.inherit(elder, &counts);
+                }
+                tokio::time::sleep(TELL_EVERY).await;
+            }
+        };
         tokio::select! {
-            _ = before.speak(stream, &events) => {}
+            _ = remote.speak(stream, &events) => {}
             () = listen => {}
+            () = ask => {}
         }
-        core.set_predecessor(None);
-        tracing::info!("the last connection of the relay before this one has ended");
+        core.remove_elder(elder);
+        tracing::info!("the last connection of an older relay has ended");
     });
 }

@@ -39,9 +39,21 @@ pub struct Hello {
     /// Whose sandboxes it is about.
     #[serde(default)]
     pub deployment: String,
-    /// The caller is a newer relay, and wants the listeners.
+    /// Who calls; whoever answers need not say.
     #[serde(default)]
-    pub take_over: bool,
+    pub caller: Caller,
+}
+
+/// Who speaks to a relay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Caller {
+    /// The server, which asks.
+    #[default]
+    Server,
+    /// A newer relay, which wants the listeners.
+    Successor,
+    /// An older relay that still carries connections, and has lost the one that took over: it wants to be asked.
+    Elder,
 }
 
 /// A line to the relay.
@@ -98,7 +110,7 @@ impl Remote {
         loop {
             let spoken = async {
                 let mut stream = UnixStream::connect(at).await?;
-                greet(&mut stream, deployment, false).await?;
+                greet(&mut stream, deployment, Caller::Server).await?;
                 tracing::info!(at = %at.display(), "connected to the relay");
                 told = None;
                 self.speak(stream, events).await
@@ -159,8 +171,8 @@ impl Remote {
 ///
 /// # Errors
 /// If the other side says something else, or nothing for a while.
-pub async fn greet(stream: &mut UnixStream, deployment: &str, take_over: bool) -> io::Result<Hello> {
-    let hello = line_of(&Hello { spindle_relay: VERSION, deployment: deployment.to_owned(), take_over })?;
+pub async fn greet(stream: &mut UnixStream, deployment: &str, caller: Caller) -> io::Result<Hello> {
+    let hello = line_of(&Hello { spindle_relay: VERSION, deployment: deployment.to_owned(), caller })?;
     let exchanged = async {
         stream.write_all(&hello).await?;
         // Byte by byte, since what follows may not be a line.

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How often counts are told.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+pub const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The least time between two tellings, however many connections come and go.
 pub const TELL_REST: Duration = Duration::from_millis(100);
@@ -111,8 +111,8 @@ pub struct Core {
     retired: AtomicBool,
     /// Held while the table is changed: two changes at once could leave a listener that nobody knows of.
     turn: tokio::sync::Mutex<()>,
-    /// The relay before this one, which serves its connections to their end.
-    before: Mutex<Option<Arc<Remote>>>,
+    /// Older relays, which serve their connections to their end, by numbers of ours.
+    older: Mutex<HashMap<u64, Arc<Remote>>>,
 }
 
 impl Core {
@@ -131,7 +131,7 @@ impl Core {
             changed: Notify::new(),
             retired: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
-            before: Mutex::default(),
+            older: Mutex::default(),
         };
         (Arc::new(core), heard)
     }
@@ -157,10 +157,8 @@ impl Core {
 
     /// Does what is asked, here and in the relay before this one while it lives.
     pub async fn handle(self: &Arc<Self>, request: Request) -> Response {
-        if let Some(before) = self.predecessor()
-            && !matches!(request, Request::Counts | Request::Load)
-        {
-            before.say(request.clone());
+        if !matches!(request, Request::Counts | Request::Load) {
+            self.older.lock().expect("no holder panics").values().for_each(|elder| elder.say(request.clone()));
         }
         let _turn = self.turn.lock().await;
         match request {
@@ -311,35 +309,39 @@ impl Core {
     }
 
     /// Takes the place of another relay: its table, its sockets, and what it has counted.
-    pub async fn adopt(self: &Arc<Self>, estate: Estate, sockets: Vec<TcpListener>) {
+    pub async fn adopt(self: &Arc<Self>, elder: u64, estate: Estate, sockets: Vec<TcpListener>) {
         let mut given: HashMap<SocketAddr, TcpListener> = estate.listeners.into_iter().zip(sockets).collect();
         self.put_all(&estate.routes, &mut given).await;
-        self.inherit(&estate.counts);
+        self.inherit(elder, &estate.counts);
     }
 
-    /// Takes up what the relay before this one has counted.
-    pub fn inherit(&self, counts: &[Count]) {
+    /// Takes up what an older relay has counted.
+    pub fn inherit(&self, elder: u64, counts: &[Count]) {
         for count in counts {
             if let Some(entry) = self.entries().get(&count.sandbox) {
-                entry.meter(count.inside).inherit(count);
+                entry.meter(count.inside).inherit(elder, count);
             }
         }
         self.changed();
     }
 
-    /// The relay before this one, while it lives, is told what this one is.
-    pub fn set_predecessor(&self, remote: Option<Arc<Remote>>) {
-        if remote.is_none() {
-            for entry in self.all() {
-                entry.meters.lock().expect("no holder panics").values().for_each(|m| m.forget_inherited_connections());
-            }
-            self.changed();
-        }
-        *self.before.lock().expect("no holder panics") = remote;
+    /// An older relay is told from now on what this one is told.
+    pub fn add_elder(&self, elder: u64, remote: Arc<Remote>) {
+        self.older.lock().expect("no holder panics").insert(elder, remote);
     }
 
-    fn predecessor(&self) -> Option<Arc<Remote>> {
-        self.before.lock().expect("no holder panics").clone()
+    /// An older relay has ended, and with it its connections.
+    pub fn remove_elder(&self, elder: u64) {
+        self.older.lock().expect("no holder panics").remove(&elder);
+        for entry in self.all() {
+            entry.meters.lock().expect("no holder panics").values().for_each(|m| m.disinherit(elder));
+        }
+        self.changed();
+    }
+
+    /// The table as it was told.
+    pub fn routes(&self) -> Vec<Route> {
+        self.all().iter().map(|e| e.route.lock().expect("no holder panics").clone()).collect()
     }
 
     /// Makes those who wait for a wake ask again: whoever was asked may have gone.

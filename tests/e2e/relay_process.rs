@@ -3,8 +3,14 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -178,4 +184,61 @@ async fn without_its_relay_the_server_stops_nobody_and_says_so() {
     // Now it can be seen that nobody uses it.
     let stopped = world.until(&c, is("stopped")).await;
     assert_eq!(stopped["stopped_reason"], "idle");
+}
+
+/// Sends and hears until dropped.
+struct Busy {
+    enough: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Busy {
+    fn start(port: u16) -> Self {
+        let enough = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&enough);
+        let thread = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut heard = [0; 2_000];
+            while !until.load(Ordering::Relaxed) {
+                stream.write_all(&[b'x'; 2_000]).unwrap();
+                stream.read_exact(&mut heard).unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Self { enough, thread: Some(thread) }
+    }
+
+    fn works(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// The first relay carries, the second has taken over and is dead, the third is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_relay_carries_whose_successor_died_is_use_all_the_same() {
+    let mut world = world();
+    world.set("IDLE_TIMEOUT", "4");
+    let mut first = RelayProcess::start(&world);
+    world.spawn();
+    world.until_well().await;
+    let c = world.http().create("image=spindle/mimic").await;
+    wait_for_mimic(&c);
+    let busy = Busy::start(port(&c, "app_port"));
+    drop(RelayProcess::start(&world));
+    let _third = RelayProcess::start(&world);
+    world.until_well().await;
+    let well = jiff::Timestamp::now();
+    wait_for("three limits are past", PATIENCE, || jiff::Timestamp::now() > well + jiff::SignedDuration::from_secs(12));
+    assert_eq!(world.http().now(&c).await["status"], "running");
+    assert!(busy.works() && !first.has_ended());
+    drop(busy);
+    wait_for("the first relay has ended", PATIENCE, || first.has_ended());
+    world.until(&c, is("stopped")).await;
 }

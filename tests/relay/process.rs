@@ -194,7 +194,7 @@ async fn a_hand_over_that_fails_leaves_everything_as_it_was() {
     use std::io::{Read, Write};
     let (at, outer, _named, first, server) = stage().await;
     for words in [
-        "{\"spindle_relay\":1,\"deployment\":\"test\",\"take_over\":true}\n",
+        "{\"spindle_relay\":1,\"deployment\":\"test\",\"caller\":\"Successor\"}\n",
         "{\"spindle_relay\":1,\"deployment\":\"other\"}\n",
         "GET / HTTP/1.1\r\n\r\n",
         "{\"spindle_relay\":9}\n",
@@ -209,6 +209,35 @@ async fn a_hand_over_that_fails_leaves_everything_as_it_was() {
     assert_eq!(server.relay.ask(Request::Remove(id(1))).await, Ok(Response::Done));
     let _freed = std::net::TcpListener::bind(outer).unwrap();
     first.end().await;
+    std::fs::remove_file(at).unwrap();
+}
+
+/// The relay that took over dies; what the one before it still carries is counted by the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_a_relay_whose_successor_died_are_counted() {
+    let (at, outer, _named, first, server) = stage().await;
+    let mut session = connect(outer).await;
+    assert_eq!(exchange(&mut session, "1", 3).await.unwrap(), "me1");
+    // A runtime of its own, that can die with all that is in it, as a process does.
+    let second = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let place = at.clone();
+    second.spawn(async move { start(&place).await.ended().await });
+    server.fresh().await;
+    second.shutdown_background();
+    let third = start(&at).await;
+    server.fresh().await;
+    let again = route(1, 1, spindle::relay::Target::Shut, listen(outer));
+    let again = spindle::relay::Route { cut_after_ms: 60_000, ports: vec![], ..again };
+    assert_eq!(server.relay.ask(Request::Table(vec![again])).await, Ok(Response::Held(vec![])));
+    assert_eq!(exchange(&mut session, "2", 1).await.unwrap(), "2");
+    until("it is counted", async || {
+        counts(&server.relay).await.iter().any(|c| (c.open, c.bytes_in, c.bytes_out) == (1, 2, 4))
+    })
+    .await;
+    drop(session);
+    assert_eq!(first.ended().await, Ended::Replaced);
+    until("it has ended", async || counts(&server.relay).await.iter().all(|c| c.open == 0)).await;
+    third.end().await;
     std::fs::remove_file(at).unwrap();
 }
 
