@@ -69,17 +69,33 @@ impl Process {
             // Nobody is there, or one that has ended left its socket behind.
             Err(_) => None,
         };
-        let socket = bind(at)?;
-        if let Some((mut before, estate, sockets)) = before {
-            hand_over::taken(&mut before)?;
-            // From here on the other one accepts no connection; until here this one did not.
-            let elder = number();
-            core.adopt(elder, estate, sockets).await;
-            tracing::info!("the listeners of the relay before this one are taken over");
-            inherit(&core, elder, hand_over::conversing(before)?);
+        let (socket, fresh) = bind(at)?;
+        let Some((mut before, estate, sockets)) = before else {
+            std::fs::rename(&fresh, at)?;
+            return Ok(Self::at(core, at, deployment, socket, heard));
+        };
+        // The other one's place is taken only together with all that it has.
+        if let Err(e) = hand_over::taken(&mut before) {
+            let _ = std::fs::remove_file(&fresh);
+            return Err(e);
         }
-        let deployment = deployment.to_owned();
-        Ok(Self { core, at: at.to_owned(), deployment, socket, client: Client::default(), heard })
+        std::fs::rename(&fresh, at)?;
+        // From here on the other one accepts no connection; until here this one did not.
+        let elder = number();
+        core.adopt(elder, estate, sockets).await;
+        tracing::info!("the listeners of the relay before this one are taken over");
+        inherit(&core, elder, hand_over::conversing(before)?);
+        Ok(Self::at(core, at, deployment, socket, heard))
+    }
+
+    fn at(
+        core: Arc<Core>,
+        at: &Path,
+        deployment: &str,
+        socket: UnixListener,
+        heard: mpsc::UnboundedReceiver<Event>,
+    ) -> Self {
+        Self { core, at: at.to_owned(), deployment: deployment.to_owned(), socket, client: Client::default(), heard }
     }
 
     /// Carries, counts and answers, until `stop` ends or a newer relay has taken over.
@@ -235,8 +251,8 @@ async fn converse(core: Arc<Core>, stream: UnixStream, client: Client, done: Can
     }
 }
 
-/// A socket at `at`, in the place of one that may be there. Nothing else is replaced.
-fn bind(at: &Path) -> io::Result<UnixListener> {
+/// A socket that can be moved to `at`, into the place of one that may be there. Nothing else is replaced.
+fn bind(at: &Path) -> io::Result<(UnixListener, PathBuf)> {
     let there = std::fs::symlink_metadata(at);
     if there.is_ok_and(|found| !found.file_type().is_socket()) {
         return Err(io::Error::other("something that is no socket is there"));
@@ -246,8 +262,7 @@ fn bind(at: &Path) -> io::Result<UnixListener> {
     let socket = UnixListener::bind(&fresh)?;
     // Whoever may speak to it may open any sandbox's ports.
     std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
-    std::fs::rename(&fresh, at)?;
-    Ok(socket)
+    Ok((socket, fresh.into()))
 }
 
 /// Everything from the relay at the other end, which is its own until it hears that it was taken.
