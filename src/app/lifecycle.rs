@@ -171,8 +171,7 @@ impl App {
             let words = self.engine.last_words(container).await.map_err(failed)?;
             return Err(failed(EngineError::Refused(format!("its main process ended at once, {words}"))));
         }
-        let mark = shown.mark.unwrap_or_default();
-        Ok(State::Running { since: self.clock.now(), address: shown.address, mark, pid: shown.pid })
+        Ok(shown.running(self.clock.now()))
     }
 
     /// Carries out a recorded deletion; the row goes when the engine has let go.

@@ -164,9 +164,7 @@ impl App {
         if shown.phase != Phase::Running {
             return Ok(false);
         }
-        let (address, mark, pid) = (shown.address, shown.mark.unwrap_or_default(), shown.pid);
-        let to = State::Running { since: self.clock.now(), address, mark, pid };
-        let done = self.mark_started(known, to).await?;
+        let done = self.mark_started(known, shown.running(self.clock.now())).await?;
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, "found running");
         }
@@ -213,8 +211,7 @@ impl App {
         let shown = self.engine.inspect(container).await?;
         let now = self.clock.now();
         if shown.phase == Phase::Running {
-            let mark = shown.mark.unwrap_or_default();
-            sandbox.state = State::Running { since: now, address: shown.address, mark, pid: shown.pid };
+            sandbox.state = shown.running(now);
             sandbox.evidence = EvidenceLog::of(Source::Start, now);
         } else {
             sandbox.state = State::Stopped { at: now, reason: StopReason::Exited };

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{Carrier, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, State, Wake, WakeFailure},
+    domain::{PortMapping, PortSpec, Protocol, Sandbox, SandboxId, State, Wake, WakeFailure},
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
 
@@ -47,28 +47,27 @@ impl App {
     /// longer so.
     pub(super) async fn mark(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let done = self.store.mark(seen, to).await?;
-        if done {
-            self.show(&seen.id).await;
-        }
-        Ok(done)
+        Ok(self.shown(seen, done).await)
     }
 
     /// As [`App::mark`], as a new start.
     pub(super) async fn mark_started(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let done = self.store.mark_started(seen, to).await?;
-        if done {
-            self.show(&seen.id).await;
-        }
-        Ok(done)
+        Ok(self.shown(seen, done).await)
     }
 
     /// As [`App::mark`], for an idle stop: not if its deadline has moved.
     pub(super) async fn mark_idle(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let done = self.store.mark_idle(seen, self.policy(None), to).await?;
+        Ok(self.shown(seen, done).await)
+    }
+
+    /// Passes on whether a sandbox was changed, having told the relay if it was.
+    async fn shown(&self, changed: &Sandbox, done: bool) -> bool {
         if done {
-            self.show(&seen.id).await;
+            self.show(&changed.id).await;
         }
-        Ok(done)
+        done
     }
 
     /// Closes a sandbox's listeners, and then forgets it if it is still as `seen` shows: its ports are given to others
@@ -87,9 +86,7 @@ impl App {
     /// Whether connections to a sandbox may be carried where nobody counts them for us.
     pub(super) fn is_unseen(&self, sandbox: &Sandbox) -> bool {
         let pulse = self.pulse();
-        let relayed = sandbox.ports.iter().filter(|p| p.carrier == Carrier::Relay);
-        let mut places = relayed.map(|p| SocketAddr::new(p.outside.host, p.outside.port));
-        places.any(|place| pulse.held.iter().any(|h| h.at == place))
+        sandbox.relayed().any(|p| pulse.held.iter().any(|h| h.at == p.outside.into()))
     }
 
     /// Makes the relay listen on a sandbox's ports.
@@ -163,13 +160,12 @@ impl App {
             State::Deleting => Duration::ZERO,
             _ => LAST_WORDS,
         };
-        let relayed = sandbox.ports.iter().filter(|p| p.carrier == Carrier::Relay);
         Route {
             sandbox: sandbox.id.clone(),
             generation: sandbox.generation,
             target,
             cut_after_ms: cut_after.as_millis() as u64,
-            ports: relayed.map(|p| listen(sandbox, p)).collect(),
+            ports: sandbox.relayed().map(|p| listen(sandbox, p)).collect(),
         }
     }
 
@@ -186,7 +182,7 @@ impl App {
     pub(super) async fn collect(&self) -> Result<()> {
         match self.relay.ask(Request::Counts).await? {
             Response::Counts(counts) => self.record(counts, SignedDuration::ZERO).await,
-            other => Err(Unreachable(format!("it answers {other:?}")).into()),
+            other => Err(unexpected(&other).into()),
         }
     }
 
@@ -252,7 +248,7 @@ impl App {
     pub(super) async fn relay_load(&self) -> std::result::Result<Load, Unreachable> {
         match self.relay.ask(Request::Load).await? {
             Response::Load(load) => Ok(load),
-            other => Err(Unreachable(format!("it answers {other:?}"))),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -282,11 +278,9 @@ impl App {
             self.show(id).await;
             return Ok(true);
         }
-        let Some(container) = sandbox.container.as_ref().filter(|_| self.wakes(&sandbox).allows(&sandbox.state)) else {
-            return Ok(false);
-        };
-        // Whoever stops it meanwhile on purpose wins.
         let may = |sandbox: &Sandbox| self.wakes(sandbox).allows(&sandbox.state);
+        let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
+        // Whoever stops it meanwhile on purpose wins.
         let now = self.start_if(container.as_str(), may).await?;
         Ok(matches!(now.state, State::Running { .. }))
     }
@@ -302,7 +296,7 @@ impl App {
 fn listen(sandbox: &Sandbox, port: &PortMapping) -> Listen {
     let traffic = &sandbox.traffic;
     Listen {
-        outside: SocketAddr::new(port.outside.host, port.outside.port),
+        outside: port.outside.into(),
         inside: port.inside.port,
         wakes_silent: traffic.wakes_silent && port.inside != PortSpec::SSH,
         http: traffic.app_http != Some(false) || sandbox.app_port != Some(port.inside),
@@ -313,8 +307,12 @@ fn listen(sandbox: &Sandbox, port: &PortMapping) -> Listen {
 fn held(answer: Response) -> Result<Vec<Unopened>> {
     match answer {
         Response::Held(held) => Ok(held),
-        other => Err(Unreachable(format!("it answers {other:?}")).into()),
+        other => Err(unexpected(&other).into()),
     }
+}
+
+fn unexpected(answer: &Response) -> Unreachable {
+    Unreachable(format!("it answers {answer:?}"))
 }
 
 fn join(ports: &[Unopened]) -> String {

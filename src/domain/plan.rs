@@ -46,6 +46,13 @@ pub struct Observed {
     pub pid: Option<u32>,
 }
 
+impl Observed {
+    /// The state of a sandbox that was just seen to run, from `since` on.
+    pub fn running(self, since: Timestamp) -> State {
+        State::Running { since, address: self.address, mark: self.mark.unwrap_or_default(), pid: self.pid }
+    }
+}
+
 /// One thing to do. Each names what it was decided on, so that whoever applies it can see whether that
 /// still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! The sandbox: one learner's container, its ports, and the state it is in.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use jiff::Timestamp;
 
@@ -215,7 +218,18 @@ pub struct Sandbox {
     pub traffic: Traffic,
 }
 
+impl From<Endpoint> for SocketAddr {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::new(endpoint.host, endpoint.port)
+    }
+}
+
 impl Sandbox {
+    /// Those of its ports that the relay carries.
+    pub fn relayed(&self) -> impl Iterator<Item = &PortMapping> {
+        self.ports.iter().filter(|p| p.carrier == Carrier::Relay)
+    }
+
     /// The endpoint of one of its ports.
     pub fn endpoint(&self, inside: PortSpec) -> Option<Endpoint> {
         self.ports.iter().find(|p| p.inside == inside).map(|p| p.outside)

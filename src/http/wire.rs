@@ -7,7 +7,7 @@ use rocket::serde::Serialize;
 
 use crate::{
     app::{App, CheckInDoor, Health},
-    domain::{Carrier, IdleLimit, PortMapping, PortSpec, Sandbox, Source, State},
+    domain::{IdleLimit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
 /// RFC 3339 in UTC, always to the millisecond.
@@ -92,7 +92,6 @@ impl Container {
             let endpoint = spec.filter(|_| live).and_then(|p| sandbox.endpoint(p));
             endpoint.map(|e| e.port.to_string()).unwrap_or_default()
         };
-        let relayed = sandbox.ports.iter().filter(|p| p.carrier == Carrier::Relay);
         let (started_at, stopped) = match sandbox.state {
             State::Running { since, .. } => (Some(since), None),
             State::Stopped { at, reason } => (None, Some((at, reason))),
@@ -123,7 +122,7 @@ impl Container {
             memory: sandbox.memory.bytes(),
             cpus: sandbox.cpus.cores(),
             labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
-            traffic: relayed.map(|p| Traffic::new(app, sandbox, p)).collect(),
+            traffic: sandbox.relayed().map(|p| Traffic::new(app, sandbox, p)).collect(),
             wake: app.wakes(sandbox).word(),
             wake_failed_at: sandbox.wake_failure.as_ref().map(|f| instant(f.at)),
             wake_failure: sandbox.wake_failure.as_ref().map(|f| f.why.clone()),

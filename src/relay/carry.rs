@@ -58,7 +58,7 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
             _ = server.ready(Interest::ERROR), if down_ended => (Err(Broken::Source), false),
             // What is cut in the middle shall not look like an end.
             () = &mut cut => {
-                let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
+                break_off(&server);
                 return reset(&client).await;
             }
         };
@@ -140,6 +140,11 @@ pub async fn reset(stream: &TcpStream) {
         }
     };
     let _ = timeout(LAST_WORDS, flushed).await;
+    break_off(stream);
+}
+
+/// Makes the close of `stream`, which the caller drops next, a reset.
+pub fn break_off(stream: &TcpStream) {
     // One that is gone already need not be reset.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::TcpStream,
@@ -16,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    carry::carry,
+    carry::{break_off, carry},
     courtesy::HttpRequest,
     door::keep_alive,
     message::{Event, Listen, Target},
@@ -108,7 +107,7 @@ async fn carry_through(
 async fn cut(mut state: watch::Receiver<State>, generation: u64) {
     loop {
         let now = state.borrow_and_update().clone();
-        let ended = now.generation != generation || !matches!(now.target, Target::Open { .. });
+        let ended = now.generation != generation || !now.target.is_open();
         let grace = async {
             if ended {
                 sleep(now.cut_after).await;
@@ -248,8 +247,7 @@ async fn peek_http(client: &TcpStream, listen: &Listen) -> Option<HttpRequest> {
 async fn turn_away(mut client: TcpStream, listen: &Listen, away: Away) {
     let told = timeout(FAREWELL, explain(&mut client, listen, away)).await;
     if !matches!(told, Ok(Some(()))) {
-        // If it is gone already it need not be reset.
-        let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+        break_off(&client);
     }
 }
 

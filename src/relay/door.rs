@@ -10,6 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    carry::break_off,
     connection,
     message::Listen,
     table::{Core, Entry},
@@ -97,7 +98,7 @@ async fn accept(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, socket: Arc<
             continue;
         };
         let Some(admitted) = core.shares.admit(&entry.sandbox, peer.ip(), &core.limits) else {
-            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+            break_off(&client);
             continue;
         };
         keep_alive(&client);

@@ -102,7 +102,7 @@ pub struct Core {
     pub wakes: Wakes,
     /// The connections.
     pub tasks: TaskTracker,
-    /// The talk with the relay before this one, which ends with its last connection.
+    /// The talks with older relays, each of which ends with its last connection.
     pub elders: TaskTracker,
     entries: Mutex<HashMap<SandboxId, Arc<Entry>>>,
     events: mpsc::UnboundedSender<Event>,
@@ -155,7 +155,7 @@ impl Core {
         self.changed.notify_one();
     }
 
-    /// Does what is asked, here and in the relay before this one while it lives.
+    /// Does what is asked, here and in the older relays while they live.
     pub async fn handle(self: &Arc<Self>, request: Request) -> Response {
         if !matches!(request, Request::Counts | Request::Load) {
             self.older.lock().expect("no holder panics").values().for_each(|elder| elder.say(request.clone()));

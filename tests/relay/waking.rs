@@ -18,12 +18,17 @@ async fn asleep(relay: &Relay, port: Listen) {
     put(relay, route(1, 1, Target::Asleep, port)).await;
 }
 
-/// Fails if a wake has been asked for, after everything that was under way is done.
-async fn nobody_has_woken(relay: &Relay) {
+/// Waits until no connection is left.
+async fn nobody_waits(relay: &Relay) {
     until("the connections are gone", async || {
         matches!(relay.ask(Request::Load).await.unwrap(), spindle::relay::Response::Load(load) if load.connections == 0)
     })
     .await;
+}
+
+/// Fails if a wake has been asked for, after everything that was under way is done.
+async fn nobody_has_woken(relay: &Relay) {
+    nobody_waits(relay).await;
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(50), relay.event()).await {
         assert!(!matches!(event, Event::Wake { .. }), "{event:?}");
     }
@@ -212,8 +217,5 @@ async fn a_client_that_has_broken_off_keeps_no_share() {
         client.write_all(b"x").await.unwrap();
         socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     }
-    until("the shares are free", async || {
-        matches!(relay.ask(Request::Load).await.unwrap(), spindle::relay::Response::Load(load) if load.connections == 0)
-    })
-    .await;
+    nobody_waits(&relay).await;
 }
