@@ -1,7 +1,7 @@
 //! The clock: the system's, or one that a test moves. The only file that may ask what time it is.
 
 use std::{
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The present instant, to the millisecond, which is what the store keeps.
     fn now(&self) -> Timestamp;
+
+    /// How long it has been since a moment that stays the same, whatever is done to the clock meanwhile.
+    fn steady(&self) -> Duration;
 
     /// When this machine was started; in the far past if that cannot be told.
     fn booted_at(&self) -> Timestamp;
@@ -29,6 +32,11 @@ impl Clock for SystemClock {
         to_millisecond(Timestamp::now())
     }
 
+    fn steady(&self) -> Duration {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGIN.elapsed()
+    }
+
     fn booted_at(&self) -> Timestamp {
         let uptime = std::fs::read_to_string("/proc/uptime").ok();
         let seconds: Option<f64> = uptime.and_then(|text| text.split_whitespace().next()?.parse().ok());
@@ -41,22 +49,24 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     now: Mutex<Timestamp>,
+    steady: Mutex<Duration>,
     booted_at: Mutex<Timestamp>,
 }
 
 impl ManualClock {
     /// A clock that shows `at`.
     pub fn at(at: Timestamp) -> Self {
-        Self { now: Mutex::new(to_millisecond(at)), booted_at: Mutex::new(Timestamp::MIN) }
+        Self { now: Mutex::new(to_millisecond(at)), steady: Mutex::default(), booted_at: Mutex::new(Timestamp::MIN) }
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
+        *self.steady.lock().expect("no holder panics") += by;
         let mut now = self.now.lock().expect("no holder panics");
         *now = now.checked_add(SignedDuration::try_from(by).expect("short")).expect("in range");
     }
 
-    /// Sets the clock, backwards too.
+    /// Sets the clock, backwards too, while no time passes.
     pub fn set(&self, at: Timestamp) {
         *self.now.lock().expect("no holder panics") = to_millisecond(at);
     }
@@ -70,6 +80,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.now.lock().expect("no holder panics")
+    }
+
+    fn steady(&self) -> Duration {
+        *self.steady.lock().expect("no holder panics")
     }
 
     fn booted_at(&self) -> Timestamp {

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{App, CheckInDoor, Result, Stopwatch, chain, plus};
+use super::{App, CheckInDoor, Result, chain, plus};
 use crate::{
     domain::{ContainerId, Observed, Phase, Sandbox, SandboxId, Step, plan},
     engine::EngineError,
@@ -53,9 +53,9 @@ impl App {
     /// that a slow sandbox delays nobody.
     pub async fn converge(self: &Arc<Self>) -> ConvergeReport {
         let _single_flight = self.pass.lock().await;
-        let now = self.clock.now();
+        let (now, steady) = (self.clock.now(), self.clock.steady());
         let mut report = ConvergeReport { at: Some(now), ..ConvergeReport::default() };
-        if let Err(e) = self.pass(now, &mut report).await {
+        if let Err(e) = self.pass(now, steady, &mut report).await {
             tracing::error!(error = chain(&e), "a pass could not read the store");
             report.store_error = Some(e.to_string());
         }
@@ -63,7 +63,7 @@ impl App {
         report
     }
 
-    async fn pass(self: &Arc<Self>, now: Timestamp, report: &mut ConvergeReport) -> Result<()> {
+    async fn pass(self: &Arc<Self>, now: Timestamp, steady: Duration, report: &mut ConvergeReport) -> Result<()> {
         // What moved until now belongs to what is decided on (`idleness.md`, rule 14).
         let counted = self.collect().await;
         // A relay of its own process is connected to while the first pass runs.
@@ -83,7 +83,7 @@ impl App {
             (std::mem::take(&mut pulse.suspects), std::mem::take(&mut pulse.suspect_all))
         };
         let observed = self.look(&suspects, all).await;
-        report.hold_until = self.hold(now, observed.is_ok() && counted.is_ok());
+        report.hold_until = self.hold(now, steady, observed.is_ok() && counted.is_ok());
         let observed = match observed {
             Ok(observed) => observed,
             Err(e) => {
@@ -225,13 +225,13 @@ impl App {
     /// Until when nothing is stopped for being idle. A grace begins anew whenever sandboxes may have
     /// been unable to report: at our start, while we could not look, while the check-in door was not
     /// open, and after a gap or a jump of the clock (`idleness.md`, rule 7).
-    fn hold(&self, now: Timestamp, looked: bool) -> Option<Timestamp> {
+    fn hold(&self, now: Timestamp, steady: Duration, looked: bool) -> Option<Timestamp> {
         let mut pulse = self.pulse();
         let tolerance = SignedDuration::try_from(self.settings.converge_every * 2 + LATENESS).ok();
-        let on_time = pulse.last_pass.is_some_and(|(last, watch)| {
+        let on_time = pulse.last_pass.is_some_and(|(last, last_steady)| {
             let gap = now.duration_since(last);
             // What the clock says has passed, less what has: the clock's own jump.
-            let passed = SignedDuration::try_from(watch.elapsed()).unwrap_or(SignedDuration::MAX);
+            let passed = SignedDuration::try_from(steady.saturating_sub(last_steady)).unwrap_or(SignedDuration::MAX);
             let jump = gap.saturating_sub(passed);
             tolerance.is_some_and(|t| gap <= t) && jump.abs() <= JUMP
         });
@@ -240,7 +240,7 @@ impl App {
             pulse.hold_until = Some(plus(now, self.settings.resume_grace));
         }
         pulse.impaired = impaired;
-        pulse.last_pass = Some((now, Stopwatch::start()));
+        pulse.last_pass = Some((now, steady));
         pulse.hold_until = pulse.hold_until.filter(|&until| until > now);
         pulse.hold_until
     }

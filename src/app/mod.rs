@@ -84,7 +84,8 @@ const HANDS: usize = 64;
 /// What is remembered between passes, in memory only: after a crash it is rebuilt, on the safe side.
 #[derive(Debug, Default)]
 struct Pulse {
-    last_pass: Option<(Timestamp, Stopwatch)>,
+    /// When it began, by the clock and by the time that passes whatever the clock does.
+    last_pass: Option<(Timestamp, Duration)>,
     hold_until: Option<Timestamp>,
     /// Sandboxes could not report, or we could not look, in the last pass.
     impaired: bool,
