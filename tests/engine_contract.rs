@@ -2,7 +2,13 @@
 
 mod support;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    net::IpAddr,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use spindle::{
@@ -13,12 +19,13 @@ use spindle::{
     engine::{
         Engine, EngineError, SandboxSpec,
         docker::{DockerEngine, DockerSettings},
-        fake::FakeEngine,
+        fake::{FakeEngine, Fault},
     },
 };
-use support::docker::try_docker;
+use support::docker::{docker, try_docker, wait_for};
 
 const GRACE: Duration = Duration::from_secs(2);
+const BRIEFLY: Duration = Duration::from_secs(10);
 
 fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     let id = SandboxId::from_bytes([number; 16]);
@@ -85,8 +92,14 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     };
     assert_eq!(recovered, expected);
 
+    let used = engine.cpu_time(&container).await.unwrap();
+    assert!(engine.announce(&container, "in\nfive minutes").await.unwrap() <= 1);
+    assert!(engine.cpu_time(&container).await.unwrap() >= used);
+
     engine.stop(&container, GRACE).await.unwrap();
     engine.stop(&container, GRACE).await.expect("it is stopped already");
+    assert!(matches!(engine.announce(&container, "too late").await, Err(EngineError::Refused(_))));
+    assert!(matches!(engine.cpu_time(&container).await, Err(EngineError::Refused(_))));
     assert_eq!(engine.inspect(&container).await.unwrap().phase, Phase::Exited);
     assert_eq!(engine.list().await.unwrap()[0].phase, Phase::Exited);
     engine.start(&container).await.unwrap();
@@ -106,6 +119,8 @@ async fn refusals(engine: &dyn Engine, gone: &ContainerId, port: u16) {
     assert_eq!(engine.start(gone).await, Err(EngineError::NoContainer));
     assert_eq!(engine.stop(gone, GRACE).await, Err(EngineError::NoContainer));
     assert_eq!(engine.inspect(gone).await, Err(EngineError::NoContainer));
+    assert_eq!(engine.announce(gone, "nobody").await, Err(EngineError::NoContainer));
+    assert_eq!(engine.cpu_time(gone).await, Err(EngineError::NoContainer));
     engine.remove(&SandboxId::from_bytes([2; 16]), None).await.expect("there is nothing to remove");
 }
 
@@ -170,6 +185,93 @@ async fn docker_says_that_a_port_is_held_and_a_name_is_taken() {
     assert!(matches!(refused, Err(EngineError::PortHeld(_))), "{refused:?}");
     assert_eq!(own.engine.create(&spec).await, Err(EngineError::NameTaken));
     own.engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_scripted_engine_remembers_what_was_announced() {
+    let engine = FakeEngine::default();
+    engine.add_image("spindle/mimic:latest", &["8000"], None);
+    let container = engine.create(&spec(4, "spindle/mimic", 16_002)).await.unwrap();
+    engine.start(&container).await.unwrap();
+    engine.set_terminals(&container, 3);
+    engine.use_cpu(&container, Duration::from_secs(2));
+    assert_eq!(engine.announce(&container, "one").await, Ok(3));
+    engine.next("announce", Fault::Lie(EngineError::Refused("a lie".into())));
+    assert!(engine.announce(&container, "two").await.is_err());
+    assert_eq!(engine.announcements(&container), ["one", "two"]);
+    assert_eq!(engine.cpu_time(&container).await, Ok(Duration::from_secs(2)));
+}
+
+/// A container of the test's own that runs.
+async fn started(own: &Own, number: u8) -> ContainerId {
+    own.engine.prepare().await.unwrap();
+    let mut spec = spec(number, "spindle/mimic", 0);
+    spec.sandbox.ports.clear();
+    let container = own.engine.create(&spec).await.unwrap();
+    own.engine.start(&container).await.unwrap();
+    container
+}
+
+/// Runs perl on a terminal of its own inside, and waits until it says that it is ready.
+fn on_a_terminal(container: &ContainerId, code: &str) -> (Child, BufReader<ChildStdout>) {
+    let code = format!("$| = 1; use POSIX; {code}");
+    let mut exec = Command::new("docker");
+    exec.args(["exec", "-t", container.as_str(), "perl", "-e", &code]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut exec = exec.spawn().unwrap();
+    let mut screen = BufReader::new(exec.stdout.take().unwrap());
+    let mut ready = Vec::new();
+    screen.read_until(b'!', &mut ready).unwrap();
+    (exec, screen)
+}
+
+#[tokio::test]
+async fn docker_writes_to_every_terminal_and_waits_for_none() {
+    let own = Own::new("terminals", 4);
+    let container = started(&own, 5).await;
+    let processes = || docker(&["top", container.as_str(), "-o", "pid"]);
+    let (mut reader, mut screen) = on_a_terminal(&container, "print 'ready!'; sleep 60");
+    assert_eq!(own.engine.announce(&container, "It's 5 o'clock.\n\x1b[2J$(true) \"%s\"").await, Ok(1));
+    let mut shown = String::new();
+    while !shown.contains("%s") {
+        assert_ne!(screen.read_line(&mut shown).unwrap(), 0, "{shown}");
+    }
+    assert!(shown.contains("\x07It's 5 o'clock.\r") && shown.contains("\n[2J$(true) \"%s\"\r"), "{shown:?}");
+
+    let (mut stopped, _screen) =
+        on_a_terminal(&container, "print 'ready!'; tcflow(1, TCOOFF); mkdir '/tmp/off'; sleep 60");
+    wait_for("the terminal to stop", BRIEFLY, || try_docker(&["exec", container.as_str(), "test", "-d", "/tmp/off"]).0);
+    let before = processes();
+    let began = Instant::now();
+    assert_eq!(own.engine.announce(&container, "again").await, Ok(1), "the other reads nothing");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    wait_for("an end to every writer", BRIEFLY, || processes() == before);
+    for exec in [&mut reader, &mut stopped] {
+        exec.kill().unwrap();
+        exec.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn docker_tells_why_nothing_was_written() {
+    let own = Own::new("mute", 5);
+    let container = started(&own, 6).await;
+    let refused = async || match own.engine.announce(&container, "hello").await {
+        Err(EngineError::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    docker(&["pause", container.as_str()]);
+    assert!(refused().await.contains("paused"));
+    docker(&["unpause", container.as_str()]);
+    let fill = "for (1 .. 100) { my $child = fork; last if !defined $child; if (!$child) { sleep 60; exit } } sleep 60";
+    docker(&["exec", "-d", container.as_str(), "perl", "-e", fill]);
+    wait_for("a full container", BRIEFLY, || docker(&["top", container.as_str()]).lines().count() > 64);
+    assert!(!refused().await.is_empty());
+    docker(&["restart", "-t", "1", container.as_str()]);
+    assert_eq!(own.engine.announce(&container, "hello").await, Ok(0), "there is no terminal");
+    docker(&["exec", container.as_str(), "rm", "/bin/sh"]);
+    assert_eq!(own.engine.announce(&container, "hello").await, Ok(0), "without a shell there is wall");
+    docker(&["exec", container.as_str(), "rm", "/usr/bin/wall"]);
+    assert!(refused().await.contains("wall"));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! in `errors`.
 
 mod errors;
+mod inside;
 mod network;
 mod spec;
 
@@ -251,6 +252,14 @@ impl Engine for DockerEngine {
         let lines: Vec<String> = self.seen(within(QUICK, "logs", lines, EngineError::NoContainer).await)?;
         let text: String = lines.concat().trim().chars().take(500).collect();
         Ok(if text.is_empty() { format!("exit code {code}") } else { format!("exit code {code}: {text}") })
+    }
+
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32> {
+        self.write_to_terminals(container, text).await
+    }
+
+    async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
+        self.total_cpu_time(container).await
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {

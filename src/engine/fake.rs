@@ -1,5 +1,7 @@
 //! A scripted engine for tests: it keeps containers in memory, and fails, hangs and lies on request.
 
+mod inside;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
@@ -12,6 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream::BoxStream};
+use inside::Inside;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
@@ -38,6 +41,14 @@ struct Container {
     address: IpAddr,
     ignores_term: bool,
     check_in_url: String,
+    inside: Inside,
+}
+
+impl Container {
+    fn begin(&mut self) {
+        self.starts += 1;
+        self.inside.cpu = Duration::ZERO;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -130,7 +141,9 @@ impl FakeEngine {
     pub fn force(&self, container: &ContainerId, phase: Phase) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.phase = phase;
-            c.starts += u64::from(phase == Phase::Running);
+            if phase == Phase::Running {
+                c.begin();
+            }
         }
         self.tell(container);
     }
@@ -264,6 +277,7 @@ impl Engine for FakeEngine {
             address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
             check_in_url: spec.check_in_url.clone(),
+            inside: Inside::default(),
         };
         inner.containers.insert(id.clone(), container);
         drop(inner);
@@ -290,7 +304,7 @@ impl Engine for FakeEngine {
             }
             if c.phase != Phase::Running {
                 c.phase = Phase::Running;
-                c.starts += 1;
+                c.begin();
             }
         }
         self.tell(container);
@@ -333,6 +347,16 @@ impl Engine for FakeEngine {
         let lie = self.enter("last_words").await?;
         self.inner().containers.get(container).ok_or(EngineError::NoContainer)?;
         or_lie("exit code 0 (scripted)".into(), lie)
+    }
+
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32> {
+        let lie = self.enter("announce").await?;
+        or_lie(self.write_to_terminals(container, text)?, lie)
+    }
+
+    async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
+        let lie = self.enter("cpu_time").await?;
+        or_lie(self.total_cpu_time(container)?, lie)
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {

@@ -128,6 +128,21 @@ pub trait Engine: Send + Sync {
     /// Tells in words how a container that has ended came to its end: its exit code and last lines.
     async fn last_words(&self, container: &ContainerId) -> Result<String>;
 
+    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; on how many it
+    /// is known to stand. What would steer a terminal is left out of it. A terminal whose reader has stopped is given a
+    /// second.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if the container does not run, is paused, has no process left or has nothing to write
+    /// with. What answers is inside the container: whatever it does is no sign that the engine is away.
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32>;
+
+    /// The cpu time that a running container has used since its start.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if it does not run.
+    async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
+
     /// Looks at all containers of this deployment, running or not. What is not in the answer is not there.
     async fn list(&self) -> Result<Vec<Observed>>;
 

@@ -1,0 +1,119 @@
+//! What is done inside a running container, and what is read of it: words on its terminals, its cpu time.
+
+use std::time::Duration;
+
+use bollard::{
+    exec::{CreateExecOptions, StartExecOptions, StartExecResults},
+    query_parameters::StatsOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+
+use super::{
+    DockerEngine, QUICK,
+    errors::{translate, within},
+};
+use crate::{
+    domain::ContainerId,
+    engine::{EngineError, Result},
+};
+
+/// Writes its argument to every terminal, and prints on how many.
+const TO_TERMINALS: &str = include_str!("announce.sh");
+
+/// As much of what a program inside says as is read: it may be the learner's own, and never end.
+const ENOUGH: usize = 500;
+
+impl DockerEngine {
+    /// [`crate::engine::Engine::announce`].
+    pub(super) async fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<u32> {
+        let lines = plain(text);
+        // A bell, and a line of its own. Nobody turns a line's end into two characters where a program has the
+        // terminal to itself.
+        let shown = format!("\r\n\x07{}\r\n", lines.join("\r\n"));
+        match self.run_inside(container, &["sh", "-c", TO_TERMINALS, "sh", &shown]).await {
+            Ok(said) if is_no_program(&said) => {}
+            Err(EngineError::Refused(why)) if is_no_program(&why) => {}
+            said => return said.and_then(|said| said.parse().map_err(|_| not_written(&said))),
+        }
+        // It finds terminals only where somebody keeps a record of logins, and tells nobody how many.
+        let said = self.run_inside(container, &["wall", "--", &lines.join("\n")]).await?;
+        if said.is_empty() { Ok(0) } else { Err(not_written(&said)) }
+    }
+
+    /// [`crate::engine::Engine::cpu_time`].
+    pub(super) async fn total_cpu_time(&self, container: &ContainerId) -> Result<Duration> {
+        let client = self.client().await?;
+        // One sample: for two, which make a rate, the engine would take a second or more.
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut samples = Box::pin(client.stats(container.as_str(), Some(options)));
+        let sample = self.seen(within(QUICK, "stats", samples.try_next(), EngineError::NoContainer).await)?;
+        let used = sample.and_then(|s| s.cpu_stats?.cpu_usage?.total_usage).unwrap_or_default();
+        if used == 0 {
+            return Err(EngineError::Refused(format!("container {container} does not run: it uses no cpu time")));
+        }
+        Ok(Duration::from_nanos(used))
+    }
+
+    /// Runs a program inside as root; the beginning of what it printed, and of why it could not be run.
+    async fn run_inside(&self, container: &ContainerId, words: &[&str]) -> Result<String> {
+        let client = self.client().await?;
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            user: Some("0"),
+            cmd: Some(words.to_vec()),
+            ..CreateExecOptions::default()
+        };
+        let call = client.create_exec(container.as_str(), options);
+        let exec = self.seen(within(QUICK, "exec", call, EngineError::NoContainer).await)?.id;
+        let run = async {
+            let mut said = Vec::new();
+            let started = client.start_exec(&exec, None::<StartExecOptions>).await?;
+            if let StartExecResults::Attached { mut output, .. } = started {
+                while let Some(more) = output.try_next().await?.filter(|_| said.len() < ENOUGH) {
+                    said.extend_from_slice(&more.into_bytes());
+                }
+            }
+            said.truncate(ENOUGH);
+            Ok(String::from_utf8_lossy(&said).trim().to_owned())
+        };
+        match tokio::time::timeout(QUICK, run).await {
+            Ok(said) => self.seen(said.map_err(|e| translate(e, EngineError::NoContainer))),
+            // It may be the container that hangs, so that this is no sign of the engine's being away.
+            Err(_) => Err(EngineError::Refused(format!("nothing inside answered within {} s", QUICK.as_secs()))),
+        }
+    }
+}
+
+/// The lines of a text, without what would steer a terminal.
+fn plain(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.chars().filter(|c| !c.is_control()).collect()).collect()
+}
+
+/// Whether this is how a runtime says that a program is not in the image.
+fn is_no_program(said: &str) -> bool {
+    said.contains("executable file") && said.contains("not found")
+}
+
+fn not_written(said: &str) -> EngineError {
+    let said = if said.is_empty() { "no process could be started there" } else { said };
+    EngineError::Refused(format!("the terminals inside were not written to: {said}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_left() {
+        assert_eq!(plain("\x1b]0;x\x07one\u{9b}2J\r\ntwo\tthree\n\x1b[2J\0"), ["]0;xone2J", "twothree", "[2J"]);
+    }
+
+    #[test]
+    fn a_missing_program_is_recognised() {
+        let runc = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": \
+                    executable file not found in $PATH: unknown";
+        assert!(is_no_program(runc));
+        assert!(is_no_program("OCI runtime exec failed: executable file `sh` not found in $PATH: No such file"));
+        assert!(!is_no_program("sh: 0: Cannot fork"));
+    }
+}
