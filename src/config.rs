@@ -2,6 +2,7 @@
 //! winning. Every value is read as text and parsed by the type that it is for, so that a password of
 //! digits stays what it is. Contradictions are refused here, not discovered in class.
 
+mod policy;
 mod relay;
 mod values;
 
@@ -18,7 +19,8 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::{Cpus, IdleLimit, Memory};
+use crate::domain::{Cpus, Memory};
+pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
 
@@ -54,8 +56,8 @@ pub struct Config {
     pub files: PathBuf,
     /// `SPINDLE_DEPLOYMENT`: what tells this server's containers and network from others'.
     pub deployment: String,
-    /// `SPINDLE_IDLE_TIMEOUT`: after how many seconds without evidence a sandbox is stopped, or `never`.
-    pub idle_timeout: IdleLimit,
+    /// When sandboxes are stopped.
+    pub policy: PolicyConfig,
     /// `SPINDLE_REPORT_PERIOD`: how often images report, in seconds.
     pub report_period: Duration,
     /// `SPINDLE_RESUME_GRACE`: for how many seconds nothing is stopped after sandboxes could not report.
@@ -176,12 +178,6 @@ impl Config {
         let database: PathBuf = v.plain("database", "spindle.db", "it is a path")?;
         let files = Self::files(v, &database)?;
         let report_period = v.seconds("report_period", "60", 1)?;
-        let limit = format!(
-            "it is \"never\", or whole seconds, at least {} (three report periods)",
-            3 * report_period.as_secs()
-        );
-        let idle_timeout =
-            v.take("idle_timeout", "9000", &limit, |t| IdleLimit::parse("idle_timeout", t, report_period).ok())?;
         Ok(Self {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
@@ -195,7 +191,7 @@ impl Config {
                 "it is a word of letters, digits, - and _, none of Docker's own",
                 word,
             )?,
-            idle_timeout,
+            policy: PolicyConfig::from_values(v, report_period)?,
             resume_grace: v.seconds("resume_grace", "300", 0)?,
             converge_every: v.seconds("converge_every", "5", 1)?,
             stop_grace: v.take("stop_grace", "10", "it is whole seconds, 0 to 100", stop_grace)?,
@@ -221,7 +217,7 @@ impl Config {
             )?,
             log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", log_format)?,
             sandbox: SandboxConfig::from_values(v)?,
-            relay: RelayConfig::from_values(v, idle_timeout)?,
+            relay: RelayConfig::from_values(v)?,
             database,
             files,
             report_period,
@@ -251,7 +247,7 @@ impl Config {
                 self.report_period.as_secs()
             ));
         }
-        self.relay.check(self.idle_timeout)?;
+        self.policy.check()?;
         let same_host = self.publish_address == self.address
             || self.publish_address.is_unspecified()
             || self.address.is_unspecified();
@@ -298,7 +294,6 @@ impl Config {
             ("database", quoted(&self.database.display())),
             ("files", quoted(&self.files.display())),
             ("deployment", quoted(&self.deployment)),
-            ("idle_timeout", quoted(&self.idle_timeout)),
             ("report_period", number(self.report_period.as_secs())),
             ("resume_grace", number(self.resume_grace.as_secs())),
             ("converge_every", number(self.converge_every.as_secs())),
@@ -322,7 +317,7 @@ impl Config {
         ];
         // Commented out, so that what is shown can be used as a file without its mask becoming a password.
         let password = if self.admin_password == DEFAULT_PASSWORD { "the default" } else { "set, and not shown" };
-        let lines = lines.into_iter().chain(self.relay.lines());
+        let lines = lines.into_iter().chain(self.policy.lines()).chain(self.relay.lines());
         let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
         format!("# admin_password is {password}\n") + &lines
     }

@@ -182,8 +182,8 @@ async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence>
     }
     let engine = DockerEngine::new(docker, host);
     let settings = Settings {
-        idle_limit: config.idle_timeout,
-        connection_cap: config.relay.connection_cap,
+        policy: config.policy.policy,
+        keep_max: config.policy.keep_max,
         wake: config.relay.wake,
         report_period: config.report_period,
         resume_grace: config.resume_grace,

@@ -6,7 +6,7 @@ mod support;
 use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
-use spindle::domain::{ContainerId, IdleLimit, Phase};
+use spindle::domain::{ContainerId, Limit, Phase};
 use support::{
     Body, World, id,
     scripted::{LIMIT, Scripted, TestApp, settle, world},
@@ -61,8 +61,8 @@ async fn use_it(stream: &mut TcpStream, bytes: usize) {
 /// A world in which only the test makes passes, with a cap.
 async fn capped() -> Scripted {
     let mut app = TestApp { loops: false, ..TestApp::default() };
-    app.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
-    app.settings.connection_cap = Some(Duration::from_secs(CAP));
+    app.settings.policy.idle_limit = Limit::After(Duration::from_secs(LIMIT));
+    app.settings.policy.connection_cap = Limit::After(Duration::from_secs(CAP));
     app.settings.resume_grace = Duration::from_secs(5);
     app.start().await
 }
@@ -123,7 +123,7 @@ async fn what_cannot_be_seen_is_not_stopped_for_being_idle() {
     w.relay.close().await;
     let port = c["ports"][1]["host_port"].as_u64().unwrap() as u16;
     let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    w.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    w.settings.policy.idle_limit = Limit::After(Duration::from_secs(LIMIT));
     w.restart().await;
     w.pass_seconds(3 * LIMIT).await;
     assert_eq!(w.http().now(&c).await["status"], "running");
@@ -155,7 +155,7 @@ async fn the_pass_sees_what_moved_a_moment_before() {
 /// A world whose loops run, with a sandbox that was stopped for being idle.
 async fn sleeping(create: &str) -> (Scripted, Value) {
     let mut app = TestApp::default();
-    app.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    app.settings.policy.idle_limit = Limit::After(Duration::from_secs(LIMIT));
     let w = app.start().await;
     let c = w.http().create(&format!("image=spindle/mimic{create}")).await;
     for _ in 0..=LIMIT {
@@ -220,7 +220,7 @@ async fn a_stop_on_request_of_one_that_sleeps_keeps_it_asleep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_on_request_during_an_idle_stop_wins_over_a_wake() {
     let mut app = TestApp::default();
-    app.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    app.settings.policy.idle_limit = Limit::After(Duration::from_secs(LIMIT));
     let w = app.start().await;
     let c = w.http().create("image=spindle/mimic").await;
     w.engine.ignore_term(&ContainerId::parse(id(&c)).unwrap());

@@ -13,8 +13,8 @@ use std::{
 use futures_util::StreamExt;
 use spindle::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, Phase, PortMapping,
-        PortSpec, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Limit, Memory, OwnPolicy, Phase,
+        PortMapping, PortSpec, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
     },
     engine::{
         Engine, EngineError, SandboxSpec,
@@ -43,7 +43,11 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         active: 0,
         last_report: None,
         evidence: EvidenceLog::default(),
-        idle_limit: Some(IdleLimit::After(Duration::from_secs(600))),
+        own: OwnPolicy { idle_limit: Some(Limit::After(Duration::from_secs(600))), ..OwnPolicy::default() },
+        keep_until: None,
+        spared_until: None,
+        warned_for: None,
+        extension: None,
         memory: Memory::parse("64m").unwrap(),
         cpus: Cpus::parse("0.5").unwrap(),
         labels: vec![Label::parse("course", "db").unwrap()],

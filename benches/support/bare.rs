@@ -2,8 +2,8 @@
 
 use spindle::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, PortMapping, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, Token, Traffic,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, OwnPolicy, PortMapping, PortSpec, Sandbox,
+        SandboxId, SandboxName, State, Token, Traffic,
     },
     engine::{
         Engine, SandboxSpec,
@@ -59,7 +59,11 @@ impl Bare {
             active: 0,
             last_report: None,
             evidence: EvidenceLog::default(),
-            idle_limit: None,
+            own: OwnPolicy::default(),
+            keep_until: None,
+            spared_until: None,
+            warned_for: None,
+            extension: None,
             memory: Memory::parse("512m").unwrap(),
             cpus: Cpus::parse("1").unwrap(),
             labels: vec![],

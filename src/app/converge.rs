@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{App, CheckInDoor, Result, chain, plus};
 use crate::{
-    domain::{ContainerId, Observed, Phase, Sandbox, SandboxId, Step, plan},
+    domain::{ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan},
     engine::EngineError,
 };
 
@@ -94,14 +94,32 @@ impl App {
             }
         };
         report.observed = observed.len();
+        {
+            let mut pulse = self.pulse();
+            pulse.engine_is_back = std::mem::take(&mut pulse.engine_was_away);
+        }
         self.tell_where_to_check_in(&known).await;
-        let plan = plan(&known, &observed, &self.policy(report.hold_until), now);
+        let plan = plan(&known, &observed, &self.settings.policy, report.hold_until, now);
+        self.note(&known, report.hold_until, now).await;
+        self.sample_cpu(&known, now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         let steps = self.without_sudden_absence(plan.steps, &known, &observed, &suspects);
+        self.apply(Plan { steps, ..plan }, known).await;
+        self.tell_relay().await;
+        Ok(())
+    }
+
+    /// Begins to do what was planned, and waits for what is quick.
+    async fn apply(self: &Arc<Self>, plan: Plan, known: Vec<Sandbox>) {
         let mut known: HashMap<SandboxId, Sandbox> = known.into_iter().map(|s| (s.id.clone(), s)).collect();
+        for (id, deadline, stop) in plan.warnings {
+            if let Some(sandbox) = known.get(&id) {
+                self.warn(sandbox.clone(), deadline, stop);
+            }
+        }
         let mut quick = Vec::new();
-        for step in steps {
+        for step in plan.steps {
             let sandbox = step.sandbox().and_then(|id| known.remove(id));
             let is_quick = step.is_quick();
             let task = self.dispatch(step, sandbox);
@@ -116,8 +134,6 @@ impl App {
             recorded.await;
             self.pulse().passed = true;
         }
-        self.tell_relay().await;
-        Ok(())
     }
 
     async fn tell_relay(&self) {
@@ -186,6 +202,7 @@ impl App {
             }
             pulse.engine = Some(Err(e.to_string()));
             pulse.suspect_all = true;
+            pulse.engine_was_away = true;
         }
         looked
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        ContainerId, Cpus, EvidenceLog, IdleLimit, ImageRef, Invalid, Label, Memory, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, Token, Traffic, Wake,
+        ContainerId, Cpus, EvidenceLog, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Sandbox, SandboxId,
+        SandboxName, State, Token, Traffic, Wake, policy::least_idle_limit,
     },
     engine::{EngineError, ImageDetails, SandboxSpec},
     relay,
@@ -27,8 +27,8 @@ pub struct CreateSpec {
     pub ssh_key: Option<String>,
     /// Environment variables.
     pub env: Vec<(String, String)>,
-    /// An idle limit of its own.
-    pub idle_limit: Option<IdleLimit>,
+    /// What it shall have of its own of the policy of stopping; the image's labels have their say where this has none.
+    pub own: OwnPolicy,
     /// A memory limit of its own.
     pub memory: Option<Memory>,
     /// A cpu limit of its own.
@@ -117,7 +117,11 @@ impl App {
             active: 0,
             last_report: None,
             evidence: EvidenceLog::default(),
-            idle_limit: spec.idle_limit,
+            own: spec.own.or(OwnPolicy::of_labels(&image.labels, least_idle_limit(self.settings.report_period))?),
+            keep_until: None,
+            spared_until: None,
+            warned_for: None,
+            extension: None,
             memory: spec.memory.unwrap_or(self.settings.memory),
             cpus: spec.cpus.unwrap_or(self.settings.cpus),
             labels: spec.labels.clone(),

@@ -25,6 +25,9 @@ pub enum Error {
     /// Every port of the range is reserved or held by others.
     #[error("no host port is left in the configured range; delete containers or widen SPINDLE_PORT_RANGE")]
     NoPort,
+    /// Only a running sandbox can be kept.
+    #[error("the container is not running; start it first")]
+    NotRunning,
     /// As many sandboxes run as are allowed.
     #[error("{0} containers are running, which is the limit; stop some, or raise SPINDLE_MAX_RUNNING")]
     Full(u32),

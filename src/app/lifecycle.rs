@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{ContainerId, Phase, Sandbox, SandboxId, State, StopReason},
+    domain::{ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain},
     engine::{self, EngineError},
     store::StoreError,
 };
@@ -28,7 +28,10 @@ impl App {
                     self.engine_answers().await?;
                     let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                     if self.mark(&sandbox, to).await? {
-                        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "stopping: requested");
+                        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", "stopping");
+                        let why =
+                            explain::ended(&self.settings.policy, &sandbox, StopReason::Requested, self.clock.now());
+                        self.decided(&sandbox, Decided::Stopped, why).await;
                         let app = Arc::clone(self);
                         let id = sandbox.id.clone();
                         self.tasks.spawn(async move {
@@ -51,7 +54,7 @@ impl App {
                 State::Stopping { since, reason: StopReason::Idle } => {
                     self.mark(&sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
                 }
-                State::Stopped { at, reason: StopReason::Idle | StopReason::Reboot } => {
+                State::Stopped { at, reason } if reason.is_undone_by_use() => {
                     self.mark(&sandbox, State::Stopped { at, reason: StopReason::Requested }).await?;
                 }
                 _ => return Ok(sandbox),

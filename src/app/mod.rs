@@ -1,16 +1,21 @@
 //! What we do, in order: one file per verb. Both ways in, a request and a tick, end here.
 
+mod activity;
 mod check_in;
 mod claims;
 mod converge;
+mod cpu;
 mod create;
+mod decide;
 mod error;
 mod follow;
 mod health;
 mod lifecycle;
 mod look;
+mod policy;
 mod steps;
 mod traffic;
+mod warn;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,22 +24,25 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     clock::Clock,
-    domain::{ContainerId, Cpus, IdleLimit, Memory, Policy, Sandbox, SandboxId, Wake},
+    domain::{ContainerId, Cpus, Memory, Policy, Sandbox, SandboxId, Wake, deadline, idle::plus},
     engine::{Engine, EngineInfo},
     relay::{Count, Relay, Unopened},
     store::{PortPool, Store},
 };
 
-pub use crate::clock::Stopwatch;
+pub use crate::{clock::Stopwatch, store::Change};
+pub use activity::Activity;
 use claims::Claims;
 pub use converge::ConvergeReport;
+use cpu::CpuSample;
 pub use create::CreateSpec;
+use decide::Awaited;
 pub use error::{Error, chain};
 pub use health::{CheckInDoor, Health};
 
@@ -44,10 +52,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What the configuration decides for the use cases.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The idle limit of a sandbox that has none of its own.
-    pub idle_limit: IdleLimit,
-    /// For how long after the last interactive evidence connections count; `None`: without end.
-    pub connection_cap: Option<Duration>,
+    /// When sandboxes that have nothing of their own are stopped.
+    pub policy: Policy,
+    /// For how long at most somebody inside may keep a sandbox at a time.
+    pub keep_max: Duration,
     /// Which connections wake a sandbox for which nothing else is said.
     pub wake: Wake,
     /// How often images report.
@@ -81,6 +89,9 @@ pub struct Settings {
 /// that waits for its grace costs nothing, and must not delay the others.
 const HANDS: usize = 64;
 
+/// How many sandboxes are warned at once; each warning starts a process in one.
+const VOICES: usize = 4;
+
 /// What is remembered between passes, in memory only: after a crash it is rebuilt, on the safe side.
 #[derive(Debug, Default)]
 struct Pulse {
@@ -109,6 +120,14 @@ struct Pulse {
     held: Vec<Unopened>,
     /// What each port has carried.
     traffic: HashMap<(SandboxId, u16), Count>,
+    /// The deadlines that are awaited.
+    awaited: HashMap<SandboxId, Awaited>,
+    /// What each sandbox that counts cpu had used when last looked at.
+    cpu: HashMap<SandboxId, CpuSample>,
+    /// The engine did not answer since the last complete look.
+    engine_was_away: bool,
+    /// It was so before the look of which steps are carried out now.
+    engine_is_back: bool,
 }
 
 /// Says that something is under way.
@@ -127,6 +146,7 @@ pub struct App {
     starts: Semaphore,
     removals: Semaphore,
     hands: Semaphore,
+    voices: Semaphore,
     tasks: TaskTracker,
     wake: Notify,
     pass: tokio::sync::Mutex<()>,
@@ -152,6 +172,7 @@ impl App {
             starts: Semaphore::new(settings.start_concurrency),
             removals: Semaphore::new(settings.start_concurrency),
             hands: Semaphore::new(HANDS),
+            voices: Semaphore::new(VOICES),
             tasks: TaskTracker::new(),
             wake: Notify::new(),
             pass: tokio::sync::Mutex::default(),
@@ -212,16 +233,12 @@ impl App {
 
     /// When `sandbox` will be stopped unless it is used (`contract.md` 31).
     pub fn stops_at(&self, sandbox: &Sandbox) -> Option<Timestamp> {
-        crate::domain::deadline(&self.policy(None), sandbox)
+        deadline(&self.settings.policy, sandbox).map(|d| d.at)
     }
 
-    fn policy(&self, hold_until: Option<Timestamp>) -> Policy {
-        Policy { limit: self.settings.idle_limit, connection_cap: self.settings.connection_cap, hold_until }
-    }
-
-    /// The limit that applies to `sandbox`.
-    pub fn idle_limit(&self, sandbox: &Sandbox) -> IdleLimit {
-        sandbox.idle_limit.unwrap_or(self.settings.idle_limit)
+    /// The policy that applies to `sandbox`.
+    pub fn policy_of(&self, sandbox: &Sandbox) -> Policy {
+        self.settings.policy.of(sandbox)
     }
 
     /// Something that is under way until it is dropped: [`App::drain`] waits for it.
@@ -238,8 +255,4 @@ impl App {
             tracing::warn!(left = self.tasks.len(), "ended with work under way; the next start finishes it");
         }
     }
-}
-
-fn plus(at: Timestamp, duration: Duration) -> Timestamp {
-    SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }

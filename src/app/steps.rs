@@ -7,7 +7,10 @@ use tokio::task::JoinHandle;
 
 use super::{App, chain, claims::Claim};
 use crate::{
-    domain::{ContainerId, Evidence, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason},
+    domain::{
+        ContainerId, Deadline, Decided, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason,
+        explain,
+    },
     engine::EngineError,
 };
 
@@ -85,9 +88,10 @@ impl App {
         Ok(self.mark(known, to).await?)
     }
 
-    /// Stops an idle sandbox, unless evidence has arrived since the decision.
-    async fn stop_idle(&self, known: &Sandbox, seen: Evidence) -> Tried {
-        if self.is_unseen(known) {
+    /// Stops a sandbox whose deadline has passed, unless that has moved since the decision.
+    async fn stop_idle(&self, known: &Sandbox, seen: Deadline) -> Tried {
+        // Its age needs no look.
+        if seen.reason() == StopReason::Idle && self.is_unseen(known) {
             return Ok(false);
         }
         // A restart behind our back, whose event is still on its way, is evidence too.
@@ -99,14 +103,21 @@ impl App {
         }
         // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.
         self.collect().await?;
-        let to = State::Stopping { since: self.clock.now(), reason: StopReason::Idle };
-        if !self.mark_idle(known, to).await? {
-            tracing::info!(sandbox = %known.id, "an idle stop was dropped: it was used in the meantime");
+        if seen.reason() == StopReason::Idle && !self.is_cpu_known(known).await? {
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        let to = State::Stopping { since: now, reason: seen.reason() };
+        let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
+        let decision = self.decision(known, Decided::Stopped, why.clone());
+        if !self.mark_idle(known, to, decision).await? {
+            tracing::info!(sandbox = %known.id, "a stop was dropped: it was used in the meantime");
+            self.decided_anew(known, Decided::Dropped).await;
             return Ok(false);
         }
         tracing::info!(
-            sandbox = %known.id, name = %known.name, last_evidence = seen.source.word(), last_evidence_at = %seen.at,
-            limit = %self.idle_limit(known), "stopping: idle"
+            sandbox = %known.id, name = %known.name, reason = seen.reason().word(), why,
+            limit = %self.policy_of(known).idle_limit, "stopping"
         );
         self.try_finish_stop(&known.id).await
     }
@@ -149,11 +160,17 @@ impl App {
             State::Stopping { reason, .. } => reason,
             // Started before the machine was: it ended with the machine.
             State::Running { since, .. } if since < self.clock.booted_at() => StopReason::Reboot,
+            _ if self.pulse().engine_is_back => StopReason::Engine,
             _ => StopReason::Exited,
         };
+        let is_news = matches!(now.state, State::Running { .. });
         let done = self.mark(known, State::Stopped { at: self.clock.now(), reason }).await?;
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
+        }
+        if done && is_news {
+            let why = explain::ended(&self.settings.policy, known, reason, self.clock.now());
+            self.decided(known, Decided::Stopped, why).await;
         }
         Ok(done)
     }

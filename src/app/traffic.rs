@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{PortMapping, PortSpec, Protocol, Sandbox, SandboxId, State, Wake, WakeFailure},
+    domain::{
+        Decision, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure,
+    },
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
 
@@ -57,8 +59,8 @@ impl App {
     }
 
     /// As [`App::mark`], for an idle stop: not if its deadline has moved.
-    pub(super) async fn mark_idle(&self, seen: &Sandbox, to: State) -> Result<bool> {
-        let done = self.store.mark_idle(seen, self.policy(None), to).await?;
+    pub(super) async fn mark_idle(&self, seen: &Sandbox, to: State, decision: Decision) -> Result<bool> {
+        let done = self.store.mark_idle(seen, self.settings.policy, to, decision).await?;
         Ok(self.shown(seen, done).await)
     }
 
@@ -78,6 +80,8 @@ impl App {
         let done = self.store.forget(seen).await?;
         let mut pulse = self.pulse();
         pulse.traffic.retain(|(id, _), _| *id != seen.id);
+        pulse.awaited.remove(&seen.id);
+        pulse.cpu.remove(&seen.id);
         // It is something else by now, and needs its listeners.
         pulse.table_is_stale |= !done;
         Ok(done)
@@ -188,7 +192,7 @@ impl App {
 
     /// Takes up counts, and records use that is newer by `step` than what is recorded.
     async fn record(&self, mut counts: Vec<Count>, step: SignedDuration) -> Result<()> {
-        let mut uses: Vec<(SandboxId, u64, Timestamp)> = Vec::new();
+        let mut uses: Vec<(SandboxId, u64, Evidence)> = Vec::new();
         {
             let pulse = self.pulse();
             for count in &mut counts {
@@ -197,7 +201,7 @@ impl App {
                 if known.is_some_and(|(g, before)| g == generation && at.duration_since(before) < step) {
                     count.last_use = known;
                 } else {
-                    uses.push((count.sandbox.clone(), generation, at));
+                    uses.push((count.sandbox.clone(), generation, Evidence { source: Source::Connection, at }));
                 }
             }
         }

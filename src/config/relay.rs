@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{ConfigError, Values, values::connection_cap};
-use crate::domain::{IdleLimit, TrafficLimits, Wake};
+use super::{ConfigError, Values};
+use crate::domain::{TrafficLimits, Wake};
 
 /// The longest that a connection is let wait; a client gives up before.
 const WAKE_TIMEOUT_MAX: u64 = 300;
@@ -15,20 +15,13 @@ pub struct RelayConfig {
     pub socket: Option<PathBuf>,
     /// `SPINDLE_WAKE`: which connections wake a sandbox for which nothing else is said.
     pub wake: Wake,
-    /// `SPINDLE_CONNECTION_CAP`: for how many seconds after the last interactive evidence connections count, or
-    /// `never` to let them count without end.
-    pub connection_cap: Option<Duration>,
     /// `SPINDLE_WAKE_TIMEOUT`, `SPINDLE_CONNECTION_FLOOR`, `SPINDLE_CONNECTIONS`, `SPINDLE_CONNECTIONS_PER_SANDBOX`,
     /// `SPINDLE_CONNECTIONS_PER_SOURCE`, `SPINDLE_WAKES_PER_MINUTE`, `SPINDLE_WAKES_PER_SOURCE`.
     pub limits: TrafficLimits,
 }
 
 impl RelayConfig {
-    pub(super) fn from_values(v: &mut Values, idle: IdleLimit) -> Result<Self, ConfigError> {
-        let least_cap = match idle {
-            IdleLimit::After(limit) => limit.as_secs().max(86_400).to_string(),
-            IdleLimit::Never => "86400".to_owned(),
-        };
+    pub(super) fn from_values(v: &mut Values) -> Result<Self, ConfigError> {
         let seconds = format!("it is whole seconds, 1 to {WAKE_TIMEOUT_MAX}");
         Ok(Self {
             socket: v.take("relay_socket", "", "it is an absolute path of at most 90 bytes", |t| match t {
@@ -36,12 +29,6 @@ impl RelayConfig {
                 path => Some(PathBuf::from(path)).filter(|p| p.is_absolute() && path.len() <= 90).map(Some),
             })?,
             wake: v.take("wake", "idle", Wake::ALLOWED, Wake::from_word)?,
-            connection_cap: v.take(
-                "connection_cap",
-                &least_cap,
-                "it is \"never\", or whole seconds, at least 1",
-                connection_cap,
-            )?,
             limits: TrafficLimits {
                 connections: v.at_least_one("connections", "4096")?,
                 per_sandbox: v.at_least_one("connections_per_sandbox", "256")?,
@@ -56,20 +43,6 @@ impl RelayConfig {
         })
     }
 
-    /// Refuses what contradicts itself.
-    pub(super) fn check(&self, idle: IdleLimit) -> Result<(), ConfigError> {
-        if let (Some(cap), IdleLimit::After(limit)) = (self.connection_cap, idle)
-            && cap < limit
-        {
-            return Err(ConfigError(format!(
-                "SPINDLE_CONNECTION_CAP ({} s) is shorter than SPINDLE_IDLE_TIMEOUT ({} s): connections would never count",
-                cap.as_secs(),
-                limit.as_secs()
-            )));
-        }
-        Ok(())
-    }
-
     /// What is in force, as lines of a TOML file.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let text = |t: &str| format!("{t:?}");
@@ -80,7 +53,6 @@ impl RelayConfig {
             ("wake_timeout", l.wake_timeout.as_secs().to_string()),
             ("wakes_per_minute", l.wakes.to_string()),
             ("wakes_per_source", l.wakes_per_source.to_string()),
-            ("connection_cap", text(&self.connection_cap.map_or("never".to_owned(), |c| c.as_secs().to_string()))),
             ("connection_floor", l.floor.to_string()),
             ("connections", l.connections.to_string()),
             ("connections_per_sandbox", l.per_sandbox.to_string()),

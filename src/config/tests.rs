@@ -1,6 +1,7 @@
 //! The configuration: defaults, sources, refusals.
 
 use super::*;
+use crate::domain::Limit;
 
 fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let variables = variables.iter().map(|(k, v)| (format!("SPINDLE_{k}"), v.to_string()));
@@ -15,7 +16,7 @@ fn refusal(variables: &[(&str, &str)]) -> String {
 fn contract_01_and_30_the_defaults_are_the_contracts() {
     let config = load(&[]).unwrap();
     assert_eq!((config.admin_user.as_str(), config.admin_password.as_str()), ("admin", "spindocker"));
-    assert_eq!(config.idle_timeout, IdleLimit::After(Duration::from_secs(9_000)));
+    assert_eq!(config.policy.policy.idle_limit, Limit::After(Duration::from_secs(9_000)));
     assert_eq!((config.check_in_address, config.check_in_port), (None, 80));
     assert_eq!(config.stop_grace, Duration::from_secs(10));
 }
@@ -76,7 +77,7 @@ fn values_are_text_until_they_are_parsed() {
     let config =
         load(&[("ADMIN_PASSWORD", " 007 "), ("IDLE_TIMEOUT", "never"), ("CAPABILITIES", "cap_chown kill")]).unwrap();
     assert_eq!(config.admin_password, " 007 ");
-    assert_eq!(config.idle_timeout, IdleLimit::Never);
+    assert_eq!(config.policy.policy.idle_limit, Limit::Never);
     assert_eq!(config.sandbox.capabilities, ["CHOWN", "KILL"]);
 }
 

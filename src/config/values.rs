@@ -132,14 +132,6 @@ pub fn stop_grace(text: &str) -> Option<Duration> {
     text.parse().ok().filter(|seconds| *seconds <= 100).map(Duration::from_secs)
 }
 
-/// Seconds, or `never`.
-pub fn connection_cap(text: &str) -> Option<Option<Duration>> {
-    match text {
-        "never" => Some(None),
-        seconds => seconds.parse().ok().filter(|s| *s > 0).map(|s| Some(Duration::from_secs(s))),
-    }
-}
-
 pub fn subnet(text: &str) -> Option<Ipv4Net> {
     let net: Ipv4Net = text.parse().ok()?;
     let special = net.addr().is_loopback() || net.addr().is_multicast() || net.addr().is_unspecified();

@@ -11,28 +11,35 @@ pub enum Source {
     Start,
     /// The sandbox reported a value above zero.
     CheckIn,
+    /// A person said that it shall be kept, through the API or from inside.
+    Extension,
     /// Bytes moved on a connection through the relay, more than it needs to stay alive.
     Connection,
+    /// Its processes used the cpu, more than those that wait for somebody.
+    Cpu,
 }
 
 impl Source {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Source; 3] = [Source::Start, Source::CheckIn, Source::Connection];
+    pub const ALL: [Source; 5] = [Source::Start, Source::CheckIn, Source::Extension, Source::Connection, Source::Cpu];
 
     /// The word for it in the API and in the log.
     pub fn word(self) -> &'static str {
         match self {
             Source::Start => "start",
             Source::CheckIn => "check_in",
+            Source::Extension => "extension",
             Source::Connection => "connection",
+            Source::Cpu => "cpu",
         }
     }
 
-    /// Whether it shows a person or a program at work, and not only an open connection (`idleness.md`, Words).
+    /// Whether somebody meant it, rather than that something moved, as a forgotten tab or an endless loop does too
+    /// (`idleness.md`, Words).
     pub fn is_interactive(self) -> bool {
         match self {
-            Source::Start | Source::CheckIn => true,
-            Source::Connection => false,
+            Source::Start | Source::CheckIn | Source::Extension => true,
+            Source::Connection | Source::Cpu => false,
         }
     }
 }
@@ -46,9 +53,10 @@ pub struct Evidence {
     pub at: Timestamp,
 }
 
-/// The newest evidence of each source. It only ever moves forward (`idleness.md`, rule 2).
+/// The newest evidence of each source, and how much of it there has been. It only ever moves forward (`idleness.md`,
+/// rule 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EvidenceLog(BTreeMap<Source, Timestamp>);
+pub struct EvidenceLog(BTreeMap<Source, (Timestamp, u64)>);
 
 impl EvidenceLog {
     /// A log that holds one piece.
@@ -58,20 +66,32 @@ impl EvidenceLog {
         log
     }
 
-    /// Records a piece, unless newer evidence of the same source is there.
+    /// Records a piece; if newer evidence of the same source is there, it is only counted.
     pub fn record(&mut self, evidence: Evidence) {
-        let at = self.0.entry(evidence.source).or_insert(evidence.at);
+        self.restore(evidence, 1);
+    }
+
+    /// Records the newest of `count` pieces.
+    pub fn restore(&mut self, evidence: Evidence, count: u64) {
+        let (at, known) = self.0.entry(evidence.source).or_insert((evidence.at, 0));
         *at = (*at).max(evidence.at);
+        *known += count;
     }
 
     /// The newest evidence of one source.
     pub fn last_of(&self, source: Source) -> Option<Timestamp> {
-        self.0.get(&source).copied()
+        self.0.get(&source).map(|(at, _)| *at)
+    }
+
+    /// How many pieces of one source there have been.
+    pub fn count_of(&self, source: Source) -> u64 {
+        self.0.get(&source).map_or(0, |(_, count)| *count)
     }
 
     /// The newest evidence of those sources of which `of` holds.
     pub fn newest(&self, of: impl Fn(Source) -> bool) -> Option<Evidence> {
-        self.0.iter().filter(|(s, _)| of(**s)).map(|(&source, &at)| Evidence { source, at }).max_by_key(|e| e.at)
+        let pieces = self.0.iter().map(|(&source, &(at, _))| Evidence { source, at });
+        pieces.filter(|e| of(e.source)).max_by_key(|e| e.at)
     }
 }
 
@@ -86,6 +106,6 @@ mod tests {
         log.record(Evidence { source: Source::CheckIn, at: at(10) });
         log.record(Evidence { source: Source::Start, at: at(20) });
         assert_eq!(log.newest(|_| true), Some(Evidence { source: Source::CheckIn, at: at(50) }));
-        assert_eq!(log.last_of(Source::Start), Some(at(20)));
+        assert_eq!((log.last_of(Source::Start), log.count_of(Source::CheckIn)), (Some(at(20)), 2));
     }
 }

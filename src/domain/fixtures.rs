@@ -1,8 +1,19 @@
 //! Sandboxes for the tests of pure decisions.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::*;
+
+/// A limit of two and a half hours, no cap, no age, no warnings.
+pub const POLICY: Policy = Policy {
+    idle_limit: Limit::After(Duration::from_secs(9_000)),
+    connection_cap: Limit::Never,
+    max_age: Limit::Never,
+    warn_before: Limit::Never,
+    evidence: Sources::DEFAULT,
+};
 
 /// An instant, in seconds since the epoch.
 pub fn at(seconds: i64) -> Timestamp {
@@ -24,7 +35,11 @@ pub fn running(since: i64) -> Sandbox {
         active: 0,
         last_report: None,
         evidence: EvidenceLog::of(Source::Start, at(since)),
-        idle_limit: None,
+        own: OwnPolicy::default(),
+        keep_until: None,
+        spared_until: None,
+        warned_for: None,
+        extension: None,
         memory: Memory::parse("512m").expect("plain"),
         cpus: Cpus::parse("1").expect("plain"),
         labels: vec![],

@@ -1,82 +1,65 @@
 //! The law of stopping: whether a sandbox is idle is a pure function of its record, the policy and now.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     evidence::{Evidence, Source},
-    names::Invalid,
-    sandbox::{Sandbox, State},
+    policy::Policy,
+    sandbox::{Sandbox, State, StopReason},
 };
 
-/// After how much time without evidence a sandbox is stopped.
+/// When a running sandbox will be stopped unless something changes, and why then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdleLimit {
-    /// Idle stop is off.
-    Never,
-    /// That much, a whole number of seconds and never zero.
-    After(Duration),
+pub struct Deadline {
+    /// When.
+    pub at: Timestamp,
+    /// What sets it.
+    pub by: By,
+    /// The newest evidence that it rests on.
+    pub evidence: Evidence,
 }
 
-impl IdleLimit {
-    /// The longest limit that is taken: ten years, so that no deadline leaves the calendar.
-    pub const MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// What sets a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The idle limit, counted from the newest evidence.
+    Evidence,
+    /// The cap: connections and cpu have kept it for as long as they may.
+    Cap,
+    /// Somebody said until when it shall be kept.
+    Keep,
+    /// Its greatest age, used or not.
+    Age,
+    /// Its limits were changed, and what they were changed to had passed already. What then sets it: its age or not.
+    Change {
+        /// Whether it is its age that has passed.
+        age: bool,
+    },
+}
 
-    /// Parses seconds or `never`; `field` is the caller's name for it. At least three report periods,
-    /// so that a report or two may be lost without harm (`failures.md` 5).
-    pub fn parse(field: &'static str, text: &str, report_period: Duration) -> Result<Self, Invalid> {
-        if text == "never" {
-            return Ok(Self::Never);
-        }
-        let least = 3 * report_period.as_secs();
-        let seconds = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse().ok());
-        match seconds {
-            Some(s) if s >= least.max(1) && s <= Self::MAX.as_secs() => Ok(Self::After(Duration::from_secs(s))),
-            _ => Err(Invalid::new(
-                field,
-                text,
-                format!(
-                    "it is \"never\", or whole seconds from {least} (three report periods) to {}",
-                    Self::MAX.as_secs()
-                ),
-            )),
+impl Deadline {
+    /// The reason of a stop at this deadline.
+    pub fn reason(&self) -> StopReason {
+        match self.by {
+            By::Age | By::Change { age: true } => StopReason::MaxAge,
+            By::Evidence | By::Cap | By::Keep | By::Change { age: false } => StopReason::Idle,
         }
     }
 }
 
-impl fmt::Display for IdleLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IdleLimit::Never => f.write_str("never"),
-            IdleLimit::After(limit) => write!(f, "{}", limit.as_secs()),
-        }
-    }
-}
-
-/// What applies to all sandboxes at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// The limit of a sandbox that has none of its own.
-    pub limit: IdleLimit,
-    /// For how long after the last interactive evidence connections count; `None`: without end.
-    pub connection_cap: Option<Duration>,
-    /// Until when nothing is stopped for being idle, because sandboxes could not report
-    /// (`idleness.md`, rule 7).
-    pub hold_until: Option<Timestamp>,
-}
-
-/// Why a sandbox is kept or stopped.
+/// Why a sandbox is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
     /// It does not run, so it cannot be idle (`contract.md` 32).
     NotRunning,
-    /// Its limit is `never`.
+    /// Nothing sets a deadline: its limit is `never`.
     Never,
-    /// This is its newest evidence.
-    Evidence(Evidence),
+    /// Its deadline is ahead.
+    Before(Deadline),
     /// Its deadline has passed, but sandboxes could not report for a while.
-    Held,
+    Held(Deadline),
 }
 
 /// The decision about one sandbox at one moment.
@@ -89,83 +72,167 @@ pub enum Verdict {
         /// Why.
         because: Because,
     },
-    /// Stop it: it is idle.
+    /// Stop it.
     Stop {
-        /// The newest evidence, which is older than the limit.
-        because: Evidence,
+        /// What has passed.
+        because: Deadline,
     },
 }
 
-fn plus(at: Timestamp, duration: Duration) -> Timestamp {
+/// `at`, later by `duration`; the end of the calendar if that lies beyond it.
+pub fn plus(at: Timestamp, duration: Duration) -> Timestamp {
     SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }
 
-/// When a running sandbox is idle, and the evidence on which that rests.
-///
-/// The later of: its last interactive evidence plus its limit, its start being the first of them; its last connection
-/// evidence plus its limit, but no later than the cap after the last interactive evidence.
-fn judged(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration) -> (Timestamp, Evidence) {
+/// When a sandbox that runs since `since` is idle: the later of its last interactive evidence plus its limit, its start
+/// being the first of them, and its last other evidence plus its limit, but no later than the cap after the last
+/// interactive evidence; and not before the moment until which somebody keeps it.
+fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration) -> Deadline {
     let start = Evidence { source: Source::Start, at: since };
-    let newest = |interactive| sandbox.evidence.newest(|s| s.is_interactive() == interactive).filter(|e| e.at > since);
+    let counts = |s: Source, interactive| policy.evidence.count(s) && s.is_interactive() == interactive;
+    let newest = |interactive| sandbox.evidence.newest(|s| counts(s, interactive)).filter(|e| e.at > since);
     let interactive = newest(true).unwrap_or(start);
-    let by_person = (plus(interactive.at, limit), interactive);
-    let Some(connection) = newest(false) else { return by_person };
-    // A limit of its own that is longer than the cap is not shortened by it.
-    let end = policy.connection_cap.map_or(Timestamp::MAX, |cap| plus(interactive.at, cap.max(limit)));
-    let by_traffic = (plus(connection.at, limit).min(end), connection);
-    if by_traffic.0 > by_person.0 { by_traffic } else { by_person }
+    let mut deadline = Deadline { at: plus(interactive.at, limit), by: By::Evidence, evidence: interactive };
+    if let Some(other) = newest(false) {
+        // A limit of its own that is longer than the cap is not shortened by it.
+        let end = policy.connection_cap.span().map_or(Timestamp::MAX, |cap| plus(interactive.at, cap.max(limit)));
+        let at = plus(other.at, limit);
+        if at.min(end) > deadline.at {
+            let by = if at > end { By::Cap } else { By::Evidence };
+            deadline = Deadline { at: at.min(end), by, evidence: other };
+        }
+    }
+    match sandbox.keep_until {
+        Some(keep) if keep > deadline.at => Deadline { at: keep, by: By::Keep, ..deadline },
+        _ => deadline,
+    }
 }
 
-/// When a sandbox will be stopped unless it is used. `None` when it does not run or its limit is `never`
+/// When a sandbox will be stopped unless it is used. `None` when it does not run or nothing sets a deadline
 /// (`contract.md` 31, `idleness.md`, Words).
-pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Timestamp> {
+pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Deadline> {
     let State::Running { since, .. } = sandbox.state else { return None };
-    let IdleLimit::After(limit) = sandbox.idle_limit.unwrap_or(policy.limit) else { return None };
-    Some(judged(policy, sandbox, since, limit).0)
+    let policy = policy.of(sandbox);
+    let idle = policy.idle_limit.span().map(|limit| idle_at(&policy, sandbox, since, limit));
+    let aged = policy.max_age.span().map(|age| {
+        let newest = sandbox.evidence.newest(|s| policy.evidence.count(s)).filter(|e| e.at > since);
+        let evidence = newest.unwrap_or(Evidence { source: Source::Start, at: since });
+        Deadline { at: plus(since, age), by: By::Age, evidence }
+    });
+    let first = match (idle, aged) {
+        (Some(idle), Some(aged)) => Some(if aged.at <= idle.at { aged } else { idle }),
+        (idle, aged) => idle.or(aged),
+    };
+    first.map(|deadline| match sandbox.spared_until {
+        Some(spared) if spared > deadline.at => {
+            Deadline { at: spared, by: By::Change { age: deadline.by == By::Age }, ..deadline }
+        }
+        _ => deadline,
+    })
 }
 
-/// Decides about one sandbox. The rules are ordered; the first that applies wins.
+/// Until when a sandbox whose limits were just changed is spared: a change never reaches into the past, so what was to
+/// end later than `now` plus `grace` does not end before that (`failures.md` 35). `before` is the deadline that was.
+pub fn spared_until(before: Option<Deadline>, after: Option<Deadline>, grace_end: Timestamp) -> Option<Timestamp> {
+    let soonest = before.map_or(grace_end, |before| before.at.min(grace_end));
+    after.filter(|after| after.at < soonest).map(|_| soonest)
+}
+
+/// Decides about one sandbox. The rules are ordered; the first that applies wins. Until `hold_until` nothing is stopped,
+/// because sandboxes could not report (`idleness.md`, rule 7).
 ///
 /// A running sandbox is idle if and only if `now >= deadline` (`idleness.md`, Words).
-pub fn verdict(policy: &Policy, sandbox: &Sandbox, now: Timestamp) -> Verdict {
-    let State::Running { since, .. } = sandbox.state else {
+pub fn verdict(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> Verdict {
+    if !matches!(sandbox.state, State::Running { .. }) {
         return Verdict::Keep { until: None, because: Because::NotRunning };
-    };
-    let IdleLimit::After(limit) = sandbox.idle_limit.unwrap_or(policy.limit) else {
+    }
+    let Some(deadline) = deadline(policy, sandbox) else {
         return Verdict::Keep { until: None, because: Because::Never };
     };
-    let (deadline, evidence) = judged(policy, sandbox, since, limit);
-    if now < deadline {
-        return Verdict::Keep { until: Some(deadline), because: Because::Evidence(evidence) };
+    if now < deadline.at {
+        return Verdict::Keep { until: Some(deadline.at), because: Because::Before(deadline) };
     }
-    match policy.hold_until {
-        Some(hold) if now < hold => Verdict::Keep { until: Some(hold), because: Because::Held },
-        _ => Verdict::Stop { because: evidence },
+    match hold_until {
+        Some(hold) if now < hold => Verdict::Keep { until: Some(hold), because: Because::Held(deadline) },
+        _ => Verdict::Stop { because: deadline },
     }
+}
+
+/// Who is to be warned: those whose stop is no further away than the lead, once for each deadline. Otherwise, when that
+/// will be.
+pub fn warning(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> Warning {
+    let (Some(deadline), Some(lead)) = (deadline(policy, sandbox), policy.of(sandbox).lead()) else {
+        return Warning::None;
+    };
+    let stop = hold_until.map_or(deadline.at, |hold| hold.max(deadline.at));
+    let due = SignedDuration::try_from(lead).ok().and_then(|l| stop.checked_sub(l).ok()).unwrap_or(Timestamp::MIN);
+    if sandbox.warned_for == Some(deadline.at) || now >= stop {
+        Warning::None
+    } else if now >= due {
+        Warning::Due { deadline, stop }
+    } else {
+        Warning::At(due)
+    }
+}
+
+/// Whether somebody is to be warned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// Nobody, or not any more.
+    None,
+    /// Not yet.
+    At(Timestamp),
+    /// Now.
+    Due {
+        /// Of this deadline.
+        deadline: Deadline,
+        /// The moment before which it is not stopped.
+        stop: Timestamp,
+    },
+}
+
+/// When a running sandbox will have its greatest age; nobody can keep it beyond that.
+pub fn end_of_age(policy: &Policy, sandbox: &Sandbox) -> Option<Timestamp> {
+    let State::Running { since, .. } = sandbox.state else { return None };
+    policy.of(sandbox).max_age.span().map(|age| plus(since, age))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        EvidenceLog, StopReason,
-        fixtures::{at, running},
+        EvidenceLog, Limit, Sources,
+        fixtures::{POLICY, at, running},
     };
 
-    const LIMIT: IdleLimit = IdleLimit::After(Duration::from_secs(9_000));
+    fn after(seconds: u64) -> Limit {
+        Limit::After(Duration::from_secs(seconds))
+    }
+
     const CAP: u64 = 20_000;
-    const POLICY: Policy = Policy { limit: LIMIT, connection_cap: Some(Duration::from_secs(CAP)), hold_until: None };
+
+    fn policy() -> Policy {
+        Policy { connection_cap: after(CAP), ..POLICY }
+    }
+
+    fn ends(policy: &Policy, sandbox: &Sandbox) -> Option<(Timestamp, By)> {
+        deadline(policy, sandbox).map(|d| (d.at, d.by))
+    }
 
     fn stops(policy: &Policy, sandbox: &Sandbox, now: i64) -> bool {
-        matches!(verdict(policy, sandbox, at(now)), Verdict::Stop { .. })
+        matches!(verdict(policy, None, sandbox, at(now)), Verdict::Stop { .. })
+    }
+
+    fn record(sandbox: &mut Sandbox, source: Source, seconds: i64) {
+        sandbox.evidence.record(Evidence { source, at: at(seconds) });
     }
 
     #[test]
     fn contract_31_deadline_is_the_later_of_start_and_evidence_plus_the_limit() {
         let mut sandbox = running(1_000);
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(10_000)));
-        sandbox.evidence.record(Evidence { source: Source::CheckIn, at: at(4_000) });
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(13_000)));
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(10_000), By::Evidence)));
+        record(&mut sandbox, Source::CheckIn, 4_000);
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(13_000), By::Evidence)));
         assert!(!stops(&POLICY, &sandbox, 12_999));
         assert!(stops(&POLICY, &sandbox, 13_000));
     }
@@ -174,50 +241,112 @@ mod tests {
     fn evidence_from_before_the_last_start_does_not_count() {
         let mut sandbox = running(5_000);
         sandbox.evidence = EvidenceLog::of(Source::CheckIn, at(100));
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(14_000)));
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(14_000), By::Evidence)));
     }
 
     #[test]
     fn a_connection_counts_but_only_up_to_the_cap() {
-        let mut sandbox = running(1_000);
-        let mut moved = |at_second| sandbox.evidence.record(Evidence { source: Source::Connection, at: at(at_second) });
-        moved(5_000);
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(14_000)));
-        let mut moved = |at_second| sandbox.evidence.record(Evidence { source: Source::Connection, at: at(at_second) });
-        moved(20_000);
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(21_000)), "the cap after the start");
-        assert!(stops(&POLICY, &sandbox, 21_000), "an open tab does not keep it for ever");
-        sandbox.evidence.record(Evidence { source: Source::CheckIn, at: at(18_000) });
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(29_000)), "a person moves the cap");
-        let without = Policy { connection_cap: None, ..POLICY };
-        sandbox.evidence.record(Evidence { source: Source::Connection, at: at(1_000_000) });
-        assert_eq!(deadline(&without, &sandbox), Some(at(1_009_000)));
+        let (policy, mut sandbox) = (policy(), running(1_000));
+        record(&mut sandbox, Source::Connection, 5_000);
+        assert_eq!(ends(&policy, &sandbox), Some((at(14_000), By::Evidence)));
+        record(&mut sandbox, Source::Connection, 20_000);
+        assert_eq!(ends(&policy, &sandbox), Some((at(21_000), By::Cap)), "the cap after the start");
+        assert!(stops(&policy, &sandbox, 21_000), "an open tab does not keep it for ever");
+        record(&mut sandbox, Source::CheckIn, 18_000);
+        assert_eq!(ends(&policy, &sandbox), Some((at(29_000), By::Evidence)), "a person moves the cap");
+        let without = Policy { connection_cap: Limit::Never, ..policy };
+        record(&mut sandbox, Source::Connection, 1_000_000);
+        assert_eq!(ends(&without, &sandbox), Some((at(1_009_000), By::Evidence)));
     }
 
     #[test]
     fn a_limit_longer_than_the_cap_is_not_shortened() {
         let mut sandbox = running(0);
-        sandbox.idle_limit = Some(IdleLimit::After(Duration::from_secs(50_000)));
-        sandbox.evidence.record(Evidence { source: Source::Connection, at: at(100) });
-        assert_eq!(deadline(&POLICY, &sandbox), Some(at(50_000)));
+        sandbox.own.idle_limit = Some(after(50_000));
+        record(&mut sandbox, Source::Connection, 100);
+        assert_eq!(ends(&policy(), &sandbox), Some((at(50_000), By::Evidence)));
+    }
+
+    #[test]
+    fn only_what_counts_counts() {
+        let mut sandbox = running(0);
+        record(&mut sandbox, Source::CheckIn, 500);
+        record(&mut sandbox, Source::Cpu, 800);
+        assert_eq!(ends(&policy(), &sandbox), Some((at(9_500), By::Evidence)), "cpu does not, unless asked for");
+        sandbox.own.evidence = Sources::read("cpu");
+        assert_eq!(ends(&policy(), &sandbox), Some((at(9_800), By::Evidence)));
+        sandbox.own.evidence = Sources::read("none");
+        assert_eq!(ends(&policy(), &sandbox), Some((at(9_000), By::Evidence)));
+        record(&mut sandbox, Source::Extension, 900);
+        assert_eq!(ends(&policy(), &sandbox), Some((at(9_900), By::Evidence)), "a person's word always does");
     }
 
     #[test]
     fn never_is_never() {
         let mut sandbox = running(0);
-        sandbox.idle_limit = Some(IdleLimit::Never);
+        sandbox.own.idle_limit = Some(Limit::Never);
         let expected = Verdict::Keep { until: None, because: Because::Never };
-        assert_eq!(verdict(&POLICY, &sandbox, at(1_000_000_000)), expected);
-        sandbox.idle_limit = Some(IdleLimit::After(Duration::from_secs(300)));
-        let never = Policy { limit: IdleLimit::Never, ..POLICY };
-        assert!(stops(&never, &sandbox, 300));
+        assert_eq!(verdict(&POLICY, None, &sandbox, at(1_000_000_000)), expected);
+        sandbox.own.idle_limit = Some(after(300));
+        assert!(stops(&Policy { idle_limit: Limit::Never, ..POLICY }, &sandbox, 300));
+    }
+
+    #[test]
+    fn kept_is_kept_but_not_beyond_its_age() {
+        let mut sandbox = running(0);
+        sandbox.keep_until = Some(at(30_000));
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(30_000), By::Keep)));
+        sandbox.own.max_age = Some(after(20_000));
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(20_000), By::Age)));
+        assert_eq!(deadline(&POLICY, &sandbox).unwrap().reason(), StopReason::MaxAge);
+        sandbox.keep_until = Some(at(10));
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(9_000), By::Evidence)), "a wish shortens no life");
+        sandbox.own.idle_limit = Some(Limit::Never);
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(20_000), By::Age)));
+    }
+
+    #[test]
+    fn a_change_never_reaches_into_the_past() {
+        let mut sandbox = running(0);
+        let before = deadline(&POLICY, &sandbox);
+        sandbox.own.idle_limit = Some(after(300));
+        let spared = |before, sandbox: &Sandbox, now: i64| spared_until(before, deadline(&POLICY, sandbox), at(now));
+        assert_eq!(spared(before, &sandbox, 5_300), Some(at(5_300)), "one grace");
+        assert_eq!(spared(before, &sandbox, 9_200), Some(at(9_000)), "no longer than it had before");
+        assert_eq!(spared(None, &sandbox, 5_300), Some(at(5_300)), "it had no end before");
+        sandbox.spared_until = Some(at(5_300));
+        assert_eq!(ends(&POLICY, &sandbox), Some((at(5_300), By::Change { age: false })));
+        sandbox.own.idle_limit = Some(after(8_000));
+        assert_eq!(spared(before, &sandbox, 5_300), None, "it is still ahead");
+        sandbox.own.max_age = Some(after(60));
+        let aged = deadline(&POLICY, &sandbox).unwrap();
+        assert_eq!((aged.by, aged.reason()), (By::Change { age: true }, StopReason::MaxAge));
+    }
+
+    #[test]
+    fn a_warning_comes_once_for_each_deadline() {
+        let lead = Policy { warn_before: after(600), ..POLICY };
+        let mut sandbox = running(0);
+        let due = |sandbox: &Sandbox, hold: Option<i64>, now| warning(&lead, hold.map(at), sandbox, at(now));
+        assert_eq!(due(&sandbox, None, 8_399), Warning::At(at(8_400)));
+        assert!(matches!(due(&sandbox, None, 8_400), Warning::Due { stop, .. } if stop == at(9_000)));
+        assert!(matches!(due(&sandbox, Some(9_500), 9_100), Warning::Due { stop, .. } if stop == at(9_500)));
+        assert_eq!(due(&sandbox, None, 9_000), Warning::None, "it is too late");
+        sandbox.warned_for = Some(at(9_000));
+        assert_eq!(due(&sandbox, None, 8_500), Warning::None);
+        record(&mut sandbox, Source::CheckIn, 8_450);
+        assert_eq!(due(&sandbox, None, 8_500), Warning::At(at(16_850)), "another deadline");
+        sandbox.own.idle_limit = Some(after(300));
+        assert_eq!(due(&sandbox, None, 8_500), Warning::At(at(8_600)), "at most half of the limit ahead");
+        sandbox.own.warn_before = Some(Limit::Never);
+        assert_eq!(due(&sandbox, None, 8_700), Warning::None);
     }
 
     #[test]
     fn nothing_is_stopped_while_held() {
-        let held = Policy { hold_until: Some(at(20_000)), ..POLICY };
-        assert!(!stops(&held, &running(0), 19_999));
-        assert!(stops(&held, &running(0), 20_000));
+        let held = |now| verdict(&POLICY, Some(at(20_000)), &running(0), at(now));
+        assert!(matches!(held(19_999), Verdict::Keep { because: Because::Held(_), .. }));
+        assert!(matches!(held(20_000), Verdict::Stop { .. }));
     }
 
     #[test]
@@ -232,16 +361,6 @@ mod tests {
             let sandbox = Sandbox { state, ..running(0) };
             assert!(!stops(&POLICY, &sandbox, 1_000_000));
             assert_eq!(deadline(&POLICY, &sandbox), None);
-        }
-    }
-
-    #[test]
-    fn limits_are_seconds_of_three_reports_or_never() {
-        let parse = |text| IdleLimit::parse("idle_timeout", text, Duration::from_secs(60));
-        assert_eq!(parse("never"), Ok(IdleLimit::Never));
-        assert_eq!(parse("180"), Ok(IdleLimit::After(Duration::from_secs(180))));
-        for bad in ["0", "179", "-1", "1e9", "", "Never", "99999999999999999999", "+300"] {
-            assert!(parse(bad).is_err(), "{bad:?} was taken");
         }
     }
 }

@@ -1,19 +1,25 @@
 //! What is true: names, sandboxes, evidence, the verdict and the plan. Pure: no IO, no clock, no vendor.
 
+pub mod decision;
 pub mod evidence;
+pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod idle;
 pub mod limits;
 pub mod names;
 pub mod plan;
+pub mod policy;
 pub mod sandbox;
 pub mod traffic;
 
+pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
-pub use idle::{Because, IdleLimit, Policy, Verdict, deadline, verdict};
+pub use explain::{PortUse, Reports, explain};
+pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warning};
 pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
 pub use plan::{Observed, Phase, Plan, Step, plan};
-pub use sandbox::{Endpoint, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
+pub use policy::{Limit, OwnPolicy, Policy, Sources};
+pub use sandbox::{Endpoint, Extension, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
 pub use traffic::{Carrier, Traffic, TrafficLimits, Wake, WakeFailure};

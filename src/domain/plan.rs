@@ -8,9 +8,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    evidence::Evidence,
-    idle::{Policy, Verdict, verdict},
+    idle::{Deadline, Verdict, Warning, verdict, warning},
     names::{ContainerId, SandboxId},
+    policy::Policy,
     sandbox::{Sandbox, State, StopReason},
 };
 
@@ -57,12 +57,12 @@ impl Observed {
 /// still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// It is idle: stop it, unless newer evidence has arrived.
+    /// Its deadline has passed: stop it, unless that has moved.
     StopIdle {
         /// The sandbox.
         id: SandboxId,
-        /// The newest evidence that the decision saw.
-        seen: Evidence,
+        /// The deadline that the decision saw.
+        seen: Deadline,
     },
     /// A stop was recorded and the container still runs: stop it.
     FinishStop(SandboxId),
@@ -126,14 +126,28 @@ impl Step {
 pub struct Plan {
     /// The steps, in the order of the sandboxes' ages; each is about another sandbox.
     pub steps: Vec<Step>,
-    /// The earliest deadline ahead; `None` if only a change can bring one.
+    /// Who is to be warned of a deadline, and when it stops at the earliest.
+    pub warnings: Vec<(SandboxId, Deadline, Timestamp)>,
+    /// The earliest deadline or warning ahead; `None` if only a change can bring one.
     pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    fn look_again(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
 }
 
 /// Compares what we know with what the engine shows. `observed` must be a complete look: what is missing
 /// in it is taken to be gone. `known` must have been read before the engine was asked, so that a sandbox
-/// made in between is not taken for a stranger's absence.
-pub fn plan(known: &[Sandbox], observed: &[Observed], policy: &Policy, now: Timestamp) -> Plan {
+/// made in between is not taken for a stranger's absence. Until `hold` nothing is stopped for being idle.
+pub fn plan(
+    known: &[Sandbox],
+    observed: &[Observed],
+    policy: &Policy,
+    hold: Option<Timestamp>,
+    now: Timestamp,
+) -> Plan {
     let by_container: HashMap<&ContainerId, &Observed> = observed.iter().map(|o| (&o.container, o)).collect();
     let by_sandbox: HashMap<&SandboxId, &Observed> =
         observed.iter().filter_map(|o| Some((o.sandbox.as_ref()?, o))).collect();
@@ -143,9 +157,15 @@ pub fn plan(known: &[Sandbox], observed: &[Observed], policy: &Policy, now: Time
             Some(container) => by_container.get(container),
             None => by_sandbox.get(&sandbox.id),
         };
-        plan.steps.extend(step_for(sandbox, shown.copied(), policy, now));
-        if let Verdict::Keep { until: Some(until), .. } = verdict(policy, sandbox, now) {
-            plan.wake_at = Some(plan.wake_at.map_or(until, |at| at.min(until)));
+        let verdict = verdict(policy, hold, sandbox, now);
+        plan.steps.extend(step_for(sandbox, shown.copied(), verdict, hold.is_some_and(|hold| now < hold)));
+        if let Verdict::Keep { until: Some(until), .. } = verdict {
+            plan.look_again(until);
+        }
+        match warning(policy, hold, sandbox, now) {
+            Warning::None => {}
+            Warning::At(at) => plan.look_again(at),
+            Warning::Due { deadline, stop } => plan.warnings.push((sandbox.id.clone(), deadline, stop)),
         }
     }
     plan.steps.extend(strangers(known, observed));
@@ -153,7 +173,7 @@ pub fn plan(known: &[Sandbox], observed: &[Observed], policy: &Policy, now: Time
 }
 
 /// What to do about one sandbox that we know. First match wins.
-fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: Timestamp) -> Option<Step> {
+fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held: bool) -> Option<Step> {
     let id = || sandbox.id.clone();
     match (&sandbox.state, shown) {
         (State::Deleting, _) => Some(Step::FinishDelete(id())),
@@ -168,7 +188,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
             if shown.address != *address || process != *pid {
                 return Some(Step::RecordAddress(id(), shown.address, process));
             }
-            match verdict(policy, sandbox, now) {
+            match verdict {
                 Verdict::Stop { because } => Some(Step::StopIdle { id: id(), seen: because }),
                 Verdict::Keep { .. } => None,
             }
@@ -178,9 +198,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, policy: &Policy, now: T
         }
         // An idle stop that was left half done is not carried out while sandboxes could not report: what it was
         // decided on may be long past.
-        (State::Stopping { reason: StopReason::Idle, .. }, Some(shown))
-            if shown.phase == Phase::Running && policy.hold_until.is_some_and(|hold| now < hold) =>
-        {
+        (State::Stopping { reason: StopReason::Idle, .. }, Some(shown)) if shown.phase == Phase::Running && held => {
             Some(Step::RecordRunning(id(), shown.container.clone()))
         }
         (State::Stopping { .. }, Some(shown)) if shown.phase == Phase::Running => Some(Step::FinishStop(id())),
@@ -212,12 +230,11 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        IdleLimit, Source,
-        fixtures::{at, running},
+        By, Evidence, Limit, Source,
+        fixtures::{self, at, running},
     };
 
-    const POLICY: Policy =
-        Policy { limit: IdleLimit::After(Duration::from_secs(100)), connection_cap: None, hold_until: None };
+    const POLICY: Policy = Policy { idle_limit: Limit::After(Duration::from_secs(100)), ..fixtures::POLICY };
 
     fn shows(sandbox: &Sandbox, phase: Phase) -> Observed {
         Observed {
@@ -231,7 +248,7 @@ mod tests {
     }
 
     fn steps(sandbox: &Sandbox, observed: &[Observed], now: i64) -> Vec<Step> {
-        plan(std::slice::from_ref(sandbox), observed, &POLICY, at(now)).steps
+        plan(std::slice::from_ref(sandbox), observed, &POLICY, None, at(now)).steps
     }
 
     #[test]
@@ -239,7 +256,8 @@ mod tests {
         let sandbox = running(0);
         let shown = [shows(&sandbox, Phase::Running)];
         assert_eq!(steps(&sandbox, &shown, 99), []);
-        let seen = Evidence { source: Source::Start, at: at(0) };
+        let evidence = Evidence { source: Source::Start, at: at(0) };
+        let seen = Deadline { at: at(100), by: By::Evidence, evidence };
         assert_eq!(steps(&sandbox, &shown, 100), [Step::StopIdle { id: sandbox.id.clone(), seen }]);
     }
 
@@ -285,9 +303,8 @@ mod tests {
     fn an_idle_stop_left_half_done_is_taken_back_while_nobody_could_report() {
         let of = |reason, hold: Option<i64>| {
             let sandbox = Sandbox { state: State::Stopping { since: at(0), reason }, ..running(0) };
-            let policy = Policy { hold_until: hold.map(at), ..POLICY };
             let shown = [shows(&sandbox, Phase::Running)];
-            plan(std::slice::from_ref(&sandbox), &shown, &policy, at(50)).steps.remove(0)
+            plan(std::slice::from_ref(&sandbox), &shown, &POLICY, hold.map(at), at(50)).steps.remove(0)
         };
         let (id, container) = (running(0).id, running(0).container.unwrap());
         assert_eq!(of(StopReason::Idle, Some(60)), Step::RecordRunning(id.clone(), container));
@@ -301,13 +318,13 @@ mod tests {
             let sandbox = Sandbox { state, ..running(0) };
             assert_eq!(steps(&sandbox, &[shows(&sandbox, Phase::Unclear)], 1_000), []);
         }
-        assert_eq!(plan(&[], &[shows(&running(0), Phase::Unclear)], &POLICY, at(0)).steps, []);
+        assert_eq!(plan(&[], &[shows(&running(0), Phase::Unclear)], &POLICY, None, at(0)).steps, []);
     }
 
     #[test]
     fn strangers_are_adopted_unless_they_never_ran() {
         let sandbox = running(0);
-        let of = |phase| plan(&[], &[shows(&sandbox, phase)], &POLICY, at(0)).steps;
+        let of = |phase| plan(&[], &[shows(&sandbox, phase)], &POLICY, None, at(0)).steps;
         let container = sandbox.container.clone().unwrap();
         assert_eq!(of(Phase::Running), [Step::Adopt(container.clone())]);
         assert_eq!(of(Phase::Exited), [Step::Adopt(container.clone())]);
@@ -326,6 +343,6 @@ mod tests {
         let (a, mut b) = (running(0), running(7));
         b.container = ContainerId::parse(&"b".repeat(64));
         let shown = [shows(&a, Phase::Running), shows(&b, Phase::Running)];
-        assert_eq!(plan(&[a, b], &shown, &POLICY, at(10)).wake_at, Some(at(100)));
+        assert_eq!(plan(&[a, b], &shown, &POLICY, None, at(10)).wake_at, Some(at(100)));
     }
 }

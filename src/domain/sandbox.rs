@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use super::{
     evidence::EvidenceLog,
-    idle::IdleLimit,
     limits::{Cpus, Memory},
     names::{ContainerId, ImageRef, Label, SandboxId, SandboxName, Token},
+    policy::OwnPolicy,
     traffic::{Carrier, Traffic, Wake, WakeFailure},
 };
 
@@ -95,6 +95,10 @@ pub enum StopReason {
     Requested,
     /// It ended by itself, or something other than Spindle stopped it.
     Exited,
+    /// It had run for its greatest age.
+    MaxAge,
+    /// It ended while the engine was away, as when the engine is restarted and takes its containers with it.
+    Engine,
     /// The machine was started anew.
     Reboot,
 }
@@ -106,14 +110,21 @@ impl StopReason {
             StopReason::Idle => "idle",
             StopReason::Requested => "requested",
             StopReason::Exited => "exited",
+            StopReason::MaxAge => "max_age",
+            StopReason::Engine => "engine",
             StopReason::Reboot => "reboot",
         }
     }
 
+    /// Whether nobody meant it, so that whoever comes to use the sandbox finds it running.
+    pub fn is_undone_by_use(self) -> bool {
+        matches!(self, StopReason::Idle | StopReason::Engine | StopReason::Reboot)
+    }
+
     /// Reads [`StopReason::word`]; `None` for any other.
     pub fn parse(word: &str) -> Option<Self> {
-        let all = [StopReason::Idle, StopReason::Requested, StopReason::Exited, StopReason::Reboot];
-        all.into_iter().find(|r| r.word() == word)
+        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
+        [Idle, Requested, Exited, MaxAge, Engine, Reboot].into_iter().find(|r| r.word() == word)
     }
 }
 
@@ -173,6 +184,17 @@ impl State {
     }
 }
 
+/// That somebody said that a sandbox shall be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// When.
+    pub at: Timestamp,
+    /// Who: a user of the API, or `inside`, whoever is logged in there.
+    pub by: String,
+    /// Until when at least.
+    pub until: Timestamp,
+}
+
 /// One learner's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
@@ -200,8 +222,16 @@ pub struct Sandbox {
     pub last_report: Option<Timestamp>,
     /// The newest evidence of each source.
     pub evidence: EvidenceLog,
-    /// Its own idle limit; `None`: the configured one applies.
-    pub idle_limit: Option<IdleLimit>,
+    /// What it has of its own of the policy of stopping.
+    pub own: OwnPolicy,
+    /// Until when it shall be kept, used or not, if its age allows.
+    pub keep_until: Option<Timestamp>,
+    /// Not before this it is stopped, since its limits were changed.
+    pub spared_until: Option<Timestamp>,
+    /// The deadline of which those inside have been warned.
+    pub warned_for: Option<Timestamp>,
+    /// Who last said that it shall be kept.
+    pub extension: Option<Extension>,
     /// Its memory limit.
     pub memory: Memory,
     /// Its cpu limit.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     names::Invalid,
-    sandbox::{PortSpec, Protocol, State, StopReason},
+    sandbox::{PortSpec, Protocol, State},
 };
 
 /// Who listens on a host port.
@@ -44,7 +44,7 @@ impl Carrier {
 /// Which sandboxes a connection wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Those that were stopped for being idle, or by a reboot of the machine.
+    /// Those that were stopped for being idle, or with the machine or the engine.
     Idle,
     /// All that are stopped, whoever stopped them.
     Always,
@@ -87,7 +87,7 @@ impl Wake {
             State::Creating | State::Running { .. } | State::Deleting => return false,
         };
         match self {
-            Wake::Idle => matches!(reason, StopReason::Idle | StopReason::Reboot),
+            Wake::Idle => reason.is_undone_by_use(),
             Wake::Always => true,
             Wake::Never => false,
         }
@@ -183,16 +183,17 @@ pub struct TrafficLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixtures::at;
+    use crate::domain::{StopReason, fixtures::at};
 
     #[test]
     fn who_may_be_woken() {
         let stopped = |reason| State::Stopped { at: at(0), reason };
-        let all = [StopReason::Idle, StopReason::Reboot, StopReason::Requested, StopReason::Exited];
+        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
+        let all = [Idle, Reboot, Engine, Requested, Exited, MaxAge];
         let woken = |wake: Wake| all.map(|reason| wake.allows(&stopped(reason)));
-        assert_eq!(woken(Wake::Idle), [true, true, false, false]);
-        assert_eq!(woken(Wake::Always), [true; 4]);
-        assert_eq!(woken(Wake::Never), [false; 4]);
+        assert_eq!(woken(Wake::Idle), [true, true, true, false, false, false]);
+        assert_eq!(woken(Wake::Always), [true; 6]);
+        assert_eq!(woken(Wake::Never), [false; 6]);
         assert!(Wake::Idle.allows(&State::Stopping { since: at(0), reason: StopReason::Idle }), "it waits for the end");
         assert!(Wake::Never.allows(&State::Starting { stopped_at: at(0), reason: StopReason::Requested }));
         assert!(!Wake::Always.allows(&State::Deleting));

@@ -60,14 +60,26 @@ pub fn is_admin(request: &Request<'_>) -> bool {
 }
 
 /// Proof that a request bears the right credentials.
-pub struct Admin;
+pub struct Admin {
+    user: String,
+}
+
+impl Admin {
+    /// Who asks.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
 
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for Admin {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
-        if is_admin(request) { Outcome::Success(Admin) } else { Outcome::Error((Status::Unauthorized, ())) }
+        match request.rocket().state::<Credentials>().filter(|_| is_admin(request)) {
+            Some(ours) => Outcome::Success(Admin { user: ours.user.clone() }),
+            None => Outcome::Error((Status::Unauthorized, ())),
+        }
     }
 }
 

@@ -8,14 +8,22 @@ use rocket::{
     http::Status,
     post,
     request::{FromRequest, Outcome},
+    serde::json::Json,
 };
 
-use super::{error::ApiError, fields::Fields, gate::Peers};
+use super::{activity::Kept, containers::length, error::ApiError, fields::Fields, gate::Peers};
 use crate::app::App;
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
     rocket::routes![check_in, check_in_underscored]
+}
+
+/// The answer: empty, unless whoever reports wants to be kept.
+#[derive(rocket::Responder)]
+enum CheckedIn {
+    Done(Status),
+    Kept(Json<Kept>),
 }
 
 /// Who says it: the token, if there is one, and the connection's own peer. No header about addresses is
@@ -44,12 +52,23 @@ async fn check_in(
     app: &State<Arc<App>>,
     reporter: Reporter,
     fields: Result<Fields, ApiError>,
-) -> Result<Status, ApiError> {
+) -> Result<CheckedIn, ApiError> {
     let fields = fields?;
-    let value = report(&fields)?;
+    let keep = fields.text(&["keep"])?.map(|text| length("keep", &text)).transpose()?;
+    // Whoever only says that the sandbox shall be kept reports no number.
+    let value = if keep.is_some() && !has_report(&fields)? { None } else { Some(report(&fields)?) };
     let token = reporter.token.or(fields.text(&["token"])?);
-    app.check_in(token.as_deref(), reporter.peer, value).await?;
-    Ok(Status::Ok)
+    if let Some(value) = value {
+        app.check_in(token.as_deref(), reporter.peer, value).await?;
+    }
+    let kept = match keep {
+        Some(length) => app.keep_from_inside(token.as_deref(), reporter.peer, length).await?,
+        None => None,
+    };
+    Ok(match kept {
+        Some(kept) => CheckedIn::Kept(Json(Kept::new(app, &kept))),
+        None => CheckedIn::Done(Status::Ok),
+    })
 }
 
 #[post("/v1/check_in", data = "<fields>")]
@@ -57,13 +76,20 @@ async fn check_in_underscored(
     app: &State<Arc<App>>,
     reporter: Reporter,
     fields: Result<Fields, ApiError>,
-) -> Result<Status, ApiError> {
+) -> Result<CheckedIn, ApiError> {
     check_in(app, reporter, fields).await
+}
+
+/// What a report's value is called.
+const VALUE: [&str; 3] = ["active-connections", "active_connections", "active"];
+
+fn has_report(fields: &Fields) -> Result<bool, ApiError> {
+    Ok(fields.text(&VALUE)?.is_some())
 }
 
 /// The reported value (`contract.md` 26 and 28).
 fn report(fields: &Fields) -> Result<u64, ApiError> {
-    let Some(text) = fields.text(&["active-connections", "active_connections", "active"])? else {
+    let Some(text) = fields.text(&VALUE)? else {
         let message = "active-connections: the field is missing; it is the number of connections in use, 0 or more";
         return Err(ApiError::new(Status::BadRequest, "missing_field", message));
     };

@@ -1,7 +1,8 @@
 //! `/v1/containers`: the sandboxes, by the name that the v1 API has for them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use rocket::{
     Route, State, delete, get,
     http::{Header, Status},
@@ -10,19 +11,23 @@ use rocket::{
 };
 
 use super::{
+    activity::Activity,
     auth::Admin,
     error::ApiError,
     fields::{Fields, Pairs},
     wire::Container,
 };
 use crate::{
-    app::{App, CreateSpec},
-    domain::{Cpus, IdleLimit, ImageRef, Invalid, Label, Memory, SandboxName, Wake},
+    app::{App, Change, CreateSpec},
+    domain::{
+        Cpus, ImageRef, Invalid, Label, Memory, OwnPolicy, SandboxName, Wake,
+        policy::{least_idle_limit, parse_span},
+    },
 };
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
-    rocket::routes![list, create, get_one, patch_one, delete_one]
+    rocket::routes![list, create, get_one, patch_one, delete_one, activity, extend]
 }
 
 #[derive(rocket::Responder)]
@@ -70,21 +75,23 @@ async fn patch_one(
 ) -> Result<Json<Container>, ApiError> {
     let fields = fields?;
     let status = fields.string("status")?;
-    if let Some(wake) = fields.string("wake")? {
-        app.get(id).await?;
-        // Only with a status that is known too: what is refused changes nothing.
-        if status.as_deref().is_none_or(|s| ["running", "stopped"].contains(&s)) {
-            app.set_wake(id, Wake::parse("wake", &wake)?).await?;
-        }
+    app.get(id).await?;
+    // All of it is read before any of it is done: what is refused changes nothing.
+    if let Some(other) = status.as_deref().filter(|s| !["running", "stopped"].contains(s)) {
+        return Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\""));
+    }
+    let wake = fields.string("wake")?.map(|w| Wake::parse("wake", &w)).transpose()?;
+    let change = Change { own: own_policy(app, &fields)?, keep_until: keep_until(&fields)? };
+    if !change.is_empty() {
+        app.change(id, change).await?;
+    }
+    if let Some(wake) = wake {
+        app.set_wake(id, wake).await?;
     }
     let sandbox = match status.as_deref() {
-        None => app.get(id).await?,
         Some("running") => app.start(id).await?,
         Some("stopped") => app.stop(id).await?,
-        Some(other) => {
-            app.get(id).await?;
-            return Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\""));
-        }
+        _ => app.get(id).await?,
     };
     Ok(Json(Container::new(app, &sandbox)))
 }
@@ -93,6 +100,24 @@ async fn patch_one(
 async fn delete_one(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Status, ApiError> {
     app.delete(id).await?;
     Ok(Status::NoContent)
+}
+
+#[get("/v1/containers/<id>/activity")]
+async fn activity(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Json<Activity>, ApiError> {
+    let activity = app.activity(id).await?;
+    Ok(Json(Activity::new(app, &activity)))
+}
+
+#[post("/v1/containers/<id>/extend", data = "<fields>")]
+async fn extend(
+    admin: Admin,
+    app: &State<Arc<App>>,
+    id: &str,
+    fields: Result<Fields, ApiError>,
+) -> Result<Json<Container>, ApiError> {
+    let length = fields?.text(&["for"])?.map(|text| length("for", &text)).transpose()?;
+    let sandbox = app.extend(id, admin.user(), length).await?;
+    Ok(Json(Container::new(app, &sandbox)))
 }
 
 async fn audit_if_asked(app: &Arc<App>, audit: Option<&str>) -> Result<(), ApiError> {
@@ -110,18 +135,49 @@ fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         return Err(ApiError::new(Status::BadRequest, "image_blank", "Image cannot be blank"));
     };
     let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
-    let idle_limit = fields.text(&["idle_timeout"])?;
     Ok(CreateSpec {
         image: ImageRef::parse(&image)?,
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_key: filled(fields.string("ssh_key")?).map(|k| ssh_key("ssh_key", &k)).transpose()?,
         env: env(fields.object("env", None)?)?,
-        idle_limit: idle_limit.map(|l| IdleLimit::parse("idle_timeout", &l, app.report_period())).transpose()?,
+        own: own_policy(app, fields)?,
         memory: fields.text(&["memory"])?.map(|m| Memory::parse(&m)).transpose()?,
         cpus: fields.text(&["cpus"])?.map(|c| Cpus::parse(&c)).transpose()?,
         labels: labels(fields.object("labels", Some(label_list))?)?,
         wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
     })
+}
+
+/// Reads what a caller says of the policy of stopping.
+fn own_policy(app: &App, fields: &Fields) -> Result<OwnPolicy, ApiError> {
+    let mut texts = Vec::new();
+    for key in OwnPolicy::KEYS {
+        texts.push((key, fields.text(&[key])?));
+    }
+    let text = |key| texts.iter().find(|(k, _)| *k == key).and_then(|(_, text)| text.as_deref());
+    Ok(OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.report_period()), text)?)
+}
+
+/// Reads until when a sandbox shall be kept; `Some(None)`: no longer.
+fn keep_until(fields: &Fields) -> Result<Option<Option<Timestamp>>, ApiError> {
+    let allowed = "it is an instant such as 2026-12-24T18:00:00Z, or \"none\"";
+    match fields.string("keep_until")?.as_deref() {
+        None => Ok(None),
+        Some("none") => Ok(Some(None)),
+        Some(text) => {
+            let until = text.trim().parse().map_err(|_| ApiError::invalid("keep_until", text, allowed))?;
+            Ok(Some(Some(until)))
+        }
+    }
+}
+
+/// Reads a length of time. `field` is the caller's name for it.
+///
+/// # Errors
+/// If it is none.
+pub fn length(field: &'static str, text: &str) -> Result<Duration, Invalid> {
+    let allowed = "it is a length of time, such as 90m, 3h, 2d, or whole seconds";
+    parse_span(text.trim()).ok_or_else(|| Invalid::new(field, text, allowed))
 }
 
 /// Reads one public key; what is written to `authorized_keys` is made anew from what was understood, so

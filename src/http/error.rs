@@ -63,6 +63,7 @@ impl From<Error> for ApiError {
             Error::NoSandbox(_) => (Status::NotFound, "container_not_found"),
             Error::NoImage(_) => (Status::NotFound, "image_not_found"),
             Error::NameTaken(_) => (Status::Conflict, "name_taken"),
+            Error::NotRunning => (Status::Conflict, "not_running"),
             Error::PortHeld(_) => (Status::Conflict, "port_in_use"),
             Error::NoPort => (Status::ServiceUnavailable, "no_port_left"),
             Error::Full(_) => (Status::ServiceUnavailable, "capacity_reached"),
@@ -113,7 +114,14 @@ fn known_path(path: &str) -> Option<(&'static str, bool)> {
         "/v1/health" => Some(("GET, HEAD", false)),
         _ => {
             let id = path.strip_prefix("/v1/containers/")?;
-            (!id.is_empty() && !id.contains('/')).then_some(("GET, HEAD, PATCH, DELETE", true))
+            let (id, part) = id.split_once('/').unwrap_or((id, ""));
+            let methods = match part {
+                "" => "GET, HEAD, PATCH, DELETE",
+                "activity" => "GET, HEAD",
+                "extend" => "POST",
+                _ => return None,
+            };
+            (!id.is_empty()).then_some((methods, true))
         }
     }
 }

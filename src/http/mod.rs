@@ -1,5 +1,6 @@
 //! The JSON API: one server for those who have credentials, and a door of its own for check-ins.
 
+mod activity;
 mod auth;
 mod check_in;
 mod containers;

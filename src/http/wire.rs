@@ -7,11 +7,11 @@ use rocket::serde::Serialize;
 
 use crate::{
     app::{App, CheckInDoor, Health},
-    domain::{IdleLimit, PortMapping, PortSpec, Sandbox, Source, State},
+    domain::{self, Extension, Limit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
 /// RFC 3339 in UTC, always to the millisecond.
-fn instant(at: jiff::Timestamp) -> String {
+pub fn instant(at: jiff::Timestamp) -> String {
     format!("{at:.3}")
 }
 
@@ -48,6 +48,45 @@ pub struct Traffic {
     last_byte_at: Option<String>,
 }
 
+/// The policy of stopping that applies to a container: seconds, or `never`.
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct Policy {
+    idle_timeout: serde_json::Value,
+    connection_cap: serde_json::Value,
+    max_age: serde_json::Value,
+    warn_before: serde_json::Value,
+    evidence: String,
+}
+
+impl From<domain::Policy> for Policy {
+    fn from(policy: domain::Policy) -> Self {
+        let limit = |limit: Limit| limit.span().map_or("never".into(), |span| span.as_secs().into());
+        Self {
+            idle_timeout: limit(policy.idle_limit),
+            connection_cap: limit(policy.connection_cap),
+            max_age: limit(policy.max_age),
+            warn_before: limit(policy.lead().map_or(Limit::Never, Limit::After)),
+            evidence: policy.evidence.to_string(),
+        }
+    }
+}
+
+/// Who last said that a container shall be kept.
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct Extended {
+    at: String,
+    by: String,
+    until: String,
+}
+
+impl From<&Extension> for Extended {
+    fn from(extension: &Extension) -> Self {
+        Self { at: instant(extension.at), by: extension.by.clone(), until: instant(extension.until) }
+    }
+}
+
 /// The container object.
 #[derive(Serialize)]
 #[serde(crate = "rocket::serde")]
@@ -68,7 +107,11 @@ pub struct Container {
     stops_at: Option<String>,
     last_active_at: Option<String>,
     last_check_in_at: Option<String>,
-    idle_timeout: serde_json::Value,
+    why: String,
+    keep_until: Option<String>,
+    extended: Option<Extended>,
+    #[serde(flatten)]
+    policy: Policy,
     memory: u64,
     cpus: f64,
     labels: BTreeMap<String, String>,
@@ -78,15 +121,21 @@ pub struct Container {
     wake_failure: Option<String>,
 }
 
+/// A state's name in the API (`contract.md` 8).
+pub fn status(state: &State) -> &'static str {
+    match state {
+        State::Running { .. } => "running",
+        State::Stopping { .. } => "stopping",
+        State::Creating | State::Starting { .. } | State::Stopped { .. } | State::Deleting => "stopped",
+    }
+}
+
 impl Container {
     /// The object for `sandbox`, with what only `app` knows of it.
     pub fn new(app: &App, sandbox: &Sandbox) -> Self {
         let id = sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default();
-        let (status, live) = match sandbox.state {
-            State::Running { .. } => ("running", true),
-            State::Stopping { .. } => ("stopping", true),
-            State::Creating | State::Starting { .. } | State::Stopped { .. } | State::Deleting => ("stopped", false),
-        };
+        let status = status(&sandbox.state);
+        let live = status != "stopped";
         // Stopped: "" (`contract.md` 10).
         let port = |spec: Option<PortSpec>| {
             let endpoint = spec.filter(|_| live).and_then(|p| sandbox.endpoint(p));
@@ -115,10 +164,10 @@ impl Container {
             stops_at: app.stops_at(sandbox).map(instant),
             last_active_at: sandbox.evidence.newest(|s| s != Source::Start).map(|e| instant(e.at)),
             last_check_in_at: sandbox.last_report.map(instant),
-            idle_timeout: match app.idle_limit(sandbox) {
-                IdleLimit::Never => "never".into(),
-                IdleLimit::After(limit) => limit.as_secs().into(),
-            },
+            why: app.why(sandbox),
+            keep_until: sandbox.keep_until.map(instant),
+            extended: sandbox.extension.as_ref().map(Extended::from),
+            policy: Policy::from(app.policy_of(sandbox)),
             memory: sandbox.memory.bytes(),
             cpus: sandbox.cpus.cores(),
             labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),

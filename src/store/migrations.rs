@@ -66,6 +66,28 @@ const STEPS: &[&str] = &[
     ALTER TABLE sandboxes ADD COLUMN wake_on TEXT NOT NULL DEFAULT '';
     ALTER TABLE sandboxes ADD COLUMN app_protocol TEXT NOT NULL DEFAULT '';
     ALTER TABLE sandboxes ADD COLUMN proxy_protocol TEXT NOT NULL DEFAULT '';",
+    // 3: a policy of its own for each sandbox, extensions, and what was decided.
+    "ALTER TABLE sandboxes ADD COLUMN connection_cap TEXT;
+    ALTER TABLE sandboxes ADD COLUMN max_age TEXT;
+    ALTER TABLE sandboxes ADD COLUMN warn_before TEXT;
+    ALTER TABLE sandboxes ADD COLUMN counting TEXT;
+    ALTER TABLE sandboxes ADD COLUMN keep_until INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN spared_until INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN warned_for INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN extended_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN extended_by TEXT;
+    ALTER TABLE sandboxes ADD COLUMN extended_until INTEGER;
+    ALTER TABLE evidence ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE decisions (
+        seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+        sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+        at            INTEGER NOT NULL,
+        decided       TEXT NOT NULL,
+        why           TEXT NOT NULL,
+        source        TEXT,
+        evidence_at   INTEGER
+    ) STRICT;
+    CREATE INDEX decisions_by_sandbox ON decisions (sandbox, seq);",
 ];
 
 /// Brings the schema up to date, one transaction a step.

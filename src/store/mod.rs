@@ -3,7 +3,9 @@
 //! Every write is durable before it is answered. Evidence is read from here and nowhere else, so no
 //! decision is made on a copy that has not been flushed (`idleness.md`, rule 14).
 
+mod check_in;
 mod migrations;
+mod policies;
 mod ports;
 mod rows;
 mod sandboxes;
@@ -18,8 +20,10 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
+pub use check_in::CheckedIn;
+pub use policies::Change;
 pub use ports::PortPool;
-pub use sandboxes::{CheckedIn, Counts};
+pub use sandboxes::Counts;
 use worker::Worker;
 
 /// Why the store could not do what it was asked.

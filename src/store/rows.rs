@@ -1,14 +1,15 @@
 //! Rows and the domain: the only translation between the two.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, types::FromSql};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Carrier, ContainerId, Cpus, Endpoint, Evidence, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping,
-    PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, State, StopReason, Token, Traffic, Wake, WakeFailure,
+    Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef, Label, Limit,
+    Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources, State,
+    StopReason, Token, Traffic, Wake, WakeFailure,
 };
 
 /// A state as its columns: word, instant, reason, address, mark, process.
@@ -45,25 +46,49 @@ fn required<T>(value: Option<T>, what: &str) -> Result<T> {
     value.ok_or_else(|| corrupt(what))
 }
 
-fn state(row: &Row<'_>) -> Result<State> {
-    let word: String = row.get("state")?;
-    let at = || required(row.get::<_, Option<i64>>("state_at")?, "state_at").and_then(instant);
-    let reason = || -> Result<StopReason> {
-        let word: Option<String> = row.get("reason")?;
-        required(word.as_deref().and_then(StopReason::parse), "reason")
-    };
-    Ok(match word.as_str() {
+/// Reads a row's columns in their order, without looking for their names.
+struct Columns<'r>(&'r Row<'r>, usize);
+
+impl<'r> Columns<'r> {
+    fn next<T: FromSql>(&mut self) -> Result<T> {
+        self.1 += 1;
+        Ok(self.0.get(self.1 - 1)?)
+    }
+
+    fn text(&mut self) -> Result<Option<&'r str>> {
+        self.1 += 1;
+        Ok(self.0.get_ref(self.1 - 1)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+    }
+
+    /// A text that is there, read by `parse`.
+    fn read<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
+        required(self.text()?.and_then(parse), what)
+    }
+
+    /// A text that may be absent, read by `parse`.
+    fn maybe<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
+        self.text()?.map(|t| required(parse(t), what)).transpose()
+    }
+
+    fn instant(&mut self) -> Result<Option<Timestamp>> {
+        self.next::<Option<i64>>()?.map(instant).transpose()
+    }
+}
+
+const STATE: &str = "state, state_at, reason, address, mark, pid";
+
+fn state(columns: &mut Columns<'_>) -> Result<State> {
+    let word = required(columns.text()?, "state")?;
+    let at = columns.instant()?;
+    let reason = columns.maybe("reason", StopReason::parse)?;
+    let address = columns.maybe("address", |a| a.parse().ok())?;
+    let (mark, pid) = (columns.next::<Option<String>>()?, columns.next()?);
+    let at = || required(at, "state_at");
+    let reason = || required(reason, "reason");
+    Ok(match word {
         "creating" => State::Creating,
         "deleting" => State::Deleting,
-        "running" => {
-            let address: Option<String> = row.get("address")?;
-            State::Running {
-                since: at()?,
-                address: address.map(|a| a.parse().map_err(|_| corrupt("address"))).transpose()?,
-                mark: required(row.get("mark")?, "mark")?,
-                pid: row.get("pid")?,
-            }
-        }
+        "running" => State::Running { since: at()?, address, mark: required(mark, "mark")?, pid },
         "starting" => State::Starting { stopped_at: at()?, reason: reason()? },
         "stopping" => State::Stopping { since: at()?, reason: reason()? },
         "stopped" => State::Stopped { at: at()?, reason: reason()? },
@@ -71,45 +96,75 @@ fn state(row: &Row<'_>) -> Result<State> {
     })
 }
 
+const OWN: &str = "idle_timeout, connection_cap, max_age, warn_before, counting";
+
+fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
+    let mut limit = |what| columns.maybe(what, |l| Limit::read(l, Duration::ZERO));
+    let [idle_limit, connection_cap, max_age, warn_before] =
+        [limit("idle_timeout")?, limit("connection_cap")?, limit("max_age")?, limit("warn_before")?];
+    Ok(OwnPolicy {
+        idle_limit,
+        connection_cap,
+        max_age,
+        warn_before,
+        evidence: columns.maybe("counting", Sources::read)?,
+    })
+}
+
+const REST: &str =
+    "id, container, name, image, created_at, generation, app_port, active, last_report, memory, cpus, token,
+    wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
+    extended_at, extended_by, extended_until";
+
+/// The columns that [`sandbox`] reads, in its order.
+fn columns() -> String {
+    format!("{REST}, {OWN}, {STATE}")
+}
+
 fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
-    let text = |column: &str| row.get::<_, String>(column).map_err(StoreError::from);
-    let optional = |column: &str| row.get::<_, Option<String>>(column).map_err(StoreError::from);
-    let container = optional("container")?.map(|c| required(ContainerId::parse(&c), "container")).transpose()?;
-    let limit = |l: String| {
-        IdleLimit::parse("idle_timeout", &l, std::time::Duration::ZERO).map_err(|_| corrupt("idle_timeout"))
-    };
+    let c = &mut Columns(row, 0);
     Ok(Sandbox {
-        id: required(SandboxId::parse(&text("id")?), "id")?,
-        container,
-        name: SandboxName::parse(&text("name")?).map_err(|_| corrupt("name"))?,
-        image: ImageRef::parse(&text("image")?).map_err(|_| corrupt("image"))?,
-        created_at: instant(row.get("created_at")?)?,
-        state: state(row)?,
-        generation: row.get::<_, i64>("generation")? as u64,
-        ports: Vec::new(),
-        app_port: optional("app_port")?.map(|p| required(PortSpec::parse(&p), "app_port")).transpose()?,
-        active: row.get::<_, i64>("active")? as u64,
-        last_report: row.get::<_, Option<i64>>("last_report")?.map(instant).transpose()?,
-        evidence: EvidenceLog::default(),
-        idle_limit: optional("idle_timeout")?.map(limit).transpose()?,
-        memory: Memory::parse(&text("memory")?).map_err(|_| corrupt("memory"))?,
-        cpus: Cpus::parse(&text("cpus")?).map_err(|_| corrupt("cpus"))?,
-        labels: Vec::new(),
-        token: required(Token::parse(&text("token")?), "token")?,
-        wake: optional("wake")?.map(|w| required(Wake::from_word(&w), "wake")).transpose()?,
-        wake_failure: match (row.get::<_, Option<i64>>("wake_failed_at")?, optional("wake_failure")?) {
-            (Some(at), Some(why)) => Some(WakeFailure { at: instant(at)?, why }),
+        id: c.read("id", SandboxId::parse)?,
+        container: c.maybe("container", ContainerId::parse)?,
+        name: c.read("name", |n| SandboxName::parse(n).ok())?,
+        image: c.read("image", |i| ImageRef::parse(i).ok())?,
+        created_at: instant(c.next()?)?,
+        generation: c.next::<i64>()? as u64,
+        app_port: c.maybe("app_port", PortSpec::parse)?,
+        active: c.next::<i64>()? as u64,
+        last_report: c.instant()?,
+        memory: c.read("memory", |m| Memory::parse(m).ok())?,
+        cpus: c.read("cpus", |n| Cpus::parse(n).ok())?,
+        token: c.read("token", Token::parse)?,
+        wake: c.maybe("wake", Wake::from_word)?,
+        wake_failure: match (c.instant()?, c.next::<Option<String>>()?) {
+            (Some(at), Some(why)) => Some(WakeFailure { at, why }),
             _ => None,
         },
-        traffic: Traffic::parse(&text("wake_on")?, &text("app_protocol")?, &text("proxy_protocol")?)
-            .map_err(|_| corrupt("traffic"))?,
+        traffic: {
+            let [on, protocol, proxy] = [c.text()?, c.text()?, c.text()?].map(Option::unwrap_or_default);
+            Traffic::parse(on, protocol, proxy).map_err(|_| corrupt("traffic"))?
+        },
+        keep_until: c.instant()?,
+        spared_until: c.instant()?,
+        warned_for: c.instant()?,
+        extension: match (c.instant()?, c.next::<Option<String>>()?, c.instant()?) {
+            (Some(at), Some(by), Some(until)) => Some(Extension { at, by, until }),
+            _ => None,
+        },
+        own: own(c)?,
+        state: state(c)?,
+        ports: Vec::new(),
+        evidence: EvidenceLog::default(),
+        labels: Vec::new(),
     })
 }
 
 /// Loads the sandboxes that `filter` selects (a condition over `sandboxes`), oldest first, whole.
 pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params + Clone) -> Result<Vec<Sandbox>> {
     let mut sandboxes = Vec::new();
-    let mut statement = connection.prepare_cached(&format!("SELECT * FROM sandboxes WHERE {filter} ORDER BY seq"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {} FROM sandboxes WHERE {filter} ORDER BY seq", columns()))?;
     let mut rows = statement.query(params.clone())?;
     while let Some(row) = rows.next()? {
         sandboxes.push(sandbox(row)?);
@@ -121,37 +176,63 @@ pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params
              WHERE sandbox IN (SELECT id FROM sandboxes WHERE {filter}) ORDER BY {order}"
         )
     };
-    let mut each = |sql: String, add: &dyn Fn(&mut Sandbox, &Row<'_>) -> Result<()>| -> Result<()> {
+    let mut each = |sql: String, add: &dyn Fn(&mut Sandbox, &mut Columns<'_>) -> Result<()>| -> Result<()> {
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params.clone())?;
         while let Some(row) = rows.next()? {
-            let id = SandboxId::parse(&row.get::<_, String>(0)?);
-            if let Some(&i) = id.and_then(|id| index.get(&id)) {
-                add(&mut sandboxes[i], row)?;
+            let columns = &mut Columns(row, 0);
+            let id = columns.read("sandbox", SandboxId::parse)?;
+            if let Some(&i) = index.get(&id) {
+                add(&mut sandboxes[i], columns)?;
             }
         }
         Ok(())
     };
-    each(select("inside, protocol, host, host_port, carrier", "ports", "protocol, inside"), &|sandbox, row| {
-        let protocol = required(Protocol::parse(&row.get::<_, String>(2)?), "protocol")?;
-        let host = row.get::<_, String>(3)?.parse().map_err(|_| corrupt("host"))?;
+    each(select("inside, protocol, host, host_port, carrier", "ports", "protocol, inside"), &|sandbox, c| {
+        let port = c.next()?;
+        let protocol = c.read("protocol", Protocol::parse)?;
         sandbox.ports.push(PortMapping {
-            inside: PortSpec { protocol, port: row.get(1)? },
-            outside: Endpoint { host, port: row.get(4)? },
-            carrier: required(Carrier::parse(&row.get::<_, String>(5)?), "carrier")?,
+            inside: PortSpec { protocol, port },
+            outside: Endpoint { host: c.read("host", |h| h.parse().ok())?, port: c.next()? },
+            carrier: c.read("carrier", Carrier::parse)?,
         });
         Ok(())
     })?;
-    each(select("source, at", "evidence", "source"), &|sandbox, row| {
-        let word: String = row.get(1)?;
-        let source = required(Source::ALL.into_iter().find(|s| s.word() == word), "source")?;
-        sandbox.evidence.record(Evidence { source, at: instant(row.get(2)?)? });
+    each(select("source, at, count", "evidence", "source"), &|sandbox, c| {
+        let source = c.read("source", source)?;
+        sandbox.evidence.restore(Evidence { source, at: instant(c.next()?)? }, c.next::<i64>()? as u64);
         Ok(())
     })?;
-    each(select("key, value", "labels", "key"), &|sandbox, row| {
-        let label = Label::parse(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?).map_err(|_| corrupt("label"))?;
-        sandbox.labels.push(label);
+    each(select("key, value", "labels", "key"), &|sandbox, c| {
+        let (key, value) = (c.next::<String>()?, c.next::<String>()?);
+        sandbox.labels.push(Label::parse(&key, &value).map_err(|_| corrupt("label"))?);
         Ok(())
     })?;
     Ok(sandboxes)
+}
+
+fn source(word: &str) -> Option<Source> {
+    Source::ALL.into_iter().find(|s| s.word() == word)
+}
+
+/// The newest decisions about a sandbox, newest first.
+pub fn decisions(connection: &Connection, id: &SandboxId) -> Result<Vec<Decision>> {
+    let sql =
+        "SELECT at, decided, why, source, evidence_at FROM decisions WHERE sandbox = ?1 ORDER BY seq DESC LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query((id.as_str(), Decision::KEPT as i64))?;
+    let mut decisions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let c = &mut Columns(row, 0);
+        decisions.push(Decision {
+            at: instant(c.next()?)?,
+            decided: c.read("decided", Decided::parse)?,
+            why: c.next()?,
+            evidence: match (c.maybe("source", source)?, c.instant()?) {
+                (Some(source), Some(at)) => Some(Evidence { source, at }),
+                _ => None,
+            },
+        });
+    }
+    Ok(decisions)
 }

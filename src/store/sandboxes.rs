@@ -1,18 +1,15 @@
 //! Reading and changing sandboxes. A change of state is a compare-and-set on the state and generation
 //! that the decision saw; it says whether it happened.
 
-use std::net::IpAddr;
-
-use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    PortPool, Result, Store, StoreError, ports,
+    PortPool, Result, Store, StoreError, policies, ports,
     rows::{self, millis, state_columns},
 };
 use crate::domain::{
-    ContainerId, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State, Token, Wake,
-    WakeFailure, deadline,
+    ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,
+    Wake, WakeFailure, deadline,
 };
 
 /// How many sandboxes there are, by what the API shows.
@@ -24,15 +21,6 @@ pub struct Counts {
     pub stopping: u64,
     /// Stopped.
     pub stopped: u64,
-}
-
-/// What a check-in did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckedIn {
-    /// Whose check-in it was.
-    pub id: SandboxId,
-    /// Whether it was the first since the sandbox was made.
-    pub first: bool,
 }
 
 const VISIBLE: &str = "state NOT IN ('creating', 'deleting')";
@@ -180,7 +168,7 @@ impl Store {
             let done = mark(c, &seen, &to)?;
             if done {
                 let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0, wake_failed_at = NULL,
-                           wake_failure = NULL WHERE id = ?1";
+                           wake_failure = NULL, spared_until = NULL, warned_for = NULL WHERE id = ?1";
                 c.execute(sql, [seen.id.as_str()])?;
                 record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;
             }
@@ -190,13 +178,18 @@ impl Store {
     }
 
     /// As [`Store::mark`], and only if its deadline under `policy` is still the one that was seen: the compare-and-set
-    /// of an idle stop (`idleness.md`, rule 3).
-    pub async fn mark_idle(&self, seen: &Sandbox, policy: Policy, to: State) -> Result<bool> {
+    /// of an idle stop (`idleness.md`, rule 3). With it goes the decision.
+    pub async fn mark_idle(&self, seen: &Sandbox, policy: Policy, to: State, decision: Decision) -> Result<bool> {
         let seen = seen.clone();
         let job = move |c: &Connection| {
             let now = rows::load(c, "id = ?1", [seen.id.as_str()])?.pop();
-            let unchanged = now.is_some_and(|now| deadline(&policy, &now) == deadline(&policy, &seen));
-            Ok(unchanged && mark(c, &seen, &to)?)
+            let ends = |sandbox: &Sandbox| deadline(&policy, sandbox).map(|d| d.at);
+            let unchanged = now.is_some_and(|now| ends(&now) == ends(&seen));
+            let done = unchanged && mark(c, &seen, &to)?;
+            if done {
+                policies::decide(c, &seen.id, &decision)?;
+            }
+            Ok(done)
         };
         self.writer.run(job).await
     }
@@ -209,28 +202,14 @@ impl Store {
         self.writer.run(move |c| Ok(c.execute(sql, (id, state, generation))? == 1)).await
     }
 
-    /// Records a report from the sandbox that bears `token`, else from the running one at `peer`.
-    /// `None`, and nothing changed, if that is no running sandbox (`contract.md` 27, 32).
-    ///
-    /// This is all that a check-in can do: record evidence for one live sandbox.
-    pub async fn check_in(
-        &self,
-        token: Option<Token>,
-        peer: Option<IpAddr>,
-        value: u64,
-        at: Timestamp,
-    ) -> Result<Option<CheckedIn>> {
-        self.writer.run(move |c| check_in(c, token.as_ref(), peer, value, at)).await
-    }
-
-    /// Records that connections of these starts were in use. What belongs to a start that has ended changes nothing.
-    pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Timestamp)>) -> Result<()> {
+    /// Records evidence about these starts. What belongs to a start that has ended changes nothing.
+    pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Evidence)>) -> Result<()> {
         let job = move |c: &Connection| {
             let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND generation = ?2 AND state = 'running')";
-            for (id, generation, at) in &uses {
+            for (id, generation, evidence) in &uses {
                 let lives = c.prepare_cached(sql)?.query_row((id.as_str(), *generation as i64), |r| r.get(0))?;
                 if lives {
-                    record_evidence(c, id, Evidence { source: Source::Connection, at: *at })?;
+                    record_evidence(c, id, *evidence)?;
                 }
             }
             Ok(())
@@ -254,54 +233,10 @@ impl Store {
     }
 }
 
-fn check_in(
-    c: &Connection,
-    token: Option<&Token>,
-    peer: Option<IpAddr>,
-    value: u64,
-    at: Timestamp,
-) -> Result<Option<CheckedIn>> {
-    use rusqlite::OptionalExtension;
-    let one = |sql: &str, key: String| {
-        c.prepare_cached(sql)?.query_row([key], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?))).optional()
-    };
-    let by_token = match token {
-        Some(t) => {
-            one("SELECT id, last_report IS NULL, state = 'running' FROM sandboxes WHERE token = ?1", t.reveal().into())?
-        }
-        None => None,
-    };
-    let by_peer = || match peer {
-        Some(p) => one(
-            // Of two that seem to have it neither is believed.
-            "SELECT min(id), min(last_report IS NULL), true FROM sandboxes WHERE state = 'running' AND address = ?1
-             GROUP BY address HAVING count(*) = 1",
-            p.to_string(),
-        ),
-        None => Ok(None),
-    };
-    // A token that is ours decides alone, even when its sandbox does not run.
-    let found: Option<(String, bool, bool)> = match by_token {
-        Some(found) => Some(found),
-        None => by_peer()?,
-    };
-    let Some((id, first, true)) = found else { return Ok(None) };
-    c.prepare_cached("UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1")?.execute((
-        &id,
-        value as i64,
-        millis(at),
-    ))?;
-    let id = SandboxId::parse(&id).ok_or_else(|| StoreError::Corrupt("id".into()))?;
-    if value > 0 {
-        record_evidence(c, &id, Evidence { source: Source::CheckIn, at })?;
-    }
-    Ok(Some(CheckedIn { id, first }))
-}
-
-fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence) -> Result<()> {
+pub(super) fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence) -> Result<()> {
     c.prepare_cached(
         "INSERT INTO evidence (sandbox, source, at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (sandbox, source) DO UPDATE SET at = max(at, ?3)",
+         ON CONFLICT (sandbox, source) DO UPDATE SET at = max(at, ?3), count = count + 1",
     )?
     .execute((id.as_str(), evidence.source.word(), millis(evidence.at)))?;
     Ok(())
@@ -337,11 +272,13 @@ fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
 pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     let (state, at, reason, address, mark, pid) = state_columns(&s.state);
     let [wake_on, app_protocol, proxy_protocol] = s.traffic.words();
+    let [idle_timeout, connection_cap, max_age, warn_before, counting] = s.own.words();
     let inserted = c.execute(
         "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
             address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token, pid, wake, wake_on,
-            app_protocol, proxy_protocol)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+            ?24, ?25, ?26, ?27)",
         rusqlite::params![
             s.id.as_str(),
             s.container.as_ref().map(ContainerId::as_str),
@@ -357,7 +294,7 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             s.app_port.map(|p| p.to_string()),
             s.active as i64,
             s.last_report.map(millis),
-            s.idle_limit.map(|l| l.to_string()),
+            idle_timeout,
             s.memory.to_string(),
             s.cpus.to_string(),
             s.token.reveal(),
@@ -366,6 +303,10 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             wake_on,
             app_protocol,
             proxy_protocol,
+            connection_cap,
+            max_age,
+            warn_before,
+            counting,
         ],
     );
     match inserted {

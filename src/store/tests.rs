@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
-    IdleLimit, Policy, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token,
-    fixtures::{at, running},
+    Decided, Decision, Evidence, Limit, Policy, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef, Source, State,
+    StopReason, Token,
+    fixtures::{self, at, running},
 };
 
 fn pool() -> PortPool {
@@ -44,10 +45,19 @@ async fn started(store: &Store, n: u8) -> Sandbox {
 
 /// A limit of 200 s and a cap of 1,000 s.
 const POLICY: Policy = Policy {
-    limit: IdleLimit::After(Duration::from_secs(200)),
-    connection_cap: Some(Duration::from_secs(1_000)),
-    hold_until: None,
+    idle_limit: Limit::After(Duration::from_secs(200)),
+    connection_cap: Limit::After(Duration::from_secs(1_000)),
+    ..fixtures::POLICY
 };
+
+fn decision() -> Decision {
+    Decision { at: at(201), decided: Decided::Stopped, why: "idle".into(), evidence: None }
+}
+
+/// That a connection of a start was in use.
+fn used(seen: &Sandbox, generation: u64, seconds: i64) -> Vec<(SandboxId, u64, Evidence)> {
+    vec![(seen.id.clone(), generation, Evidence { source: Source::Connection, at: at(seconds) })]
+}
 
 #[tokio::test]
 async fn what_is_written_is_read_back_whole() {
@@ -55,7 +65,8 @@ async fn what_is_written_is_read_back_whole() {
     let mut sandbox = creating(1);
     sandbox.labels = vec![crate::domain::Label::parse("course", "db 101").unwrap()];
     sandbox.app_port = PortSpec::parse("8000");
-    sandbox.idle_limit = Some(crate::domain::IdleLimit::Never);
+    sandbox.own.idle_limit = Some(Limit::Never);
+    sandbox.own.evidence = crate::domain::Sources::read("cpu=7");
     let written = store.insert(sandbox, two_ports(), pool(), vec![], 10).await.unwrap();
     assert_eq!(store.get(&written.id).await.unwrap(), Some(Sandbox { evidence: Default::default(), ..written }));
 }
@@ -124,33 +135,33 @@ async fn evidence_beats_a_stop_that_was_only_planned() {
     let seen = started(&store, 1).await;
     let to = State::Stopping { since: at(100), reason: StopReason::Idle };
     store.check_in(Some(seen.token.clone()), None, 1, at(50)).await.unwrap().unwrap();
-    assert!(!store.mark_idle(&seen, POLICY, to.clone()).await.unwrap());
+    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision()).await.unwrap());
     let seen = store.get(&seen.id).await.unwrap().unwrap();
-    store.record_use(vec![(seen.id.clone(), seen.generation, at(60))]).await.unwrap();
-    assert!(!store.mark_idle(&seen, POLICY, to.clone()).await.unwrap(), "a connection is evidence too");
+    store.record_use(used(&seen, seen.generation, 60)).await.unwrap();
+    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision()).await.unwrap(), "a connection is evidence too");
     let seen = store.get(&seen.id).await.unwrap().unwrap();
-    assert!(store.mark_idle(&seen, POLICY, to.clone()).await.unwrap());
-    assert!(!store.mark_idle(&seen, POLICY, to).await.unwrap(), "only once");
+    assert!(store.mark_idle(&seen, POLICY, to.clone(), decision()).await.unwrap());
+    assert!(!store.mark_idle(&seen, POLICY, to, decision()).await.unwrap(), "only once");
 }
 
 #[tokio::test]
 async fn a_connection_beyond_the_cap_does_not_hold_up_a_stop() {
     let store = Store::in_memory().unwrap();
     let started = started(&store, 1).await;
-    store.record_use(vec![(started.id.clone(), started.generation, at(900))]).await.unwrap();
+    store.record_use(used(&started, started.generation, 900)).await.unwrap();
     let seen = store.get(&started.id).await.unwrap().unwrap();
-    store.record_use(vec![(started.id.clone(), started.generation, at(1_001))]).await.unwrap();
+    store.record_use(used(&started, started.generation, 1_001)).await.unwrap();
     let to = State::Stopping { since: at(1_001), reason: StopReason::Idle };
-    assert!(store.mark_idle(&seen, POLICY, to).await.unwrap(), "the deadline is the one that was seen");
+    assert!(store.mark_idle(&seen, POLICY, to, decision()).await.unwrap(), "the deadline is the one that was seen");
 }
 
 #[tokio::test]
 async fn use_of_a_start_that_has_ended_is_no_evidence() {
     let store = Store::in_memory().unwrap();
     let seen = started(&store, 1).await;
-    store.record_use(vec![(seen.id.clone(), seen.generation + 1, at(500))]).await.unwrap();
+    store.record_use(used(&seen, seen.generation + 1, 500)).await.unwrap();
     store.mark(&seen, State::Stopped { at: at(501), reason: StopReason::Idle }).await.unwrap();
-    store.record_use(vec![(seen.id.clone(), seen.generation, at(502))]).await.unwrap();
+    store.record_use(used(&seen, seen.generation, 502)).await.unwrap();
     assert_eq!(store.get(&seen.id).await.unwrap().unwrap().evidence.last_of(Source::Connection), None);
 }
 

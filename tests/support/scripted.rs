@@ -15,7 +15,7 @@ use serde_json::Value;
 use spindle::{
     app::{App, CheckInDoor, Settings},
     clock::{Clock, ManualClock},
-    domain::{ContainerId, Cpus, IdleLimit, Memory, Phase, TrafficLimits, Wake},
+    domain::{ContainerId, Cpus, Limit, Memory, Phase, Policy, Sources, TrafficLimits, Wake},
     engine::fake::FakeEngine,
     http::{self, ApiSettings, Credentials},
     loops::Loops,
@@ -54,8 +54,14 @@ pub struct TestApp {
 impl Default for TestApp {
     fn default() -> Self {
         let settings = Settings {
-            idle_limit: IdleLimit::After(Duration::from_secs(9_000)),
-            connection_cap: Some(Duration::from_secs(86_400)),
+            policy: Policy {
+                idle_limit: Limit::After(Duration::from_secs(9_000)),
+                connection_cap: Limit::After(Duration::from_secs(86_400)),
+                max_age: Limit::Never,
+                warn_before: Limit::Never,
+                evidence: Sources::DEFAULT,
+            },
+            keep_max: Duration::from_secs(3_600),
             wake: Wake::Idle,
             report_period: Duration::from_secs(1),
             resume_grace: Duration::from_secs(1),
@@ -286,7 +292,7 @@ pub const LIMIT: u64 = 60;
 /// A world whose limit is a minute, whose grace is five seconds, and in which only the test makes passes.
 pub async fn world() -> Scripted {
     let mut app = TestApp { loops: false, ..TestApp::default() };
-    app.settings.idle_limit = IdleLimit::After(Duration::from_secs(LIMIT));
+    app.settings.policy.idle_limit = Limit::After(Duration::from_secs(LIMIT));
     app.settings.resume_grace = Duration::from_secs(5);
     app.start().await
 }

@@ -1,6 +1,6 @@
 //! From a sandbox to Docker's create request and labels, and back. Pure; tested without Docker.
 
-use std::{collections::HashMap, net::Ipv6Addr, path::Path};
+use std::{collections::HashMap, net::Ipv6Addr, path::Path, time::Duration};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, PortBinding, PortMap,
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::DockerSettings;
 use crate::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, IdleLimit, ImageRef, Label, Memory, PortMapping, PortSpec,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping, PortSpec,
         Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
     },
     engine::SandboxSpec,
@@ -29,7 +29,9 @@ pub const MOUNT: &str = "/run/spindle";
 const CHECK_IN_URL: &str = "SPINDLE_CHECK_IN_URL";
 const IMAGE: &str = "spindle.image_ref";
 const CREATED: &str = "spindle.created";
-const IDLE_TIMEOUT: &str = "spindle.idle_timeout";
+/// Labels of the policy of stopping, in the order of [`OwnPolicy::KEYS`]; on an image they are what its sandboxes have.
+const OWN: [&str; 5] =
+    ["spindle.idle_timeout", "spindle.connection_cap", "spindle.max_age", "spindle.warn_before", "spindle.evidence"];
 const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
 const WAKE: &str = "spindle.wake";
@@ -95,8 +97,6 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (CREATED, Some(s.created_at.to_string())),
         (PORTS, Some(ports.join(","))),
         (APP_PORT, Some(s.app_port.map(|p| p.to_string()).unwrap_or_default())),
-        // Empty where unset: an image made from a sandbox would hand its own on.
-        (IDLE_TIMEOUT, Some(s.idle_limit.map(|l| l.to_string()).unwrap_or_default())),
         (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
         (LABELS, Some(keys.join(","))),
         (WAKE, Some(s.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
@@ -104,8 +104,10 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (APP_PROTOCOL, Some(app_protocol)),
         (PROXY_PROTOCOL, Some(proxy_protocol)),
     ];
+    // Empty where unset: the image's own, and those of an image made from a sandbox, would be handed on.
+    let own = OWN.into_iter().zip(s.own.words().map(|word| Some(word.unwrap_or_default())));
     let theirs = s.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
-    theirs.chain(ours.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
+    theirs.chain(ours.into_iter().chain(own).filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
 }
 
 /// Rebuilds a sandbox from its container; `None` if what the container carries does not read as ours.
@@ -114,15 +116,13 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     let host = shown.host_config.as_ref()?;
     let label = |key: &str| labels.get(key).map(String::as_str).filter(|v| !v.is_empty());
     let created_at: Timestamp = label(CREATED)?.parse().ok()?;
-    let idle_limit = match label(IDLE_TIMEOUT) {
-        Some(limit) => Some(IdleLimit::parse("idle_timeout", limit, std::time::Duration::ZERO).ok()?),
-        None => None,
-    };
+    let key = |key| OwnPolicy::KEYS.iter().position(|k| *k == key).and_then(|at| label(OWN[at]));
+    let own = OwnPolicy::parse(OwnPolicy::KEYS, Duration::ZERO, key).ok()?;
     let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty());
     // What the engine publishes is not the relay's: ports of containers that an older version made.
     let published = |inside: &PortSpec| host.port_bindings.iter().flatten().any(|(p, _)| *p == inside.to_string());
     let ports = ports.map(|p| port_mapping(p, published));
-    let own = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
+    let theirs = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
     let id = SandboxId::parse(label(ID)?)?;
     let name = SandboxName::parse(shown.name.as_deref()?.trim_start_matches('/'));
     Some(Sandbox {
@@ -138,10 +138,14 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         active: 0,
         last_report: None,
         evidence: EvidenceLog::default(),
-        idle_limit,
+        own,
+        keep_until: None,
+        spared_until: None,
+        warned_for: None,
+        extension: None,
         memory: Memory::parse(&host.memory?.to_string()).ok()?,
         cpus: Cpus::parse(&format!("{:.3}", host.nano_cpus? as f64 / 1e9)).ok()?,
-        labels: own.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
+        labels: theirs.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         token,
         wake: label(WAKE).and_then(Wake::from_word),
         wake_failure: None,
@@ -177,7 +181,10 @@ mod tests {
     use bollard::models::ContainerConfig;
 
     use super::*;
-    use crate::domain::fixtures::{at, running};
+    use crate::domain::{
+        Limit,
+        fixtures::{at, running},
+    };
 
     fn spec() -> SandboxSpec {
         let outside = Endpoint { host: "::1".parse().unwrap(), port: 20_000 };
@@ -191,7 +198,7 @@ mod tests {
             app_port: PortSpec::parse("53/udp"),
             wake: Some(Wake::Always),
             traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
-            idle_limit: Some(IdleLimit::Never),
+            own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },
             labels: vec![Label::parse("course", "db, 101").unwrap()],
             ..running(60)
         };

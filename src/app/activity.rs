@@ -1,0 +1,68 @@
+//! Activity: why a sandbox runs or was stopped, on which evidence, and what will become of it.
+
+use jiff::Timestamp;
+
+use super::{App, Result};
+use crate::domain::{Deadline, Decision, PortMapping, PortUse, Reports, Sandbox, Warning, deadline, warning};
+
+/// All that can be said of a sandbox's activity at one moment.
+#[derive(Debug, Clone)]
+pub struct Activity {
+    /// The sandbox as it is.
+    pub sandbox: Sandbox,
+    /// The sentence.
+    pub why: String,
+    /// Its deadline; `None` if it has none.
+    pub deadline: Option<Deadline>,
+    /// When those inside will be warned, if they will be and have not been.
+    pub warns_at: Option<Timestamp>,
+    /// Until when nothing is stopped for being idle, because sandboxes could not report.
+    pub hold_until: Option<Timestamp>,
+    /// How its reports come.
+    pub reports: Reports,
+    /// Its ports, and what the relay has counted on those that it carries.
+    pub ports: Vec<(PortMapping, Option<PortUse>)>,
+    /// The relay cannot open all its ports, so that nobody sees whether they are used.
+    pub unseen: bool,
+    /// The newest decisions, newest first.
+    pub decisions: Vec<Decision>,
+}
+
+impl App {
+    /// Why a sandbox is in the state that it is in. That somebody asks is no evidence.
+    ///
+    /// # Errors
+    /// [`super::Error::NoSandbox`].
+    pub async fn activity(&self, reference: &str) -> Result<Activity> {
+        let sandbox = self.get(reference).await?;
+        let decisions = self.decisions(&sandbox).await?;
+        let (now, hold_until) = (self.clock.now(), self.pulse().hold_until);
+        let policy = &self.settings.policy;
+        Ok(Activity {
+            why: self.why(&sandbox),
+            deadline: deadline(policy, &sandbox),
+            warns_at: match warning(policy, hold_until, &sandbox, now) {
+                Warning::At(at) => Some(at),
+                Warning::Due { .. } => Some(now),
+                Warning::None => None,
+            },
+            hold_until,
+            reports: Reports::of(&sandbox, self.settings.report_period, now),
+            ports: sandbox.ports.iter().map(|p| (*p, self.port_use(&sandbox, p))).collect(),
+            unseen: self.is_unseen(&sandbox),
+            decisions,
+            sandbox,
+        })
+    }
+
+    /// What the relay sees of a sandbox's ports.
+    pub(super) fn port_uses(&self, sandbox: &Sandbox) -> Vec<PortUse> {
+        sandbox.relayed().filter_map(|p| self.port_use(sandbox, p)).collect()
+    }
+
+    fn port_use(&self, sandbox: &Sandbox, port: &PortMapping) -> Option<PortUse> {
+        let count = self.traffic(&sandbox.id, port.inside)?;
+        let last_use = count.last_use.map(|(_, at)| at);
+        Some(PortUse { inside: count.inside, connections: count.open, last_byte: count.last_byte, last_use })
+    }
+}

@@ -1,0 +1,100 @@
+//! Decide: what was decided about sandboxes is remembered for whoever asks why.
+//!
+//! That a sandbox is kept is decided in every pass; it is worth a line only when its deadline has come and it was used
+//! in the meantime.
+
+use jiff::Timestamp;
+
+use super::{App, Result, chain};
+use crate::domain::{Decided, Decision, Sandbox, SandboxId, State, deadline, explain};
+
+/// A deadline that is awaited.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    generation: u64,
+    due: Timestamp,
+    /// It has come, and it was noted that nothing is stopped for now.
+    refused: bool,
+}
+
+impl App {
+    /// What there is to say of `sandbox` as it is now.
+    pub fn why(&self, sandbox: &Sandbox) -> String {
+        let hold = self.pulse().hold_until;
+        explain(&self.settings.policy, hold, sandbox, &self.port_uses(sandbox), self.clock.now())
+    }
+
+    /// A decision about `sandbox` on what is known of it.
+    pub(super) fn decision(&self, sandbox: &Sandbox, decided: Decided, why: String) -> Decision {
+        let counting = self.policy_of(sandbox).evidence;
+        let evidence = sandbox.evidence.newest(|s| counting.count(s));
+        Decision { at: self.clock.now(), decided, why, evidence }
+    }
+
+    /// Remembers a decision. That it cannot be remembered keeps nobody from anything.
+    pub(super) async fn decided(&self, sandbox: &Sandbox, decided: Decided, why: String) {
+        self.remember(vec![(sandbox.id.clone(), self.decision(sandbox, decided, why))]).await;
+    }
+
+    /// As [`App::decided`], on what is known by now, if the sandbox still runs.
+    pub(super) async fn decided_anew(&self, sandbox: &Sandbox, decided: Decided) {
+        if let Ok(Some(now)) = self.store.get(&sandbox.id).await
+            && matches!(now.state, State::Running { .. })
+        {
+            self.decided(&now, decided, self.why(&now)).await;
+        }
+    }
+
+    async fn remember(&self, decisions: Vec<(SandboxId, Decision)>) {
+        if !decisions.is_empty()
+            && let Err(e) = self.store.decide(decisions).await
+        {
+            tracing::error!(error = chain(&e), "what was decided is not remembered");
+        }
+    }
+
+    /// Remembers who was kept though the deadline that was awaited has come, and who is only held.
+    pub(super) async fn note(&self, known: &[Sandbox], hold: Option<Timestamp>, now: Timestamp) {
+        let notable = self.notable(known, hold, now);
+        let decision = |(sandbox, decided): (&Sandbox, Decided)| {
+            (sandbox.id.clone(), self.decision(sandbox, decided, self.why(sandbox)))
+        };
+        self.remember(notable.into_iter().map(decision).collect()).await;
+    }
+
+    fn notable<'s>(
+        &self,
+        known: &'s [Sandbox],
+        hold: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Vec<(&'s Sandbox, Decided)> {
+        let mut notable = Vec::new();
+        let mut pulse = self.pulse();
+        for sandbox in known {
+            let Some(deadline) = deadline(&self.settings.policy, sandbox) else { continue };
+            let fresh = Awaited { generation: sandbox.generation, due: deadline.at, refused: false };
+            let Some(awaited) = pulse.awaited.get_mut(&sandbox.id) else {
+                pulse.awaited.insert(sandbox.id.clone(), fresh);
+                continue;
+            };
+            let has_come = awaited.generation == sandbox.generation && now >= awaited.due;
+            if has_come && now >= deadline.at {
+                if hold.is_some_and(|hold| now < hold) && !awaited.refused {
+                    awaited.refused = true;
+                    notable.push((sandbox, Decided::Refused));
+                }
+            } else if has_come {
+                *awaited = fresh;
+                notable.push((sandbox, Decided::Kept));
+            } else if awaited.generation != sandbox.generation || deadline.at < awaited.due {
+                *awaited = fresh;
+            }
+        }
+        notable
+    }
+
+    /// The newest decisions about a sandbox, newest first.
+    pub(super) async fn decisions(&self, sandbox: &Sandbox) -> Result<Vec<Decision>> {
+        Ok(self.store.decisions(&sandbox.id).await?)
+    }
+}

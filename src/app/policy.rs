@@ -1,0 +1,103 @@
+//! Policy: what people say about how long a sandbox shall live.
+
+use std::{net::IpAddr, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{App, Change, Error, Result};
+use crate::domain::{
+    Decided, Extension, Invalid, Sandbox, State, Token,
+    explain::{clock_time, span},
+    idle::{end_of_age, plus},
+};
+
+impl App {
+    /// Changes a sandbox's policy. It applies at once and never into the past: what would be over by then is spared for
+    /// a grace, in which those inside are warned (`failures.md` 35).
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`]; [`Error::Invalid`] if it shall be kept beyond its age.
+    pub async fn change(&self, reference: &str, change: Change) -> Result<Sandbox> {
+        let sandbox = self.get(reference).await?;
+        let now = self.clock.now();
+        if let Some(Some(until)) = change.keep_until {
+            if until <= now {
+                return Err(Invalid::new("keep_until", &until.to_string(), "it must lie ahead").into());
+            }
+            self.within_age(&change.apply(&sandbox), until, "keep_until", &until.to_string())?;
+        }
+        let grace_end = plus(now, self.settings.resume_grace);
+        let changed = self.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
+        let changed = changed.ok_or_else(|| Error::NoSandbox(reference.to_owned()))?;
+        let why = self.why(&changed);
+        tracing::info!(sandbox = %changed.id, name = %changed.name, why, "its limits were changed");
+        self.decided(&changed, Decided::Changed, why).await;
+        // An earlier deadline, or a warning, may be due.
+        self.wake();
+        Ok(changed)
+    }
+
+    /// Keeps a running sandbox for `length` from now on, or for its idle limit: evidence, by a person. It shortens
+    /// nothing, and does not reach beyond its age.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::NotRunning`]; [`Error::Invalid`] if `length` reaches beyond its age.
+    pub async fn extend(&self, reference: &str, by: &str, length: Option<Duration>) -> Result<Sandbox> {
+        let sandbox = self.get(reference).await?;
+        let now = self.clock.now();
+        if let Some(length) = length {
+            self.within_age(&sandbox, plus(now, length), "for", &length.as_secs().to_string())?;
+        }
+        let length = length.or(self.policy_of(&sandbox).idle_limit.span()).unwrap_or_default();
+        self.keep(&sandbox, by, plus(now, length)).await?.ok_or(Error::NotRunning)
+    }
+
+    /// As [`App::extend`], by somebody inside: for `keep_max` at most. `None` if whoever asks is no running sandbox.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it reaches beyond the sandbox's age.
+    pub async fn keep_from_inside(
+        &self,
+        token: Option<&str>,
+        peer: Option<IpAddr>,
+        length: Duration,
+    ) -> Result<Option<Sandbox>> {
+        let reporter = self.store.reporter(token.and_then(Token::parse), peer.map(|p| p.to_canonical())).await?;
+        let Some(id) = reporter else { return Ok(None) };
+        let Some(sandbox) = self.store.get(&id).await? else { return Ok(None) };
+        let until = plus(self.clock.now(), length.min(self.settings.keep_max));
+        self.within_age(&sandbox, until, "keep", &length.as_secs().to_string())?;
+        self.keep(&sandbox, "inside", until).await
+    }
+
+    /// Records an extension; `None` if the sandbox does not run any more as it was seen to.
+    async fn keep(&self, seen: &Sandbox, by: &str, until: Timestamp) -> Result<Option<Sandbox>> {
+        if !matches!(seen.state, State::Running { .. }) {
+            return Ok(None);
+        }
+        let extension = Extension { at: self.clock.now(), by: by.to_owned(), until };
+        if !self.store.extend(seen, extension).await? {
+            return Ok(None);
+        }
+        let kept = self.store.get(&seen.id).await?;
+        if let Some(kept) = &kept {
+            let why = self.why(kept);
+            tracing::info!(sandbox = %kept.id, name = %kept.name, by, why, "kept");
+            self.decided(kept, Decided::Extended, why).await;
+        }
+        Ok(kept)
+    }
+
+    fn within_age(&self, sandbox: &Sandbox, until: Timestamp, field: &'static str, value: &str) -> Result<()> {
+        let end = end_of_age(&self.settings.policy, sandbox).filter(|end| until > *end);
+        end.map_or(Ok(()), |end| {
+            let now = self.clock.now();
+            let left = span(Duration::try_from(end.duration_since(now)).unwrap_or_default());
+            let allowed = format!(
+                "this container reaches its max_age at {}, in {left}, and is not kept beyond that",
+                clock_time(end, now)
+            );
+            Err(Invalid::new(field, value, allowed).into())
+        })
+    }
+}

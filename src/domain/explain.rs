@@ -1,0 +1,323 @@
+//! Why a sandbox is in the state that it is in, as one sentence: the same in the API and in the log.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    evidence::{Evidence, Source},
+    idle::{Because, By, Deadline, Verdict, plus, verdict},
+    policy::Policy,
+    sandbox::{Sandbox, State, StopReason},
+};
+
+/// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
+const RECENT: Duration = Duration::from_secs(120);
+
+/// What the relay sees of one port: its number, the open connections, and when the last byte moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortUse {
+    /// The port inside.
+    pub inside: u16,
+    /// How many connections are open.
+    pub connections: u32,
+    /// When the last byte was seen to have moved.
+    pub last_byte: Option<Timestamp>,
+    /// When bytes above the floor last moved: what is evidence.
+    pub last_use: Option<Timestamp>,
+}
+
+/// An instant of which the day is known from where it stands.
+pub fn clock_time(at: Timestamp, now: Timestamp) -> String {
+    let text = format!("{at:.0}");
+    let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
+    let today = format!("{now:.0}").starts_with(day);
+    if today { format!("{time} UTC") } else { format!("{day} {time} UTC") }
+}
+
+/// A length of time in its two largest units.
+pub fn span(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let shown = parts[first..].iter().take(2).filter(|(n, _)| *n > 0 || seconds == 0);
+    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
+fn since(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(at)).unwrap_or_default()
+}
+
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", span(since(at, now)))
+}
+
+/// The last evidence, as a word for people.
+fn name(source: Source) -> &'static str {
+    match source {
+        Source::Start => "its start",
+        Source::CheckIn => "a check-in",
+        Source::Extension => "an extension",
+        Source::Connection => "bytes on a connection",
+        Source::Cpu => "cpu use",
+    }
+}
+
+fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timestamp) -> String {
+    let when = ago(evidence.at, now);
+    match evidence.source {
+        Source::Start => format!("started {when}"),
+        Source::CheckIn if sandbox.active > 0 => format!("it reported {}, {when}", sandbox.active),
+        Source::CheckIn => format!("it reported that it is in use, {when}"),
+        Source::Extension => match &sandbox.extension {
+            Some(extension) => format!("kept by {}, {when}", extension.by),
+            None => format!("extended {when}"),
+        },
+        Source::Cpu => format!("its programs used the cpu, {when}"),
+        Source::Connection => match ports.iter().filter(|p| p.last_byte.is_some()).max_by_key(|p| p.last_byte) {
+            Some(PortUse { inside, connections, last_byte: Some(last), .. }) => {
+                let open = match connections {
+                    0 => "a connection, closed since,".to_owned(),
+                    1 => "1 connection".to_owned(),
+                    n => format!("{n} connections"),
+                };
+                format!("{open} on port {inside}, bytes moved {}", ago((*last).max(evidence.at), now))
+            }
+            _ => format!("bytes moved on a connection, {when}"),
+        },
+    }
+}
+
+/// What will happen at the deadline, as the end of a sentence.
+pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
+    let at = clock_time(deadline.at, now);
+    match deadline.by {
+        By::Evidence => format!("stops at {at} unless used"),
+        By::Keep => format!("kept until {at}, then stopped unless used"),
+        By::Cap => format!(
+            "stops at {at} unless somebody reports, extends or starts it: connections alone have kept it for as long as they may"
+        ),
+        By::Age => {
+            let age = policy.of(sandbox).max_age.span().map(span).unwrap_or_default();
+            format!("stops at {at}, used or not: it may run for {age} (max_age)")
+        }
+        By::Change { .. } => format!("its limits were changed, and it is spared until {at}"),
+    }
+}
+
+/// Why `sandbox` runs, will be stopped, or was; `ports` is what the relay sees.
+pub fn explain(
+    policy: &Policy,
+    hold_until: Option<Timestamp>,
+    sandbox: &Sandbox,
+    ports: &[PortUse],
+    now: Timestamp,
+) -> String {
+    match sandbox.state {
+        State::Creating | State::Starting { .. } => "it is being started".into(),
+        State::Deleting => "it is being deleted".into(),
+        State::Stopping { since, reason } => {
+            format!("stopping since {}: {}", clock_time(since, now), ended(policy, sandbox, reason, now))
+        }
+        State::Stopped { at, reason } => {
+            format!("stopped at {}: {}", clock_time(at, now), ended(policy, sandbox, reason, now))
+        }
+        State::Running { since, .. } => {
+            let counting = policy.of(sandbox).evidence;
+            let newest = sandbox.evidence.newest(|s| counting.count(s)).filter(|e| e.at >= since);
+            let newest = newest.unwrap_or(Evidence { source: Source::Start, at: since });
+            let use_of_it = if now <= plus(newest.at, RECENT) {
+                format!("active: {}", in_use(sandbox, newest, ports, now))
+            } else {
+                format!("idle since {} (the last was {})", clock_time(newest.at, now), name(newest.source))
+            };
+            format!("{use_of_it}; {}", outlook(policy, hold_until, sandbox, now))
+        }
+    }
+}
+
+fn outlook(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> String {
+    match verdict(policy, hold_until, sandbox, now) {
+        Verdict::Keep { because: Because::NotRunning, .. } => String::new(),
+        Verdict::Keep { because: Because::Never, .. } => "never stopped for being idle (idle_timeout is never)".into(),
+        Verdict::Keep { because: Because::Before(deadline), .. } => end(policy, sandbox, &deadline, now),
+        Verdict::Keep { because: Because::Held(deadline), until } => format!(
+            "its time was over at {}, and it is not stopped before {}: sandboxes could not report for a while",
+            clock_time(deadline.at, now),
+            until.map(|at| clock_time(at, now)).unwrap_or_default()
+        ),
+        Verdict::Stop { because } => {
+            format!("its time was over at {}: stopped in a moment", clock_time(because.at, now))
+        }
+    }
+}
+
+/// Why it was stopped.
+pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timestamp) -> String {
+    let counting = policy.of(sandbox).evidence;
+    let last = || match sandbox.evidence.newest(|s| counting.count(s)) {
+        Some(e) => format!("since {} (the last was {})", clock_time(e.at, now), name(e.source)),
+        None => "since its start".to_owned(),
+    };
+    match reason {
+        StopReason::Idle => format!("idle {}", last()),
+        StopReason::Requested => "somebody asked for it through the API".into(),
+        StopReason::Exited => "it ended by itself, or something other than Spindle stopped it".into(),
+        StopReason::MaxAge => format!("it had run for as long as it may (max_age); unused {}", last()),
+        StopReason::Engine => "it ended while the container engine was away".into(),
+        StopReason::Reboot => "the machine was started anew".into(),
+    }
+}
+
+/// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.
+pub fn warning_text(
+    policy: &Policy,
+    sandbox: &Sandbox,
+    deadline: &Deadline,
+    stop: Timestamp,
+    now: Timestamp,
+) -> String {
+    let left = span(Duration::try_from(stop.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1)));
+    let at = clock_time(stop, now);
+    let policy = policy.of(sandbox);
+    match deadline.reason() {
+        StopReason::MaxAge => format!(
+            "Spindle: this sandbox will be stopped in {left}, at {at}: it has run for as long as it may.\n\
+             Save your work. Its files are kept, and it can be started again."
+        ),
+        _ => {
+            let evidence = deadline.evidence;
+            let stay = match (deadline.by, policy.evidence.check_in || policy.evidence.connection) {
+                (By::Cap, _) | (_, false) => "To stay: spindle-keep 1h (or ask your instructor to extend it).",
+                _ => "To stay: use it, or spindle-keep 1h.",
+            };
+            format!(
+                "Spindle: this sandbox will be stopped in {left}, at {at}: nobody has used it since {} ({}).\n\
+                 {stay} A stop deletes nothing.",
+                clock_time(evidence.at, now),
+                name(evidence.source)
+            )
+        }
+    }
+}
+
+/// How a sandbox's reports come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reports {
+    /// It never reported anything.
+    Never,
+    /// It reports as it should.
+    Current,
+    /// It has reported, and for three periods it has not: cron may be dead in there (`failures.md` 29).
+    Ceased,
+}
+
+impl Reports {
+    /// How those of `sandbox` come, if it runs.
+    pub fn of(sandbox: &Sandbox, period: Duration, now: Timestamp) -> Self {
+        let State::Running { since, .. } = sandbox.state else {
+            return if sandbox.last_report.is_some() { Reports::Current } else { Reports::Never };
+        };
+        let patience = SignedDuration::try_from(3 * period).unwrap_or(SignedDuration::MAX);
+        match sandbox.last_report {
+            None => Reports::Never,
+            Some(last) if now.duration_since(last.max(since)) > patience => Reports::Ceased,
+            Some(_) => Reports::Current,
+        }
+    }
+
+    /// The word for it in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reports::Never => "never",
+            Reports::Current => "current",
+            Reports::Ceased => "ceased",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Limit,
+        fixtures::{POLICY, at, running},
+    };
+
+    fn says(sandbox: &Sandbox, now: i64) -> String {
+        explain(&POLICY, None, sandbox, &[], at(now))
+    }
+
+    #[test]
+    fn a_running_one_says_what_keeps_it_and_until_when() {
+        let mut sandbox = running(0);
+        assert_eq!(says(&sandbox, 5), "active: started 5 s ago; stops at 02:30:00 UTC unless used");
+        assert_eq!(
+            says(&sandbox, 600),
+            "idle since 00:00:00 UTC (the last was its start); stops at 02:30:00 UTC unless used"
+        );
+        sandbox.evidence.record(Evidence { source: Source::Connection, at: at(3_600) });
+        let ports = [22, 80].map(|inside| PortUse {
+            inside,
+            connections: 2,
+            last_byte: Some(at(3_500 + i64::from(inside))),
+            last_use: None,
+        });
+        let sentence = explain(&POLICY, None, &sandbox, &ports, at(3_608));
+        assert_eq!(
+            sentence,
+            "active: 2 connections on port 80, bytes moved 8 s ago; stops at 03:30:00 UTC unless used"
+        );
+        sandbox.own.max_age = Some(Limit::After(Duration::from_secs(7_200)));
+        assert!(says(&sandbox, 5_000).ends_with("stops at 02:00:00 UTC, used or not: it may run for 2 h (max_age)"));
+        sandbox.own = crate::domain::OwnPolicy { idle_limit: Some(Limit::Never), ..Default::default() };
+        assert!(says(&sandbox, 5_000).ends_with("; never stopped for being idle (idle_timeout is never)"));
+    }
+
+    #[test]
+    fn a_stopped_one_says_since_when_it_was_idle_and_of_which_day() {
+        let state = State::Stopped { at: at(9_000), reason: StopReason::Idle };
+        let sandbox = Sandbox { state, ..running(0) };
+        assert_eq!(says(&sandbox, 9_100), "stopped at 02:30:00 UTC: idle since 00:00:00 UTC (the last was its start)");
+        assert!(says(&sandbox, 100_000).starts_with("stopped at 1970-01-01 02:30:00 UTC"), "another day");
+    }
+
+    #[test]
+    fn held_is_told() {
+        let sentence = explain(&POLICY, Some(at(9_300)), &running(0), &[], at(9_100));
+        assert!(
+            sentence.contains("its time was over at 02:30:00 UTC, and it is not stopped before 02:35:00 UTC"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn a_warning_names_time_reason_and_how_to_stay() {
+        let sandbox = running(0);
+        let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
+        let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, at(8_400));
+        assert!(text.contains("in 10 min, at 02:30:00 UTC: nobody has used it since 00:00:00 UTC"), "{text}");
+        assert!(text.contains("spindle-keep 1h"), "{text}");
+        let aged = Deadline { by: By::Age, ..deadline };
+        assert!(!warning_text(&POLICY, &sandbox, &aged, deadline.at, at(8_400)).contains("spindle-keep"));
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        let text = |s| span(Duration::from_secs(s));
+        assert_eq!(
+            [text(0), text(59), text(3_600), text(5_430), text(90_061)],
+            ["0 s", "59 s", "1 h", "1 h 30 min", "1 d 1 h"]
+        );
+    }
+
+    #[test]
+    fn reports_that_cease_are_told() {
+        let period = Duration::from_secs(60);
+        let mut sandbox = running(0);
+        assert_eq!(Reports::of(&sandbox, period, at(10_000)), Reports::Never);
+        sandbox.last_report = Some(at(60));
+        assert_eq!(Reports::of(&sandbox, period, at(240)), Reports::Current);
+        assert_eq!(Reports::of(&sandbox, period, at(241)), Reports::Ceased);
+    }
+}

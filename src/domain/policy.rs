@@ -1,0 +1,321 @@
+//! The policy of stopping: limits and which evidence counts. One for all sandboxes, and what each has of its own.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use super::{evidence::Source, names::Invalid, sandbox::Sandbox};
+
+/// A length of time after which something happens, or that it never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// It never happens.
+    Never,
+    /// After that much, a whole number of seconds and never zero.
+    After(Duration),
+}
+
+/// The least of an idle limit: three report periods, so that a report or two may be lost without harm
+/// (`failures.md` 5).
+pub fn least_idle_limit(report_period: Duration) -> Duration {
+    3 * report_period
+}
+
+/// Reads a length of time: whole seconds, or a number with `s`, `m`, `h` or `d` after it. `None` for anything else, and
+/// for nothing or more than [`Limit::MAX`].
+pub fn parse_span(text: &str) -> Option<Duration> {
+    let (digits, unit) = match text.strip_suffix(|c: char| "smhd".contains(c)) {
+        Some(digits) => (digits, text[digits.len()..].chars().next()),
+        None => (text, None),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| plain)?;
+    let seconds = number.checked_mul(match unit {
+        Some('d') => 86_400,
+        Some('h') => 3_600,
+        Some('m') => 60,
+        _ => 1,
+    })?;
+    (1..=Limit::MAX.as_secs()).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+impl Limit {
+    /// The longest limit that is taken: ten years, so that no deadline leaves the calendar.
+    pub const MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+    /// Parses seconds or `never`; `field` is the caller's name for it. 0 is refused: `never` is a word
+    /// (`failures.md` 35).
+    ///
+    /// # Errors
+    /// If it is anything else, or less than `least`.
+    pub fn parse(field: &'static str, text: &str, least: Duration) -> Result<Self, Invalid> {
+        Self::read(text, least).ok_or_else(|| Invalid::new(field, text, Self::allowed(least)))
+    }
+
+    /// As [`Limit::parse`]; `None` if it is not allowed.
+    pub fn read(text: &str, least: Duration) -> Option<Self> {
+        match text {
+            "never" => Some(Self::Never),
+            text => parse_span(text).filter(|span| *span >= least).map(Self::After),
+        }
+    }
+
+    /// What is allowed, as the end of a sentence.
+    pub fn allowed(least: Duration) -> String {
+        let least = least.as_secs().max(1);
+        let periods = if least > 1 { " (three report periods)" } else { "" };
+        format!("it is \"never\", or whole seconds from {least}{periods} to {}", Self::MAX.as_secs())
+    }
+
+    /// The length, if there is one.
+    pub fn span(self) -> Option<Duration> {
+        match self {
+            Limit::Never => None,
+            Limit::After(span) => Some(span),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Never => f.write_str("never"),
+            Limit::After(limit) => write!(f, "{}", limit.as_secs()),
+        }
+    }
+}
+
+/// Which sources of evidence count, besides starts and extensions, which always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sources {
+    /// Reports above zero.
+    pub check_in: bool,
+    /// Bytes on connections.
+    pub connection: bool,
+    /// Use of the cpu from so many hundredths of a core on.
+    pub cpu: Option<u32>,
+}
+
+impl Sources {
+    /// What counts unless somebody says otherwise.
+    pub const DEFAULT: Sources = Sources { check_in: true, connection: true, cpu: None };
+
+    /// What is allowed, as the end of a sentence.
+    pub const ALLOWED: &str =
+        "it is \"none\", or a list of \"check_in\", \"connection\" and \"cpu\" or \"cpu=20\" (percent of one core)";
+
+    /// The percentage of a core that `cpu` alone means. What waits for its user stays far below.
+    const CPU: u32 = 20;
+
+    /// Reads a list such as `check_in,connection,cpu=50`; `None` if it is none.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut sources = Sources { check_in: false, connection: false, cpu: None };
+        if text == "none" {
+            return Some(sources);
+        }
+        for word in text.split(',') {
+            match word.trim() {
+                "check_in" => sources.check_in = true,
+                "connection" => sources.connection = true,
+                "cpu" => sources.cpu = Some(Self::CPU),
+                other => {
+                    let percent = other.strip_prefix("cpu=")?.parse().ok()?;
+                    sources.cpu = Some(percent).filter(|p| (1..=100_000).contains(p));
+                    sources.cpu?;
+                }
+            }
+        }
+        Some(sources)
+    }
+
+    /// As [`Sources::read`]; `field` is the caller's name for it.
+    ///
+    /// # Errors
+    /// If it is no such list.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        Self::read(text).ok_or_else(|| Invalid::new(field, text, Self::ALLOWED))
+    }
+
+    /// Whether evidence of `source` counts.
+    pub fn count(&self, source: Source) -> bool {
+        match source {
+            Source::Start | Source::Extension => true,
+            Source::CheckIn => self.check_in,
+            Source::Connection => self.connection,
+            Source::Cpu => self.cpu.is_some(),
+        }
+    }
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        words.extend(self.check_in.then(|| "check_in".to_owned()));
+        words.extend(self.connection.then(|| "connection".to_owned()));
+        words.extend(self.cpu.map(|percent| format!("cpu={percent}")));
+        f.write_str(if words.is_empty() { "none" } else { "" })?;
+        f.write_str(&words.join(","))
+    }
+}
+
+/// When a sandbox is stopped, and what keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// After how much time without evidence it is idle.
+    pub idle_limit: Limit,
+    /// For how long after the last interactive evidence connections and cpu count.
+    pub connection_cap: Limit,
+    /// How long after its start it is stopped, used or not.
+    pub max_age: Limit,
+    /// How long before a stop those who are logged in are warned; at most half of the idle limit.
+    pub warn_before: Limit,
+    /// Which evidence counts.
+    pub evidence: Sources,
+}
+
+impl Policy {
+    /// What applies to `sandbox`: its own, where it has it.
+    pub fn of(&self, sandbox: &Sandbox) -> Policy {
+        let own = &sandbox.own;
+        Policy {
+            idle_limit: own.idle_limit.unwrap_or(self.idle_limit),
+            connection_cap: own.connection_cap.unwrap_or(self.connection_cap),
+            max_age: own.max_age.unwrap_or(self.max_age),
+            warn_before: own.warn_before.unwrap_or(self.warn_before),
+            evidence: own.evidence.unwrap_or(self.evidence),
+        }
+    }
+
+    /// How long before a stop the warning comes. A lead as long as the limit would warn at every report.
+    pub fn lead(&self) -> Option<Duration> {
+        let lead = self.warn_before.span()?;
+        Some(self.idle_limit.span().map_or(lead, |limit| lead.min(limit / 2)))
+    }
+}
+
+/// What a sandbox has of its own of a [`Policy`]; `None`: the configured applies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnPolicy {
+    /// Its idle limit.
+    pub idle_limit: Option<Limit>,
+    /// Its cap.
+    pub connection_cap: Option<Limit>,
+    /// Its greatest age.
+    pub max_age: Option<Limit>,
+    /// Its lead.
+    pub warn_before: Option<Limit>,
+    /// What counts for it.
+    pub evidence: Option<Sources>,
+}
+
+impl OwnPolicy {
+    /// Reads the fields that `value` knows, under the names that the API, the store and an image's labels have for
+    /// them. `names` are what errors call them, in the order of [`OwnPolicy::KEYS`].
+    ///
+    /// # Errors
+    /// Which one is not allowed.
+    pub fn parse<'v>(
+        names: [&'static str; 5],
+        least_idle_limit: Duration,
+        value: impl Fn(&'static str) -> Option<&'v str>,
+    ) -> Result<Self, Invalid> {
+        let limit = |at: usize, least| value(Self::KEYS[at]).map(|v| Limit::parse(names[at], v, least)).transpose();
+        let any = Duration::from_secs(1);
+        Ok(Self {
+            idle_limit: limit(0, least_idle_limit)?,
+            connection_cap: limit(1, any)?,
+            max_age: limit(2, any)?,
+            warn_before: limit(3, any)?,
+            evidence: value(Self::KEYS[4]).map(|v| Sources::parse(names[4], v)).transpose()?,
+        })
+    }
+
+    /// What the fields are called.
+    pub const KEYS: [&str; 5] = ["idle_timeout", "connection_cap", "max_age", "warn_before", "evidence"];
+
+    /// Reads an image's labels, without their `spindle.`; an empty one is as if absent.
+    ///
+    /// # Errors
+    /// Which one is not allowed.
+    pub fn of_labels(labels: &BTreeMap<String, String>, least_idle_limit: Duration) -> Result<Self, Invalid> {
+        let names = [
+            "the image's label spindle.idle_timeout",
+            "the image's label spindle.connection_cap",
+            "the image's label spindle.max_age",
+            "the image's label spindle.warn_before",
+            "the image's label spindle.evidence",
+        ];
+        Self::parse(names, least_idle_limit, |key| labels.get(key).map(String::as_str).filter(|v| !v.is_empty()))
+    }
+
+    /// What [`OwnPolicy::parse`] reads, in the order of [`OwnPolicy::KEYS`].
+    pub fn words(&self) -> [Option<String>; 5] {
+        let limit = |l: Option<Limit>| l.map(|l| l.to_string());
+        [
+            limit(self.idle_limit),
+            limit(self.connection_cap),
+            limit(self.max_age),
+            limit(self.warn_before),
+            self.evidence.map(|e| e.to_string()),
+        ]
+    }
+
+    /// This, and what `other` has where this has nothing.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            idle_limit: self.idle_limit.or(other.idle_limit),
+            connection_cap: self.connection_cap.or(other.connection_cap),
+            max_age: self.max_age.or(other.max_age),
+            warn_before: self.warn_before.or(other.warn_before),
+            evidence: self.evidence.or(other.evidence),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(s: u64) -> Limit {
+        Limit::After(Duration::from_secs(s))
+    }
+
+    #[test]
+    fn limits_are_seconds_of_three_reports_or_never() {
+        let parse = |text| Limit::parse("idle_timeout", text, least_idle_limit(Duration::from_secs(60)));
+        assert_eq!(parse("never"), Ok(Limit::Never));
+        assert_eq!(parse("180"), Ok(seconds(180)));
+        assert_eq!(parse("3h"), Ok(seconds(10_800)));
+        for bad in ["0", "179", "2m", "-1", "1e9", "", "Never", "99999999999999999999", "+300", "h", "3w", "9999999d"] {
+            assert!(parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn sources_are_read_and_written() {
+        for text in ["check_in,connection", "connection,cpu=50", "none", "cpu=1"] {
+            assert_eq!(Sources::read(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Sources::read("cpu, check_in").unwrap().to_string(), "check_in,cpu=20");
+        for bad in ["", "cpu=", "cpu=0", "cpu=-1", "check-in", "start", "none,cpu", "check_in,,cpu"] {
+            assert_eq!(Sources::read(bad), None, "{bad:?} was taken");
+        }
+        assert!(Sources::read("none").unwrap().count(Source::Extension), "a person's word always counts");
+    }
+
+    #[test]
+    fn the_creators_word_goes_over_the_images_and_this_over_the_configured() {
+        let image = BTreeMap::from([("idle_timeout".into(), "300".into()), ("max_age".into(), "3600".into())]);
+        let image = OwnPolicy::of_labels(&image, Duration::ZERO).unwrap();
+        let creator = OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() };
+        let own = creator.or(image);
+        assert_eq!((own.idle_limit, own.max_age, own.warn_before), (Some(Limit::Never), Some(seconds(3_600)), None));
+        let names = OwnPolicy::KEYS;
+        let words = own.words();
+        let read = OwnPolicy::parse(names, Duration::ZERO, |key| {
+            words[names.iter().position(|k| *k == key).unwrap()].as_deref()
+        });
+        assert_eq!(read, Ok(own));
+        let bad = BTreeMap::from([("max_age".into(), "0".into())]);
+        let message = OwnPolicy::of_labels(&bad, Duration::ZERO).unwrap_err().to_string();
+        assert!(message.contains("label spindle.max_age") && message.contains("never"), "{message}");
+    }
+}

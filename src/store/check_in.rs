@@ -1,0 +1,79 @@
+//! Reports: who it is that reports, and what that changes.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Result, Store, StoreError, rows::millis, sandboxes::record_evidence};
+use crate::domain::{Evidence, SandboxId, Source, Token};
+
+/// What a check-in did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedIn {
+    /// Whose check-in it was.
+    pub id: SandboxId,
+    /// Whether it was the first since the sandbox was made.
+    pub first: bool,
+}
+
+impl Store {
+    /// Records a report from the sandbox that bears `token`, else from the running one at `peer`.
+    /// `None`, and nothing changed, if that is no running sandbox (`contract.md` 27, 32).
+    ///
+    /// This is all that a check-in can do: record evidence for one live sandbox.
+    pub async fn check_in(
+        &self,
+        token: Option<Token>,
+        peer: Option<IpAddr>,
+        value: u64,
+        at: Timestamp,
+    ) -> Result<Option<CheckedIn>> {
+        self.writer
+            .run(move |c| {
+                let Some((id, first)) = reporter(c, token.as_ref(), peer)? else { return Ok(None) };
+                let sql = "UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1";
+                c.prepare_cached(sql)?.execute((id.as_str(), value as i64, millis(at)))?;
+                if value > 0 {
+                    record_evidence(c, &id, Evidence { source: Source::CheckIn, at })?;
+                }
+                Ok(Some(CheckedIn { id, first }))
+            })
+            .await
+    }
+
+    /// Who reports, as for [`Store::check_in`].
+    pub async fn reporter(&self, token: Option<Token>, peer: Option<IpAddr>) -> Result<Option<SandboxId>> {
+        self.reader.run(move |c| Ok(reporter(c, token.as_ref(), peer)?.map(|(id, _)| id))).await
+    }
+}
+
+/// The running sandbox that reports, and whether it never did before.
+fn reporter(c: &Connection, token: Option<&Token>, peer: Option<IpAddr>) -> Result<Option<(SandboxId, bool)>> {
+    let one = |sql: &str, key: String| {
+        c.prepare_cached(sql)?.query_row([key], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?))).optional()
+    };
+    let by_token = match token {
+        Some(t) => {
+            one("SELECT id, last_report IS NULL, state = 'running' FROM sandboxes WHERE token = ?1", t.reveal().into())?
+        }
+        None => None,
+    };
+    let by_peer = || match peer {
+        Some(p) => one(
+            // Of two that seem to have it neither is believed.
+            "SELECT min(id), min(last_report IS NULL), true FROM sandboxes WHERE state = 'running' AND address = ?1
+             GROUP BY address HAVING count(*) = 1",
+            p.to_string(),
+        ),
+        None => Ok(None),
+    };
+    // A token that is ours decides alone, even when its sandbox does not run.
+    let found: Option<(String, bool, bool)> = match by_token {
+        Some(found) => Some(found),
+        None => by_peer()?,
+    };
+    let Some((id, first, true)) = found else { return Ok(None) };
+    let id = SandboxId::parse(&id).ok_or_else(|| StoreError::Corrupt("id".into()))?;
+    Ok(Some((id, first)))
+}

@@ -1,0 +1,125 @@
+//! What people say about how long a sandbox shall live, and what was decided about it.
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::{Result, Store, rows, rows::millis, sandboxes::record_evidence};
+use crate::domain::{
+    Decision, Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until,
+};
+
+/// What shall be changed of a sandbox's policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Its own values; those that are `None` stay.
+    pub own: OwnPolicy,
+    /// Until when it shall be kept; `Some(None)`: no longer.
+    pub keep_until: Option<Option<Timestamp>>,
+}
+
+impl Change {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Change::default()
+    }
+
+    /// `sandbox` with the change in force.
+    pub fn apply(&self, sandbox: &Sandbox) -> Sandbox {
+        Sandbox {
+            own: self.own.or(sandbox.own),
+            keep_until: self.keep_until.unwrap_or(sandbox.keep_until),
+            ..sandbox.clone()
+        }
+    }
+}
+
+impl Store {
+    /// Changes a sandbox's policy, and spares it until `grace_end` at most if its time would be over by then. The
+    /// sandbox as it then is; `None` if it is gone.
+    pub async fn change(
+        &self,
+        id: &SandboxId,
+        change: Change,
+        policy: Policy,
+        grace_end: Timestamp,
+    ) -> Result<Option<Sandbox>> {
+        let id = id.clone();
+        let job = move |c: &Connection| {
+            let Some(before) = rows::load(c, "id = ?1", [id.as_str()])?.pop() else { return Ok(None) };
+            let mut after = Sandbox { spared_until: None, ..change.apply(&before) };
+            after.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);
+            let [idle_timeout, connection_cap, max_age, warn_before, counting] = after.own.words();
+            let sql = "UPDATE sandboxes SET idle_timeout = ?2, connection_cap = ?3, max_age = ?4, warn_before = ?5,
+                       counting = ?6, keep_until = ?7, spared_until = ?8 WHERE id = ?1";
+            c.execute(
+                sql,
+                rusqlite::params![
+                    id.as_str(),
+                    idle_timeout,
+                    connection_cap,
+                    max_age,
+                    warn_before,
+                    counting,
+                    after.keep_until.map(millis),
+                    after.spared_until.map(millis),
+                ],
+            )?;
+            Ok(Some(after))
+        };
+        self.writer.run(job).await
+    }
+
+    /// Records that somebody keeps a sandbox, if it runs as `seen` shows. A wish that is already there for longer stays.
+    pub async fn extend(&self, seen: &Sandbox, extension: Extension) -> Result<bool> {
+        let (id, generation) = (seen.id.clone(), seen.generation as i64);
+        let job = move |c: &Connection| {
+            let sql = "UPDATE sandboxes SET keep_until = max(coalesce(keep_until, ?3), ?3), extended_at = ?4,
+                       extended_by = ?5, extended_until = ?3 WHERE id = ?1 AND generation = ?2 AND state = 'running'";
+            let (until, at) = (millis(extension.until), millis(extension.at));
+            let done = c.execute(sql, (id.as_str(), generation, until, at, &extension.by))? == 1;
+            if done {
+                record_evidence(c, &id, Evidence { source: Source::Extension, at: extension.at })?;
+            }
+            Ok(done)
+        };
+        self.writer.run(job).await
+    }
+
+    /// Records that those inside are warned of the deadline `of`. False if they have been already.
+    pub async fn mark_warned(&self, seen: &Sandbox, of: Timestamp) -> Result<bool> {
+        let key = (seen.id.as_str().to_owned(), seen.generation as i64, millis(of));
+        let sql = "UPDATE sandboxes SET warned_for = ?3
+                   WHERE id = ?1 AND generation = ?2 AND state = 'running' AND warned_for IS NOT ?3";
+        self.writer.run(move |c| Ok(c.execute(sql, key)? == 1)).await
+    }
+
+    /// Records decisions about sandboxes; what is about one that is gone is dropped.
+    pub async fn decide(&self, decisions: Vec<(SandboxId, Decision)>) -> Result<()> {
+        let job = move |c: &Connection| decisions.iter().try_for_each(|(id, decision)| decide(c, id, decision));
+        self.writer.run(job).await
+    }
+
+    /// The newest decisions about a sandbox, newest first.
+    pub async fn decisions(&self, id: &SandboxId) -> Result<Vec<Decision>> {
+        let id = id.clone();
+        self.reader.run(move |c| rows::decisions(c, &id)).await
+    }
+}
+
+pub(super) fn decide(c: &Connection, id: &SandboxId, decision: &Decision) -> Result<()> {
+    let insert = "INSERT INTO decisions (sandbox, at, decided, why, source, evidence_at)
+                  SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1)";
+    let evidence = decision.evidence;
+    c.prepare_cached(insert)?.execute((
+        id.as_str(),
+        millis(decision.at),
+        decision.decided.word(),
+        &decision.why,
+        evidence.map(|e| e.source.word()),
+        evidence.map(|e| millis(e.at)),
+    ))?;
+    let prune = "DELETE FROM decisions WHERE sandbox = ?1 AND seq <=
+                 (SELECT seq FROM decisions WHERE sandbox = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
+    c.prepare_cached(prune)?.execute((id.as_str(), Decision::KEPT as i64))?;
+    Ok(())
+}
