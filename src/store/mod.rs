@@ -24,6 +24,8 @@ pub use check_in::CheckedIn;
 pub use policies::Change;
 pub use ports::PortPool;
 pub use sandboxes::Counts;
+#[cfg(test)]
+pub use worker::Hook;
 use worker::Worker;
 
 /// Why the store could not do what it was asked.
@@ -130,13 +132,20 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// A store that lives as long as its handle: for tests.
+    /// A store that lives as long as its handle and needs no thread: for tests.
     pub fn in_memory() -> Result<Self> {
         let mut connection = Connection::open_in_memory()?;
         connection.pragma_update(None, "foreign_keys", true)?;
         migrations::run(&mut connection)?;
-        let writer = Worker::writer(connection);
+        let writer = Worker::inline(connection);
         Ok(Self { reader: writer.clone(), writer, _lock: None })
+    }
+
+    /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
+    /// after each write, in a test.
+    #[cfg(test)]
+    pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {
+        Self { reader: self.reader.hooked(reads), writer: self.writer.hooked(writes), _lock: None }
     }
 }
 

@@ -1,7 +1,12 @@
 //! One thread that owns one connection. The writer's commits what has gathered as one group, so that
-//! durable and fast go together: the answer to each write comes after the group's commit.
+//! durable and fast go together: the answer to each write comes after the group's commit. In memory no
+//! thread is worth its while: there whoever asks does the work.
 
-use std::{panic::AssertUnwindSafe, sync::mpsc, thread};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -15,9 +20,20 @@ type Answer = Box<dyn FnOnce(bool)>;
 /// The most writes that share a commit.
 const GROUP: usize = 256;
 
-/// A handle on such a thread, which ends with the last handle.
+/// A handle on such a thread, which ends with the last handle, or on a connection that is worked by its callers.
 #[derive(Debug, Clone)]
-pub struct Worker(mpsc::Sender<Job>);
+pub struct Worker {
+    hands: Hands,
+    /// Waited for before and after each job.
+    #[cfg(test)]
+    hook: Option<Hook>,
+}
+
+#[derive(Debug, Clone)]
+enum Hands {
+    Thread(mpsc::Sender<Job>),
+    Callers(Arc<Mutex<Connection>>),
+}
 
 impl Worker {
     /// A thread that runs jobs in groups, each group a transaction and each job a savepoint in it.
@@ -43,10 +59,29 @@ impl Worker {
     fn spawn(name: &str, body: impl FnOnce(mpsc::Receiver<Job>) + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         thread::Builder::new().name(name.into()).spawn(move || body(receiver)).expect("the machine has threads");
-        Self(sender)
+        Self::with(Hands::Thread(sender))
     }
 
-    /// Runs `f` on the thread. An error, or a panic, undoes what `f` wrote and nothing else.
+    /// No thread: each caller does its own work, one at a time, and each job is a group of its own.
+    pub fn inline(connection: Connection) -> Self {
+        Self::with(Hands::Callers(Arc::new(Mutex::new(connection))))
+    }
+
+    fn with(hands: Hands) -> Self {
+        Self {
+            hands,
+            #[cfg(test)]
+            hook: None,
+        }
+    }
+
+    /// Another handle, whose jobs have `hook` called before and after them, in a test.
+    #[cfg(test)]
+    pub fn hooked(&self, hook: Hook) -> Self {
+        Self { hook: Some(hook), ..self.clone() }
+    }
+
+    /// Runs `f`. An error, or a panic, undoes what `f` wrote and nothing else.
     pub async fn run<T: Send + 'static>(&self, f: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let job = move |connection: &Connection| -> Answer {
@@ -57,8 +92,39 @@ impl Worker {
                 let _ = sender.send(if committed { result } else { result.and(Err(StoreError::NotCommitted)) });
             })
         };
-        self.0.send(Box::new(job)).map_err(|_| StoreError::NotCommitted)?;
-        receiver.await.map_err(|_| StoreError::NotCommitted)?
+        #[cfg(test)]
+        Hook::call(self.hook.as_ref()).await;
+        match &self.hands {
+            Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| StoreError::NotCommitted)?,
+            Hands::Callers(connection) => {
+                commit(&connection.lock().expect("jobs' panics are caught"), vec![Box::new(job)])
+            }
+        }
+        let answer = receiver.await.map_err(|_| StoreError::NotCommitted)?;
+        #[cfg(test)]
+        Hook::call(self.hook.as_ref()).await;
+        answer
+    }
+}
+
+/// What a test has done before and after each job of a handle.
+#[cfg(test)]
+#[derive(Clone)]
+pub struct Hook(pub Arc<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>);
+
+#[cfg(test)]
+impl Hook {
+    async fn call(hook: Option<&Self>) {
+        if let Some(hook) = hook {
+            hook.0().await;
+        }
+    }
+}
+
+#[cfg(test)]
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
     }
 }
 
