@@ -12,6 +12,8 @@ pub mod message;
 mod process;
 mod proxy_protocol;
 mod remote;
+#[cfg(test)]
+mod script;
 mod shares;
 mod state;
 mod table;
@@ -35,6 +37,8 @@ use crate::{
 pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened};
 pub use process::{Ended, Process};
 use remote::Remote;
+#[cfg(test)]
+pub use script::Script;
 use table::Core;
 
 /// The relay cannot be spoken to.
@@ -59,7 +63,14 @@ pub struct Relay {
 #[derive(Debug)]
 enum Link {
     Here(Arc<Core>),
-    There { remote: Remote, at: PathBuf, deployment: String, events: UnboundedSender<Event> },
+    There {
+        remote: Remote,
+        at: PathBuf,
+        deployment: String,
+        events: UnboundedSender<Event>,
+    },
+    #[cfg(test)]
+    Scripted(Arc<dyn Script>),
 }
 
 impl Relay {
@@ -79,6 +90,12 @@ impl Relay {
         }
     }
 
+    /// A relay that answers as a test says, and says what comes in at `events`.
+    #[cfg(test)]
+    pub fn scripted(script: Arc<dyn Script>, events: UnboundedReceiver<Event>) -> Self {
+        Self { link: Link::Scripted(script), events: Mutex::new(events) }
+    }
+
     /// Asks for something.
     ///
     /// # Errors
@@ -87,6 +104,8 @@ impl Relay {
         match &self.link {
             Link::Here(core) => Ok(core.handle(request).await),
             Link::There { remote, at, .. } => remote.ask(request).await.map_err(|e| e.at(at)),
+            #[cfg(test)]
+            Link::Scripted(script) => script.ask(request).await,
         }
     }
 
@@ -107,6 +126,8 @@ impl Relay {
         match &self.link {
             Link::Here(core) => core.tell_counts().await,
             Link::There { remote, at, deployment, events } => remote.keep(at, deployment, events).await,
+            #[cfg(test)]
+            Link::Scripted(_) => std::future::pending().await,
         }
     }
 }
