@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use spindle::engine::Engine;
-use support::{Body, Http, World, docker::Docker, is, scripted::TestApp};
+use support::{Body, Http, World, docker::Docker, is};
 use yardstick::{Samples, bare::Bare, only_asked};
 
 const ROUNDS: usize = 15;
@@ -80,21 +80,6 @@ async fn check_ins() {
     println!("refused before the store: {:.0} ({:.2} of it reach the store)", rates[1], rates[0] / rates[1]);
 }
 
-/// One pass over 1,000 sandboxes of which nothing is due, on the scripted engine.
-async fn pass() {
-    let mut app = TestApp { loops: false, ..TestApp::default() };
-    app.settings.max_running = 1_000;
-    let world = app.start().await;
-    for _ in 0..1_000 {
-        world.http().create("image=spindle/mimic:bare").await;
-    }
-    let mut samples = Samples::default();
-    for _ in 0..ROUNDS {
-        samples.time(world.app.converge()).await;
-    }
-    println!("one pass over 1,000 sandboxes, scripted engine: {:.1} ms", samples.median());
-}
-
 fn main() {
     if only_asked() {
         return;
@@ -103,6 +88,5 @@ fn main() {
     runtime.block_on(async {
         lifecycle().await;
         check_ins().await;
-        pass().await;
     });
 }

@@ -39,6 +39,23 @@ pub struct CreateSpec {
     pub wake: Option<Wake>,
 }
 
+impl CreateSpec {
+    /// Nothing but the image.
+    pub fn of(image: ImageRef) -> Self {
+        Self {
+            image,
+            name: None,
+            ssh_key: None,
+            env: Vec::new(),
+            own: OwnPolicy::default(),
+            memory: None,
+            cpus: None,
+            labels: Vec::new(),
+            wake: None,
+        }
+    }
+}
+
 impl App {
     /// Creates a sandbox and starts it (`contract.md` 16 to 20). Either it runs in the end, or nothing is
     /// left of it.

@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -49,6 +50,8 @@ pub struct TestApp {
     pub settings: Settings,
     pub sandboxes: &'static str,
     pub loops: bool,
+    /// Where its database is; none: in memory.
+    pub database: Option<PathBuf>,
 }
 
 impl Default for TestApp {
@@ -76,7 +79,7 @@ impl Default for TestApp {
             check_in_address: None,
             check_in_port: 80,
         };
-        Self { settings, sandboxes: "10.213.0.0/22", loops: true }
+        Self { settings, sandboxes: "10.213.0.0/22", loops: true, database: None }
     }
 }
 
@@ -135,7 +138,10 @@ impl TestApp {
         engine.add_image("spindle/mimic:many", &["22", "7000", "8000", "9000/udp"], Some("8000"));
         engine.add_image("spindle/mimic:udp", &["22", "5353/udp"], None);
         let clock = Arc::new(ManualClock::at("2026-11-20T09:00:00Z".parse().unwrap()));
-        let store = Arc::new(Store::in_memory().unwrap());
+        let store = Arc::new(match &self.database {
+            Some(path) => Store::open(path).unwrap(),
+            None => Store::in_memory().unwrap(),
+        });
         let relay = Arc::new(Relay::here(LIMITS, clock.clone()));
         let app = App::new(store.clone(), engine.clone(), relay.clone(), clock.clone(), self.settings.clone());
         let api = |listen| {
