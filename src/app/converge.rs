@@ -111,16 +111,18 @@ impl App {
     }
 
     /// Begins to do what was planned, and waits for what is quick.
-    async fn apply(self: &Arc<Self>, plan: Plan, known: Vec<Sandbox>) {
-        let mut known: HashMap<SandboxId, Sandbox> = known.into_iter().map(|s| (s.id.clone(), s)).collect();
+    async fn apply(self: &Arc<Self>, plan: Plan, known: Vec<Arc<Sandbox>>) {
+        let is_idle = plan.steps.is_empty() && plan.warnings.is_empty();
+        let wanted = known.iter().filter(|_| !is_idle);
+        let known: HashMap<&SandboxId, &Arc<Sandbox>> = wanted.map(|s| (&s.id, s)).collect();
         for (id, deadline, stop) in plan.warnings {
             if let Some(sandbox) = known.get(&id) {
-                self.warn(sandbox.clone(), deadline, stop);
+                self.warn(Sandbox::clone(sandbox), deadline, stop);
             }
         }
         let mut quick = Vec::new();
         for step in plan.steps {
-            let sandbox = step.sandbox().and_then(|id| known.remove(id));
+            let sandbox = step.sandbox().and_then(|id| known.get(id)).map(|s| Sandbox::clone(s));
             let is_quick = step.is_quick();
             let task = self.dispatch(step, sandbox);
             quick.extend(task.filter(|_| is_quick));
@@ -148,11 +150,11 @@ impl App {
     fn without_sudden_absence(
         &self,
         mut steps: Vec<Step>,
-        known: &[Sandbox],
+        known: &[Arc<Sandbox>],
         observed: &[Observed],
         suspects: &HashSet<ContainerId>,
     ) -> Vec<Step> {
-        let visible: Vec<&Sandbox> = known.iter().filter(|s| s.state.is_visible()).collect();
+        let visible: Vec<_> = known.iter().filter(|s| s.state.is_visible()).collect();
         let told = visible.iter().any(|s| s.container.as_ref().is_some_and(|c| suspects.contains(c)));
         let sudden = observed.is_empty() && visible.len() > 1 && !told;
         if sudden {
@@ -209,7 +211,7 @@ impl App {
 
     /// Tells all sandboxes where the check-in door is, once after each start of ours: the configuration may
     /// have moved it, and who reports to the old place would be taken for idle.
-    async fn tell_where_to_check_in(&self, known: &[Sandbox]) {
+    async fn tell_where_to_check_in(&self, known: &[Arc<Sandbox>]) {
         let Some(url) = self.door_url().filter(|url| self.pulse().told_url.as_ref() != Some(url)) else { return };
         let mut all_told = true;
         for sandbox in known.iter().filter(|s| s.state.is_visible()) {

@@ -35,15 +35,15 @@ impl App {
 
     /// Looks at those sandboxes for which cpu counts, each once in a report period, as a task of its own: an engine that
     /// is slow to tell delays no pass.
-    pub(super) fn sample_cpu(self: &Arc<Self>, known: &[Sandbox], now: Timestamp) {
-        let due: Vec<Sandbox> = {
+    pub(super) fn sample_cpu(self: &Arc<Self>, known: &[Arc<Sandbox>], now: Timestamp) {
+        let due: Vec<Arc<Sandbox>> = {
             let mut pulse = self.pulse();
-            let is_due = |sandbox: &&Sandbox| {
+            let is_due = |sandbox: &&Arc<Sandbox>| {
                 let sample = pulse.cpu.get(&sandbox.id).filter(|s| s.generation == sandbox.generation);
                 let age = sample.and_then(|s| Duration::try_from(now.duration_since(s.at)).ok());
                 self.threshold(sandbox).is_some() && age.is_none_or(|age| age >= self.settings.report_period)
             };
-            let due: Vec<Sandbox> = known.iter().filter(is_due).cloned().collect();
+            let due: Vec<_> = known.iter().filter(is_due).cloned().collect();
             // Asked for from now on, so that the next pass does not ask again.
             for sandbox in &due {
                 if let Some(sample) = pulse.cpu.get_mut(&sandbox.id) {

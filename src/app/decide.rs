@@ -3,6 +3,8 @@
 //! That a sandbox is kept is decided in every pass; it is worth a line only when its deadline has come and it was used
 //! in the meantime.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{App, Result, chain};
@@ -54,7 +56,7 @@ impl App {
     }
 
     /// Remembers who was kept though the deadline that was awaited has come, and who is only held.
-    pub(super) async fn note(&self, known: &[Sandbox], hold: Option<Timestamp>, now: Timestamp) {
+    pub(super) async fn note(&self, known: &[Arc<Sandbox>], hold: Option<Timestamp>, now: Timestamp) {
         let notable = self.notable(known, hold, now);
         let decision = |(sandbox, decided): (&Sandbox, Decided)| {
             (sandbox.id.clone(), self.decision(sandbox, decided, self.why(sandbox)))
@@ -64,13 +66,13 @@ impl App {
 
     fn notable<'s>(
         &self,
-        known: &'s [Sandbox],
+        known: &'s [Arc<Sandbox>],
         hold: Option<Timestamp>,
         now: Timestamp,
     ) -> Vec<(&'s Sandbox, Decided)> {
         let mut notable = Vec::new();
         let mut pulse = self.pulse();
-        for sandbox in known {
+        for sandbox in known.iter().map(Arc::as_ref) {
             let Some(deadline) = deadline(&self.settings.policy, sandbox) else { continue };
             let fresh = Awaited { generation: sandbox.generation, due: deadline.at, refused: false };
             let Some(awaited) = pulse.awaited.get_mut(&sandbox.id) else {

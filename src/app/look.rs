@@ -1,5 +1,7 @@
 //! Look: images and sandboxes as they are. What we do ourselves is never evidence.
 
+use std::sync::Arc;
+
 use super::{App, Error, Result};
 use crate::domain::{Sandbox, SandboxRef};
 
@@ -16,8 +18,9 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn list(&self) -> Result<Vec<Sandbox>> {
-        Ok(self.store.visible().await?)
+    pub async fn list(&self) -> Result<Vec<Arc<Sandbox>>> {
+        let known = self.store.all().await?;
+        Ok(known.into_iter().filter(|s| s.state.is_visible()).collect())
     }
 
     /// One sandbox (`contract.md` 13).
@@ -34,7 +37,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::EngineAway`] if the engine could not be looked at.
-    pub async fn audit(self: &std::sync::Arc<Self>) -> Result<()> {
+    pub async fn audit(self: &Arc<Self>) -> Result<()> {
         self.pulse().suspect_all = true;
         match self.converge().await.engine_error {
             Some(e) => Err(Error::engine("the containers could not be looked at", e)),

@@ -1,6 +1,7 @@
 //! The plan: what to do, given what we know, what the engine shows, the policy and now.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, HashSet},
     net::IpAddr,
 };
@@ -142,7 +143,7 @@ impl Plan {
 /// in it is taken to be gone. `known` must have been read before the engine was asked, so that a sandbox
 /// made in between is not taken for a stranger's absence. Until `hold` nothing is stopped for being idle.
 pub fn plan(
-    known: &[Sandbox],
+    known: &[impl Borrow<Sandbox>],
     observed: &[Observed],
     policy: &Policy,
     hold: Option<Timestamp>,
@@ -152,7 +153,7 @@ pub fn plan(
     let by_sandbox: HashMap<&SandboxId, &Observed> =
         observed.iter().filter_map(|o| Some((o.sandbox.as_ref()?, o))).collect();
     let mut plan = Plan::default();
-    for sandbox in known {
+    for sandbox in known.iter().map(Borrow::borrow) {
         let shown = match &sandbox.container {
             Some(container) => by_container.get(container),
             None => by_sandbox.get(&sandbox.id),
@@ -209,9 +210,10 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
 }
 
 /// What to do about containers of ours that we do not know.
-fn strangers(known: &[Sandbox], observed: &[Observed]) -> Vec<Step> {
-    let containers: HashSet<&ContainerId> = known.iter().filter_map(|s| s.container.as_ref()).collect();
-    let unfinished: HashSet<&SandboxId> = known.iter().filter(|s| s.container.is_none()).map(|s| &s.id).collect();
+fn strangers(known: &[impl Borrow<Sandbox>], observed: &[Observed]) -> Vec<Step> {
+    let known = || known.iter().map(Borrow::borrow);
+    let containers: HashSet<&ContainerId> = known().filter_map(|s: &Sandbox| s.container.as_ref()).collect();
+    let unfinished: HashSet<&SandboxId> = known().filter(|s| s.container.is_none()).map(|s| &s.id).collect();
     observed
         .iter()
         .filter(|o| !containers.contains(&o.container))
@@ -235,6 +237,8 @@ mod tests {
     };
 
     const POLICY: Policy = Policy { idle_limit: Limit::After(Duration::from_secs(100)), ..fixtures::POLICY };
+
+    const NOBODY: &[Sandbox] = &[];
 
     fn shows(sandbox: &Sandbox, phase: Phase) -> Observed {
         Observed {
@@ -318,13 +322,13 @@ mod tests {
             let sandbox = Sandbox { state, ..running(0) };
             assert_eq!(steps(&sandbox, &[shows(&sandbox, Phase::Unclear)], 1_000), []);
         }
-        assert_eq!(plan(&[], &[shows(&running(0), Phase::Unclear)], &POLICY, None, at(0)).steps, []);
+        assert_eq!(plan(NOBODY, &[shows(&running(0), Phase::Unclear)], &POLICY, None, at(0)).steps, []);
     }
 
     #[test]
     fn strangers_are_adopted_unless_they_never_ran() {
         let sandbox = running(0);
-        let of = |phase| plan(&[], &[shows(&sandbox, phase)], &POLICY, None, at(0)).steps;
+        let of = |phase| plan(NOBODY, &[shows(&sandbox, phase)], &POLICY, None, at(0)).steps;
         let container = sandbox.container.clone().unwrap();
         assert_eq!(of(Phase::Running), [Step::Adopt(container.clone())]);
         assert_eq!(of(Phase::Exited), [Step::Adopt(container.clone())]);

@@ -77,7 +77,23 @@ const STEPS: &[&str] = &[
     ALTER TABLE sandboxes ADD COLUMN extended_at INTEGER;
     ALTER TABLE sandboxes ADD COLUMN extended_by TEXT;
     ALTER TABLE sandboxes ADD COLUMN extended_until INTEGER;
-    ALTER TABLE evidence ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE sandboxes ADD COLUMN start_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN start_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sandboxes ADD COLUMN check_in_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN check_in_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sandboxes ADD COLUMN extension_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN extension_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sandboxes ADD COLUMN connection_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN connection_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sandboxes ADD COLUMN cpu_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN cpu_count INTEGER NOT NULL DEFAULT 0;
+    UPDATE sandboxes SET
+        start_at = (SELECT at FROM evidence WHERE sandbox = id AND source = 'start'),
+        check_in_at = (SELECT at FROM evidence WHERE sandbox = id AND source = 'check_in'),
+        connection_at = (SELECT at FROM evidence WHERE sandbox = id AND source = 'connection');
+    UPDATE sandboxes SET start_count = start_at IS NOT NULL, check_in_count = check_in_at IS NOT NULL,
+        connection_count = connection_at IS NOT NULL;
+    DROP TABLE evidence;
     CREATE TABLE decisions (
         seq           INTEGER PRIMARY KEY AUTOINCREMENT,
         sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
@@ -115,7 +131,10 @@ pub fn run(connection: &mut Connection) -> Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        domain::{Carrier, Wake, fixtures::running},
+        domain::{
+            Carrier, Source, Wake,
+            fixtures::{at, running},
+        },
         store::rows,
     };
 
@@ -133,10 +152,13 @@ mod tests {
         let port =
             "INSERT INTO ports (host_port, protocol, host, inside, sandbox) VALUES (20000, 'tcp', '::1', 22, ?1)";
         connection.execute(port, [id.as_str()]).unwrap();
+        let evidence = "INSERT INTO evidence (sandbox, source, at) VALUES (?1, 'check_in', 5000)";
+        connection.execute(evidence, [id.as_str()]).unwrap();
         run(&mut connection).unwrap();
         let old = rows::load(&connection, "1", ()).unwrap().pop().unwrap();
         assert_eq!((old.ports[0].carrier, old.ports[0].outside.port), (Carrier::Engine, 20_000));
         assert_eq!((old.wake, old.wake_failure), (None::<Wake>, None));
+        assert_eq!((old.evidence.last_of(Source::CheckIn), old.evidence.count_of(Source::CheckIn)), (Some(at(5)), 1));
         run(&mut connection).unwrap();
     }
 }

@@ -4,6 +4,7 @@
 //! decision is made on a copy that has not been flushed (`idleness.md`, rule 14).
 
 mod check_in;
+mod known;
 mod migrations;
 mod policies;
 mod ports;
@@ -15,12 +16,14 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use rusqlite::{Connection, OptionalExtension};
 
 pub use check_in::CheckedIn;
+use known::Known;
 pub use policies::Change;
 pub use ports::PortPool;
 pub use sandboxes::Counts;
@@ -72,6 +75,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct Store {
     writer: Worker,
     reader: Worker,
+    known: Arc<Known>,
     /// Keeps a second server off the same file for as long as this handle lives.
     _lock: Option<File>,
 }
@@ -104,6 +108,7 @@ impl Store {
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
+            connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };
         let mut writer = connect().map_err(|e| failed(e.to_string()))?;
@@ -112,7 +117,9 @@ impl Store {
             other => failed(other.to_string()),
         })?;
         let reader = connect().map_err(|e| failed(e.to_string()))?;
-        Ok(Self { writer: Worker::writer(writer), reader: Worker::reader(reader), _lock: Some(lock) })
+        let known = Known::follow(&mut writer).map_err(|e| failed(e.to_string()))?;
+        let writer = Worker::writer(writer, Arc::clone(&known));
+        Ok(Self { writer, reader: Worker::reader(reader), known, _lock: Some(lock) })
     }
 
     /// Makes the database that of `deployment`, whose containers its rows are about.
@@ -137,15 +144,17 @@ impl Store {
         let mut connection = Connection::open_in_memory()?;
         connection.pragma_update(None, "foreign_keys", true)?;
         migrations::run(&mut connection)?;
-        let writer = Worker::inline(connection);
-        Ok(Self { reader: writer.clone(), writer, _lock: None })
+        let known = Known::follow(&mut connection)?;
+        let writer = Worker::inline(connection, Arc::clone(&known));
+        Ok(Self { reader: writer.clone(), writer, known, _lock: None })
     }
 
     /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
     /// after each write, in a test.
     #[cfg(test)]
     pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {
-        Self { reader: self.reader.hooked(reads), writer: self.writer.hooked(writes), _lock: None }
+        let known = Arc::clone(&self.known);
+        Self { reader: self.reader.hooked(reads), writer: self.writer.hooked(writes), known, _lock: None }
     }
 }
 

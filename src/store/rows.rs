@@ -116,13 +116,28 @@ const REST: &str =
     wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
     extended_at, extended_by, extended_until";
 
-/// The columns that [`sandbox`] reads, in its order.
+/// In the order of [`Source::ALL`].
+const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
+    connection_at, connection_count, cpu_at, cpu_count";
+
+fn evidence(columns: &mut Columns<'_>) -> Result<EvidenceLog> {
+    let mut log = EvidenceLog::default();
+    for source in Source::ALL {
+        let (at, count) = (columns.instant()?, columns.next::<i64>()? as u64);
+        if let Some(at) = at {
+            log.restore(Evidence { source, at }, count);
+        }
+    }
+    Ok(log)
+}
+
+/// The columns that [`sandbox`] reads, in its order, after the number of the row.
 fn columns() -> String {
-    format!("{REST}, {OWN}, {STATE}")
+    format!("seq, {REST}, {OWN}, {STATE}, {EVIDENCE}")
 }
 
 fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
-    let c = &mut Columns(row, 0);
+    let c = &mut Columns(row, 1);
     Ok(Sandbox {
         id: c.read("id", SandboxId::parse)?,
         container: c.maybe("container", ContainerId::parse)?,
@@ -155,40 +170,57 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         own: own(c)?,
         state: state(c)?,
         ports: Vec::new(),
-        evidence: EvidenceLog::default(),
+        evidence: evidence(c)?,
         labels: Vec::new(),
     })
 }
 
-/// Loads the sandboxes that `filter` selects (a condition over `sandboxes`), oldest first, whole.
+/// The condition that every sandbox meets.
+pub const ALL: &str = "1";
+
+/// As [`load_numbered`], without the numbers.
 pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params + Clone) -> Result<Vec<Sandbox>> {
+    Ok(load_numbered(connection, filter, params)?.into_iter().map(|(_, sandbox)| sandbox).collect())
+}
+
+/// Loads the sandboxes that `filter` selects (a condition over `sandboxes`), oldest first, whole, each with the number
+/// of its row.
+pub fn load_numbered(
+    connection: &Connection,
+    filter: &str,
+    params: impl rusqlite::Params + Clone,
+) -> Result<Vec<(i64, Sandbox)>> {
     let mut sandboxes = Vec::new();
     let mut statement =
         connection.prepare_cached(&format!("SELECT {} FROM sandboxes WHERE {filter} ORDER BY seq", columns()))?;
     let mut rows = statement.query(params.clone())?;
     while let Some(row) = rows.next()? {
-        sandboxes.push(sandbox(row)?);
+        sandboxes.push((row.get(0)?, sandbox(row)?));
     }
-    let index: HashMap<SandboxId, usize> = sandboxes.iter().enumerate().map(|(i, s)| (s.id.clone(), i)).collect();
-    let select = |columns: &str, table: &str, order: &str| {
-        format!(
-            "SELECT sandbox, {columns} FROM {table} \
-             WHERE sandbox IN (SELECT id FROM sandboxes WHERE {filter}) ORDER BY {order}"
-        )
+    let index: HashMap<String, usize> = sandboxes.iter().enumerate().map(|(i, (_, s))| (s.id.to_string(), i)).collect();
+    let among = if filter == ALL {
+        String::new()
+    } else {
+        format!("WHERE sandbox IN (SELECT id FROM sandboxes WHERE {filter})")
     };
-    let mut each = |sql: String, add: &dyn Fn(&mut Sandbox, &mut Columns<'_>) -> Result<()>| -> Result<()> {
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params.clone())?;
-        while let Some(row) = rows.next()? {
-            let columns = &mut Columns(row, 0);
-            let id = columns.read("sandbox", SandboxId::parse)?;
-            if let Some(&i) = index.get(&id) {
-                add(&mut sandboxes[i], columns)?;
+    let mut each =
+        |columns: &str, table: &str, add: &dyn Fn(&mut Sandbox, &mut Columns<'_>) -> Result<()>| -> Result<()> {
+            let mut statement =
+                connection.prepare_cached(&format!("SELECT sandbox, {columns} FROM {table} {among}"))?;
+            let mut rows = statement.query(params.clone())?;
+            let mut found: Option<usize> = None;
+            while let Some(row) = rows.next()? {
+                let columns = &mut Columns(row, 0);
+                let id = required(columns.text()?, "sandbox")?;
+                // Those of one sandbox mostly come one after another.
+                found = found.filter(|&i| sandboxes[i].1.id.as_str() == id).or_else(|| index.get(id).copied());
+                if let Some(i) = found {
+                    add(&mut sandboxes[i].1, columns)?;
+                }
             }
-        }
-        Ok(())
-    };
-    each(select("inside, protocol, host, host_port, carrier", "ports", "protocol, inside"), &|sandbox, c| {
+            Ok(())
+        };
+    each("inside, protocol, host, host_port, carrier", "ports", &|sandbox, c| {
         let port = c.next()?;
         let protocol = c.read("protocol", Protocol::parse)?;
         sandbox.ports.push(PortMapping {
@@ -198,16 +230,15 @@ pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params
         });
         Ok(())
     })?;
-    each(select("source, at, count", "evidence", "source"), &|sandbox, c| {
-        let source = c.read("source", source)?;
-        sandbox.evidence.restore(Evidence { source, at: instant(c.next()?)? }, c.next::<i64>()? as u64);
-        Ok(())
-    })?;
-    each(select("key, value", "labels", "key"), &|sandbox, c| {
+    each("key, value", "labels", &|sandbox, c| {
         let (key, value) = (c.next::<String>()?, c.next::<String>()?);
         sandbox.labels.push(Label::parse(&key, &value).map_err(|_| corrupt("label"))?);
         Ok(())
     })?;
+    for (_, sandbox) in &mut sandboxes {
+        sandbox.ports.sort_by_key(|p| p.inside);
+        sandbox.labels.sort();
+    }
     Ok(sandboxes)
 }
 

@@ -1,10 +1,12 @@
 //! Reading and changing sandboxes. A change of state is a compare-and-set on the state and generation
 //! that the decision saw; it says whether it happened.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::{
-    PortPool, Result, Store, StoreError, policies, ports,
+    PortPool, Result, Store, StoreError, known, policies, ports,
     rows::{self, millis, state_columns},
 };
 use crate::domain::{
@@ -27,13 +29,9 @@ const VISIBLE: &str = "state NOT IN ('creating', 'deleting')";
 
 impl Store {
     /// Everything we know, intents included, oldest first.
-    pub async fn all(&self) -> Result<Vec<Sandbox>> {
-        self.reader.run(|c| rows::load(c, "1", ())).await
-    }
-
-    /// What callers may see, oldest first (`contract.md` 12).
-    pub async fn visible(&self) -> Result<Vec<Sandbox>> {
-        self.reader.run(|c| rows::load(c, VISIBLE, ())).await
+    pub async fn all(&self) -> Result<Vec<Arc<Sandbox>>> {
+        let known = Arc::clone(&self.known);
+        self.reader.run(move |c| known.read(c)).await
     }
 
     /// The one visible sandbox that `reference` means; `None` if there is none or more than one.
@@ -103,6 +101,7 @@ impl Store {
                     .ok_or_else(|| StoreError::Corrupt("the sandbox is gone".into()))?
                     .ports;
                 c.execute("DELETE FROM ports WHERE sandbox = ?1", [id.as_str()])?;
+                known::touch(c, &id)?;
                 let inside: Vec<PortSpec> = inside.iter().map(|p| p.inside).collect();
                 pool.reserve(c, &id, &inside, &avoid)
             })
@@ -234,11 +233,12 @@ impl Store {
 }
 
 pub(super) fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence) -> Result<()> {
-    c.prepare_cached(
-        "INSERT INTO evidence (sandbox, source, at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (sandbox, source) DO UPDATE SET at = max(at, ?3), count = count + 1",
-    )?
-    .execute((id.as_str(), evidence.source.word(), millis(evidence.at)))?;
+    let source = evidence.source.word();
+    let sql = format!(
+        "UPDATE sandboxes SET {source}_at = max(coalesce({source}_at, ?2), ?2), {source}_count = {source}_count + 1
+         WHERE id = ?1"
+    );
+    c.prepare_cached(&sql)?.execute((id.as_str(), millis(evidence.at)))?;
     Ok(())
 }
 

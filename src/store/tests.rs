@@ -240,7 +240,7 @@ async fn a_failing_write_undoes_itself_and_no_other() {
     });
     let (failed, panicked, good) = tokio::join!(failing, panicking, insert(&store, 3));
     assert!(failed.is_err() && panicked.is_err() && good.is_ok());
-    let left: Vec<_> = store.all().await.unwrap().into_iter().map(|s| s.id).collect();
+    let left: Vec<_> = store.all().await.unwrap().iter().map(|s| s.id.clone()).collect();
     assert_eq!(left, [creating(3).id]);
 }
 
@@ -286,4 +286,46 @@ fn the_hot_statements_use_their_indexes() {
         let plan: String = connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |r| r.get("detail")).unwrap();
         assert!(plan.contains(index), "{sql}: {plan}");
     }
+}
+
+/// Whatever was answered is what everybody reads next, whoever changed it and in which table.
+#[tokio::test]
+async fn what_is_known_is_what_is_on_the_disk() {
+    let dir = std::env::temp_dir().join(format!("spindle-known-{}", std::process::id()));
+    let store = Store::open(&dir.join("spindle.db")).unwrap();
+    let same = async |after: &str| {
+        let disk = store.reader.run(|c| rows::load(c, rows::ALL, ())).await.unwrap();
+        let known: Vec<Sandbox> = store.all().await.unwrap().iter().map(|s| Sandbox::clone(s)).collect();
+        assert_eq!(known, disk, "after {after}");
+    };
+    let (a, b) = (started(&store, 1).await, insert(&store, 2).await.unwrap());
+    same("inserts and a start").await;
+    store.exchange_ports(&b.id, pool(), vec![b.ports[0].outside.port]).await.unwrap();
+    same("an exchange of ports").await;
+    store.check_in(Some(a.token.clone()), None, 3, at(7)).await.unwrap();
+    same("a report").await;
+    store.record_use(used(&a, a.generation, 9)).await.unwrap();
+    same("use").await;
+    let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
+    store.change(&a.id, change, POLICY, at(300)).await.unwrap();
+    same("a change of policy").await;
+    let extension = crate::domain::Extension { at: at(10), by: "admin".into(), until: at(50) };
+    assert!(store.extend(&a, extension).await.unwrap());
+    same("an extension").await;
+    store.mark_warned(&a, at(900)).await.unwrap();
+    store.set_wake(&a.id, crate::domain::Wake::Never).await.unwrap();
+    store.set_container(&b.id, &crate::domain::ContainerId::parse(&"b".repeat(64)).unwrap()).await.unwrap();
+    same("small things").await;
+    let failed = store.writer.run(|c| {
+        c.execute("UPDATE sandboxes SET active = 99", ())?;
+        Err::<(), _>(StoreError::NoPort)
+    });
+    assert!(failed.await.is_err());
+    same("what was undone").await;
+    assert!(store.forget(&a).await.unwrap());
+    same("a removal").await;
+    drop(store);
+    let again = Store::open(&dir.join("spindle.db")).unwrap();
+    assert_eq!(again.all().await.unwrap().len(), 1, "and of a file that was there");
+    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -11,7 +11,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, known::Known};
 
 /// A step done on the connection; what it returns runs once the group is committed, or not.
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
@@ -32,17 +32,17 @@ pub struct Worker {
 #[derive(Debug, Clone)]
 enum Hands {
     Thread(mpsc::Sender<Job>),
-    Callers(Arc<Mutex<Connection>>),
+    Callers(Arc<Mutex<Connection>>, Arc<Known>),
 }
 
 impl Worker {
     /// A thread that runs jobs in groups, each group a transaction and each job a savepoint in it.
-    pub fn writer(connection: Connection) -> Self {
+    pub fn writer(connection: Connection, known: Arc<Known>) -> Self {
         Self::spawn("store-writer", move |jobs| {
             while let Ok(first) = jobs.recv() {
                 let mut group = vec![first];
                 group.extend(jobs.try_iter().take(GROUP - 1));
-                commit(&connection, group);
+                commit(&connection, &known, group);
             }
         })
     }
@@ -63,8 +63,8 @@ impl Worker {
     }
 
     /// No thread: each caller does its own work, one at a time, and each job is a group of its own.
-    pub fn inline(connection: Connection) -> Self {
-        Self::with(Hands::Callers(Arc::new(Mutex::new(connection))))
+    pub fn inline(connection: Connection, known: Arc<Known>) -> Self {
+        Self::with(Hands::Callers(Arc::new(Mutex::new(connection)), known))
     }
 
     fn with(hands: Hands) -> Self {
@@ -96,8 +96,8 @@ impl Worker {
         Hook::call(self.hook.as_ref()).await;
         match &self.hands {
             Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| StoreError::NotCommitted)?,
-            Hands::Callers(connection) => {
-                commit(&connection.lock().expect("jobs' panics are caught"), vec![Box::new(job)])
+            Hands::Callers(connection, known) => {
+                commit(&connection.lock().expect("jobs' panics are caught"), known, vec![Box::new(job)])
             }
         }
         let answer = receiver.await.map_err(|_| StoreError::NotCommitted)?;
@@ -144,7 +144,7 @@ fn in_savepoint<T>(connection: &Connection, f: impl FnOnce(&Connection) -> Resul
     Ok(value)
 }
 
-fn commit(connection: &Connection, group: Vec<Job>) {
+fn commit(connection: &Connection, known: &Known, group: Vec<Job>) {
     if connection.execute_batch("BEGIN IMMEDIATE").is_err() {
         // Dropping the jobs tells their callers that nothing was written.
         return;
@@ -162,6 +162,8 @@ fn commit(connection: &Connection, group: Vec<Job>) {
     if !committed && !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
+    // Before the answers, so that whoever has one finds what it says.
+    known.committed();
     for answer in answers {
         answer(committed);
     }
