@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test soak images lint bench clean-docker
 
-shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard images/base/spindle-*) $(wildcard src/engine/docker/*.sh)
+shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard images/base/spindle-* images/base/*.sh src/engine/docker/*.sh)
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

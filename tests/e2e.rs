@@ -25,5 +25,6 @@ mod e2e {
     mod shutdown;
     mod slow;
     mod start_up;
+    mod terminal;
     mod walk_through;
 }

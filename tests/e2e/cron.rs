@@ -1,9 +1,12 @@
 //! The lab image's own reports. A file of its own, early in the alphabet, as cron takes its minute while
 //! the other tests go on.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
-use super::clients::{Learner, curl_json, wait_for_ssh};
+use super::{
+    clients::{Learner, curl_json, wait_for_ssh},
+    terminal::Terminal,
+};
 use crate::support::{
     World,
     docker::{Docker, docker, wait_for},
@@ -14,7 +17,7 @@ use crate::support::{
 const A_MINUTE: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_is_reported_by_the_image_itself_each_minute() {
+async fn a_terminal_in_use_is_reported_by_the_image_itself_each_minute() {
     let mut world = Docker::prepare(None, &[]);
     let learner = Learner::new(&world.directory, "learner");
     world.set("DEFAULT_SSH_KEY", &learner.public_key());
@@ -25,13 +28,24 @@ async fn a_session_is_reported_by_the_image_itself_each_minute() {
     let booted = world.until(&c, |c| c["last_check_in_at"].is_string()).await;
     assert_eq!(booted["active"], "0");
     wait_for_ssh(&c);
-    let mut session = learner.ssh(&c, &[], "student", &["sleep", "120"]);
-    // With nothing of the test's own: ssh makes what it inherits non-blocking, for everybody who has it.
-    session.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut session = session.spawn().unwrap();
-    wait_for("cron's report of one session", A_MINUTE, || curl_json(&world, &[], uri(&c), 200)["active"] == "1");
+    let mut terminal = Terminal::open(&learner, &c);
+    terminal.type_line("echo at work");
+    let active = || curl_json(&world, &[], uri(&c), 200)["active"].clone();
+    wait_for("cron's report of one terminal", A_MINUTE, || active() == "1");
     let now = world.http().now(&c).await;
     assert_eq!(now["last_active_at"], now["last_check_in_at"]);
-    docker(&["exec", id(&c), "pkill", "-x", "sleep"]);
-    session.wait().unwrap();
+
+    // As if its learner had gone away three minutes ago, while a program goes on printing.
+    terminal.type_line("(while sleep 0.1; do echo still busy; done) &");
+    terminal.wait_for("\nstill busy");
+    let (report, ages) =
+        (["exec", id(&c), "spindle-report", "-v"], ["touch", "-a", "-d", "3 minutes ago", "/dev/pts/0"]);
+    docker(&[&["exec", id(&c)], &ages[..]].concat());
+    let begun = terminal.screen().len();
+    wait_for("more output", Duration::from_secs(10), || terminal.screen().len() > begun + 100);
+    assert!(docker(&report).contains("0 of 1 terminals in use, 0 from hooks: reported 0 to "));
+    assert_eq!(active(), "0");
+    terminal.type_line("x");
+    wait_for("the use to be seen", Duration::from_secs(10), || docker(&report).contains("1 of 1 terminals in use"));
+    assert_eq!(active(), "1");
 }

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::clients::{Learner, curl, curl_json, said, text, wait_for_ssh};
+use super::{
+    clients::{Learner, curl, curl_json, said, text, wait_for_ssh},
+    terminal::Terminal,
+};
 use crate::support::{
     World,
     docker::{Docker, docker, wait_for},
@@ -49,10 +52,12 @@ async fn create_log_in_check_in_stop_start_delete() {
     assert_eq!((text(&c, "status"), text(&c, "active")), ("running", "0"));
     wait_for_ssh(&c);
     assert_eq!(learner.run(&c, &["id", "-un"]), "student");
-    // The session counts itself among the connections.
-    let report = learner.run(&c, &["spindle-report", "-v"]);
-    assert!(report.contains("answer 200"), "{report}");
-    assert!(active(&world, &c) >= 1);
+    let mut terminal = Terminal::open(&learner, &c);
+    terminal.type_line("spindle-report -v");
+    terminal.wait_for("spindle-report: 1 of 1 terminals in use, 0 from hooks: reported 1 to ");
+    terminal.wait_for("answer 200");
+    assert_eq!(active(&world, &c), 1);
+    drop(terminal);
     let by_hand = "curl -s -w '%{http_code}' -d active-connections=7 $(cat /run/spindle/check_in_url)";
     assert_eq!(learner.run(&c, &[by_hand]), "200");
     assert_eq!(active(&world, &c), 7);
