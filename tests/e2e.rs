@@ -22,6 +22,7 @@ mod e2e {
     mod relay_process;
     mod relay_stop;
     mod relay_wake;
+    mod sessions;
     mod shutdown;
     mod slow;
     mod start_up;
