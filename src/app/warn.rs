@@ -1,11 +1,17 @@
 //! Warn: tell those inside, on their terminals, that their sandbox is about to be stopped, and how to stay.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{App, chain};
-use crate::domain::{Deadline, Decided, Sandbox, explain::warning_text};
+use crate::{
+    domain::{Deadline, Decided, Sandbox, explain::warning_text},
+    relay::Request,
+};
+
+/// How long it may take until what is said on terminals has reached those who sit at them.
+const SAYING: Duration = Duration::from_secs(15);
 
 impl App {
     /// Warns those inside once of a deadline, as a task that [`App::drain`] owns. It claims nothing: a sandbox that does
@@ -23,6 +29,11 @@ impl App {
             }
             let Some(container) = &sandbox.container else { return };
             let Ok(_voice) = app.voices.acquire().await else { return };
+            // What we say there ourselves must not keep it (`idleness.md`, rule 13).
+            let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms: SAYING.as_millis() as u64 };
+            if let Err(e) = app.relay.ask(overlook).await {
+                tracing::warn!(sandbox = %sandbox.id, error = %e, "a warning may be taken for use");
+            }
             let text = warning_text(&app.settings.policy, &sandbox, &deadline, stop, app.clock.now());
             let told = match app.engine.announce(container, &text).await {
                 Ok(0) => "nobody is logged in".to_owned(),

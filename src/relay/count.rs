@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -44,6 +45,8 @@ struct Totals {
     last_use: Option<(u64, Timestamp)>,
     /// What each older relay carries on the same port.
     inherited: HashMap<u64, Inherited>,
+    /// From when to when nothing that goes to clients is use.
+    overlooked: Option<Range<Timestamp>>,
     /// Something differs from what was last told.
     changed: bool,
 }
@@ -80,14 +83,17 @@ impl Meter {
         }
     }
 
+    /// From now on, and for that long, nothing that goes to clients is use; what went before still is.
+    pub fn overlook(&self, now: Timestamp, lasting: SignedDuration, floor: u64) {
+        let mut totals = self.0.lock().expect("no holder panics");
+        totals.look_at_all(now, floor);
+        totals.overlooked = Some(now..now.checked_add(lasting).unwrap_or(Timestamp::MAX));
+    }
+
     /// Looks at all connections; the counts, if there is anything to tell. `all`: even if it was told before.
     pub fn read(&self, sandbox: &SandboxId, inside: u16, now: Timestamp, floor: u64, all: bool) -> Option<Count> {
         let mut totals = self.0.lock().expect("no holder panics");
-        let mut open = std::mem::take(&mut totals.open);
-        for seen in &mut open {
-            totals.look(seen, now, floor);
-        }
-        totals.open = open;
+        totals.look_at_all(now, floor);
         let others: u32 = totals.inherited.values().map(|i| i.open).sum();
         let used = totals.last_byte.is_some() || !totals.open.is_empty() || others > 0;
         let changed = std::mem::take(&mut totals.changed);
@@ -127,17 +133,30 @@ impl Meter {
 }
 
 impl Totals {
+    fn look_at_all(&mut self, now: Timestamp, floor: u64) {
+        let mut open = std::mem::take(&mut self.open);
+        for seen in &mut open {
+            self.look(seen, now, floor);
+        }
+        self.open = open;
+    }
+
     fn look(&mut self, seen: &mut Seen, now: Timestamp, floor: u64) {
         let (up, down) = (seen.bytes.up.load(Ordering::Relaxed), seen.bytes.down.load(Ordering::Relaxed));
-        let moved = (up - seen.up) + (down - seen.down);
-        if moved == 0 {
+        let (sent, answered) = (up - seen.up, down - seen.down);
+        if sent + answered == 0 {
             return;
         }
-        self.bytes_in += up - seen.up;
-        self.bytes_out += down - seen.down;
+        self.bytes_in += sent;
+        self.bytes_out += answered;
         (seen.up, seen.down) = (up, down);
         self.last_byte = self.last_byte.max(Some(now));
         self.changed = true;
+        let overlooked = self.overlooked.as_ref().is_some_and(|o| o.contains(&now));
+        let moved = if overlooked { sent } else { sent + answered };
+        if moved == 0 {
+            return;
+        }
         // A clock that was set back begins a window too.
         let fresh =
             seen.window.filter(|(begun, _)| (SignedDuration::ZERO..WINDOW).contains(&now.duration_since(*begun)));
@@ -179,6 +198,25 @@ mod tests {
         assert_eq!(last_use(&meter, 630), Some((3, at(630))), "once above the floor, every byte of that minute counts");
         bytes.down.fetch_add(1, Ordering::Relaxed);
         assert_eq!(last_use(&meter, 700), Some((3, at(630))));
+    }
+
+    #[test]
+    fn what_we_make_a_sandbox_say_is_no_use_of_it() {
+        let meter = Meter::default();
+        let bytes = meter.begin(1);
+        bytes.down.fetch_add(2_000, Ordering::Relaxed);
+        meter.overlook(at(100), SignedDuration::from_secs(15), FLOOR);
+        bytes.down.fetch_add(5_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 101), Some((1, at(100))), "what went before is use, what went then is not");
+        bytes.up.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 102), Some((1, at(102))), "a client that says something uses it");
+        bytes.down.fetch_add(5_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 115), Some((1, at(115))), "it is over");
+        meter.overlook(at(1_000), SignedDuration::from_secs(15), FLOOR);
+        bytes.down.fetch_add(5_000, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 1_001), Some((1, at(115))));
+        bytes.up.fetch_add(30, Ordering::Relaxed);
+        assert_eq!(last_use(&meter, 1_020), Some((1, at(115))), "the floor holds for what comes after");
     }
 
     #[test]

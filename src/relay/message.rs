@@ -73,6 +73,14 @@ pub enum Request {
     Remove(#[serde(with = "id")] SandboxId),
     /// A sandbox will not be woken: who waits for it is turned away.
     Refuse(#[serde(with = "id")] SandboxId),
+    /// For so many milliseconds what a sandbox sends to its clients is what we make it say, and no use of it.
+    Overlook {
+        /// Which one.
+        #[serde(with = "id")]
+        sandbox: SandboxId,
+        /// How long.
+        for_ms: u64,
+    },
     /// What has been counted. Answer: [`Response::Counts`].
     Counts,
     /// How much is open. Answer: [`Response::Load`].

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::TcpListener,
@@ -180,6 +181,14 @@ impl Core {
                 if let Some(entry) = entry {
                     entry.asked.store(false, Ordering::Release);
                     entry.state.send_modify(|state| state.refused += 1);
+                }
+                Response::Done
+            }
+            Request::Overlook { sandbox, for_ms } => {
+                let lasting = SignedDuration::from_millis(i64::try_from(for_ms).unwrap_or(i64::MAX));
+                if let Some(entry) = self.entries().get(&sandbox) {
+                    let meters = entry.meters.lock().expect("no holder panics");
+                    meters.values().for_each(|m| m.overlook(self.clock.now(), lasting, self.limits.floor));
                 }
                 Response::Done
             }
