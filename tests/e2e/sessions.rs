@@ -1,6 +1,10 @@
 //! What a learner at a terminal of the lab image sees of the idle stop.
 
-use std::time::Duration;
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -15,6 +19,7 @@ use crate::support::{
     id, is,
 };
 
+const PATIENCE: Duration = Duration::from_secs(10);
 const LIMIT: SignedDuration = SignedDuration::from_secs(8);
 
 /// Beyond the limit: a pass, a grace and a telling of counts of a second each, and what the stop itself takes.
@@ -34,9 +39,9 @@ async fn lab(extra: &[(&str, &str)]) -> (Docker, Learner) {
     (world, learner)
 }
 
-/// A session in a new sandbox of its own.
-async fn logged_in(world: &Docker, learner: &Learner) -> (Value, Terminal) {
-    let c = world.http().create("image=spindle/base").await;
+/// A session in a new sandbox of its own, made as `form` says.
+async fn logged_in(world: &Docker, learner: &Learner, form: &str) -> (Value, Terminal) {
+    let c = world.http().create(form).await;
     wait_for_ssh(&c);
     let terminal = Terminal::open(learner, &c);
     (c, terminal)
@@ -50,8 +55,8 @@ fn age(container: &Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_in_use_is_never_stopped_and_one_left_open_is() {
     let (world, learner) = lab(&[]).await;
-    let (used, mut at_work) = logged_in(&world, &learner).await;
-    let (left, mut abandoned) = logged_in(&world, &learner).await;
+    let (used, mut at_work) = logged_in(&world, &learner, "image=spindle/base").await;
+    let (left, mut abandoned) = logged_in(&world, &learner, "image=spindle/base").await;
     age(&left);
     let last = Timestamp::now();
     let mut stopped_at = None;
@@ -73,8 +78,68 @@ async fn a_session_in_use_is_never_stopped_and_one_left_open_is() {
     assert!(stopped_at >= last + LIMIT - SignedDuration::from_secs(2), "too early: {last} {stopped_at}");
     assert!(stopped_at < last + LIMIT + LATE, "too late: {last} {stopped_at}");
     assert_eq!(world.http().now(&left).await["stopped_reason"], "idle");
-    wait_for("the end of the session left open", Duration::from_secs(10), || abandoned.is_over());
+    wait_for("the end of the session left open", PATIENCE, || abandoned.is_over());
     let now = world.http().now(&used).await;
     assert_eq!((&now["status"], &now["started_at"]), (&used["status"], &used["started_at"]), "{now}");
     assert!(!at_work.is_over());
+}
+
+/// How often `text` stands in what the screen has shown.
+fn times(terminal: &Terminal, text: &str) -> usize {
+    terminal.screen().matches(text).count()
+}
+
+const WARNING: &str = "Spindle: this sandbox will be stopped in ";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_about_to_be_stopped_is_warned_once_and_on_every_terminal() {
+    let (world, learner) = lab(&[("WARN_BEFORE", "4")]).await;
+    let (c, mut terminal) = logged_in(&world, &learner, "image=spindle/base").await;
+    age(&c);
+    // Beside it a program that somebody who can use Docker runs on a terminal, and that listens to nothing.
+    let exec = ["exec", "-t", id(&c), "sleep", "60"];
+    let mut beside = Command::new("docker").args(exec).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    terminal.wait_for(WARNING);
+    assert_eq!(world.http().now(&c).await["status"], "running", "a warning comes before the stop");
+    let stopped = world.until(&c, is("stopped")).await;
+    assert_eq!(stopped["stopped_reason"], "idle");
+    wait_for("the end of the session", PATIENCE, || terminal.is_over());
+    let screen = terminal.screen();
+    assert_eq!(times(&terminal, WARNING), 1, "{screen}");
+    for said in ["UTC: nobody has used it since ", "To stay: use it, or spindle-keep 1h.", "A stop deletes nothing."] {
+        assert!(screen.contains(said), "{said:?} is not in {screen}");
+    }
+    let mut shown = String::new();
+    beside.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    beside.wait().unwrap();
+    assert_eq!(shown.matches(WARNING).count(), 1, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_to_be_kept_is_kept_and_told_until_when() {
+    let (world, learner) = lab(&[("WARN_BEFORE", "never"), ("KEEP_MAX", "20")]).await;
+    let (c, mut terminal) = logged_in(&world, &learner, "image=spindle/base").await;
+    let (short, mut other) = logged_in(&world, &learner, "image=spindle/base&max_age=15").await;
+    other.type_line("spindle-keep 1h; echo status $?");
+    other.wait_for("status 1");
+    other.wait_for("this container reaches its max_age at ");
+    assert_eq!(world.http().now(&short).await["keep_until"], Value::Null);
+
+    // More than anybody inside may ask for at a time.
+    terminal.type_line("spindle-keep 1h; echo status $?");
+    let asked = Timestamp::now();
+    terminal.wait_for("status 0");
+    age(&c);
+    let kept = world.http().now(&c).await;
+    let until = instant(&kept, "keep_until");
+    assert!(until <= Timestamp::now() + SignedDuration::from_secs(20), "{kept}");
+    let told = until.strftime("This sandbox is kept until %Y-%m-%d %H:%M:%S UTC.").to_string();
+    assert!(terminal.screen().contains(&told), "{told} is not in {}", terminal.screen());
+    while Timestamp::now() < asked + LIMIT * 2 {
+        assert_eq!(world.http().now(&c).await["status"], "running");
+        world.moment().await;
+    }
+    let stopped = world.until(&c, is("stopped")).await;
+    assert!(instant(&stopped, "stopped_at") >= until, "before it should: {stopped}");
+    assert!(instant(&stopped, "stopped_at") < until + LATE, "too late: {stopped}");
 }
