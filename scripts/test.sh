@@ -15,6 +15,19 @@ fail() {
     exit 1
 }
 
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# With its library a test sets the clock of the server alone; without it that test says that it is skipped.
+ensure_faketime() {
+    if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || ! command -v apt-get >/dev/null; then return; fi
+    say "installing faketime"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y \
+        --no-install-recommends faketime >/dev/null || say "faketime could not be installed"
+}
+
 # What test deployments have in Docker, one thing a line: kind, id, deployment, name.
 things_of_tests() {
     local label='{{.Label "spindle.deployment"}}' filter=label=spindle.deployment
@@ -60,6 +73,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 exec 9>"${TMPDIR:-/tmp}/spindle-test-$(id -u).lock"
 flock --nonblock 9 || { say "another run of the tests is under way; waiting for it" && flock 9; }
 
+ensure_faketime 9>&-
 "$here/images.sh" base mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"
 before=$({ things_of_tests && orphans; } | sort)

@@ -5,6 +5,7 @@ mod support;
 mod e2e {
     mod by_hand;
     mod clients;
+    mod clock;
     mod crash;
     mod cron;
     mod faults;

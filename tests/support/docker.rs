@@ -26,6 +26,8 @@ pub struct Docker {
     /// What `DOCKER_HOST` says; none: the machine's own engine.
     engine: Option<String>,
     variables: Vec<(String, String)>,
+    /// What else is in the server's environment.
+    pub environment: Vec<(String, String)>,
     http: Http,
     child: Option<Child>,
 }
@@ -92,7 +94,9 @@ impl Docker {
         let http = Http::new(format!("http://127.0.0.1:{port}"));
         let engine = engine.map(str::to_owned);
         let program = env!("CARGO_BIN_EXE_spindle").into();
-        let mut world = Self { deployment, directory, subnet, program, engine, variables, http, child: None };
+        let environment = Vec::new();
+        let mut world =
+            Self { deployment, directory, subnet, program, engine, variables, environment, http, child: None };
         for (key, value) in extra {
             world.set(key, value);
         }
@@ -113,6 +117,7 @@ impl Docker {
         }
         command.envs(self.variables.iter().map(|(k, v)| (format!("SPINDLE_{k}"), v)));
         command.envs(self.engine.iter().map(|host| ("DOCKER_HOST", host)));
+        command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command.current_dir(&self.directory).stdin(Stdio::null());
         command
     }
