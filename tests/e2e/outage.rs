@@ -47,9 +47,10 @@ async fn an_engine_that_is_away_is_waited_for_and_nothing_is_lost() {
     let creates = (0..SANDBOXES).map(|_| world.http().create("image=spindle/mimic"));
     let sandboxes: Vec<Value> = join_all(creates).await;
     let before: Vec<Value> = sandboxes.iter().map(|c| world.inspect(c)["State"]["StartedAt"].clone()).collect();
+    let token = world.token(&sandboxes[2]).await;
     let load = Load::begin(world.http());
     engine.stop();
-    down(&world, &sandboxes).await;
+    down(&world, &sandboxes, &token).await;
     let back = Timestamp::now();
     engine.start();
     world.until_well().await;
@@ -96,13 +97,16 @@ async fn away_at_the_start(world: &Docker) {
     world.http().get("/v1/containers?audit=true").await.expect_error(503, "engine_unavailable");
 }
 
-/// The engine is away for longer than anybody's limit.
-async fn down(world: &Docker, sandboxes: &[Value]) {
+/// The engine is away for longer than anybody's limit. Who reports meanwhile is heard.
+async fn down(world: &Docker, sandboxes: &[Value], token: &str) {
+    let door = Http::new(format!("http://{}", world.gateway()));
     wait_for("health to notice", Duration::from_secs(10), || super::clients::curl(world, &[], "/v1/health").0 == 503);
     let (one, two) = (&sandboxes[0], &sandboxes[1]);
     let overdue = sandboxes.iter().map(|c| text(c, "stops_at").parse::<Timestamp>().unwrap()).max().unwrap();
     while Timestamp::now() < overdue + SignedDuration::from_secs(2) {
         engine_is_away(world).await;
+        let report = Body::Form("active-connections=3");
+        door.bare("POST", "/v1/check-in", report, &[("x-spindle-token", token)]).await.expect(200);
         world.http().patch(one, "status=stopped").await.expect_error(503, "engine_unavailable");
         world.http().delete(two).await.expect_error(503, "engine_unavailable");
         let listed = world.http().get("/v1/containers").await.expect(200).json();
@@ -112,6 +116,9 @@ async fn down(world: &Docker, sandboxes: &[Value]) {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    let now = world.http().now(&sandboxes[2]).await;
+    assert_eq!(now["active"], "3");
+    assert!(text(&now, "stops_at").parse::<Timestamp>().unwrap() > Timestamp::now(), "{now}");
 }
 
 /// Clients that go on creating and listing, come what may.
