@@ -5,7 +5,11 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use spindle::{app::CheckInDoor, engine::fake::Fault};
+use spindle::{
+    app::{CheckInDoor, CreateSpec},
+    domain::{ImageRef, State},
+    engine::fake::Fault,
+};
 use support::{
     World,
     scripted::{LIMIT, passes, settle, world},
@@ -98,6 +102,38 @@ async fn while_the_door_is_shut_nobody_is_stopped() {
     w.app.set_door(CheckInDoor::Open("127.0.0.1:80".parse().unwrap()));
     w.pass_seconds(8).await;
     settle(&w, &c, "stopped").await;
+}
+
+/// Rule 6: of eight hundred that are idle at once one in ten does not end when it is told to. All others are stopped.
+#[tokio::test]
+async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
+    let w = world().await;
+    let mut stubborn = Vec::new();
+    for number in 0..800 {
+        let made = w.app.create(CreateSpec::of(ImageRef::parse("spindle/mimic:bare").unwrap())).await.unwrap();
+        if number % 10 == 0 {
+            w.engine.ignore_term(made.container.as_ref().unwrap());
+            stubborn.push(made.id);
+        }
+    }
+    w.pass_seconds(LIMIT + 1).await;
+    let waiting = async {
+        loop {
+            let known = w.store.all().await.unwrap();
+            let healthy = || known.iter().filter(|s| !stubborn.contains(&s.id));
+            if healthy().all(|s| matches!(s.state, State::Stopped { .. })) {
+                break known;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let known = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the healthy wait for the others");
+    let mut others = known.iter().filter(|s| stubborn.contains(&s.id));
+    assert!(others.all(|s| matches!(s.state, State::Stopping { .. })));
+    while w.store.all().await.unwrap().iter().any(|s| !matches!(s.state, State::Stopped { .. })) {
+        w.engine.release();
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Who reports to a door that has moved would be taken for idle.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many quick looks are under way at once.
-const LOOKS: usize = 8;
+const LOOKS: usize = 32;
 
 /// How long a close look at one container may take, and how long the pass waits for what it recorded.
 const CLOSE_LOOK: Duration = Duration::from_secs(2);
@@ -193,7 +193,7 @@ impl App {
             let looks = observed
                 .into_iter()
                 .map(|o| async move { if close(&o) { self.look_closely(o).await } else { Ok(Some(o)) } });
-            let looked: Vec<_> = stream::iter(looks).buffered(LOOKS).collect().await;
+            let looked: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS).collect().await;
             looked.into_iter().filter_map(std::result::Result::transpose).collect()
         }
         .await;

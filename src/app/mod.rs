@@ -85,9 +85,12 @@ pub struct Settings {
     pub check_in_port: u16,
 }
 
-/// The most steps of a pass that are under way at once, waiting stops included. Large, because a stop
-/// that waits for its grace costs nothing, and must not delay the others.
+/// The most steps of a pass that the engine is given at once.
 const HANDS: usize = 64;
+
+/// For how long a step counts among them. One that takes longer waits for its grace, or for an engine that hangs, which
+/// costs nothing and must not delay the others.
+const HAND_HELD: Duration = Duration::from_secs(2);
 
 /// How many sandboxes are warned at once; each warning starts a process in one.
 const VOICES: usize = 4;

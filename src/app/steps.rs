@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use tokio::task::JoinHandle;
 
-use super::{App, chain, claims::Claim};
+use super::{App, HAND_HELD, chain, claims::Claim};
 use crate::{
     domain::{
         ContainerId, Deadline, Decided, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason,
@@ -27,8 +27,13 @@ impl App {
         let claim = self.claim_for(&step).ok()?;
         let app = Arc::clone(self);
         Some(self.tasks.spawn(async move {
-            let Ok(_hand) = app.hands.acquire().await else { return };
-            app.carry_out(step, known).await;
+            let Ok(hand) = app.hands.acquire().await else { return };
+            let work = app.carry_out(step, known);
+            tokio::pin!(work);
+            if tokio::time::timeout(HAND_HELD, &mut work).await.is_err() {
+                drop(hand);
+                work.await;
+            }
             drop(claim);
         }))
     }

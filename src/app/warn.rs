@@ -10,7 +10,7 @@ use crate::{
     relay::Request,
 };
 
-/// How long it may take until what is said on terminals has reached those who sit at them.
+/// How long it may take until what is said on terminals has reached those who sit at them; at most half of what is left.
 const SAYING: Duration = Duration::from_secs(15);
 
 impl App {
@@ -30,7 +30,9 @@ impl App {
             let Some(container) = &sandbox.container else { return };
             let Ok(_voice) = app.voices.acquire().await else { return };
             // What we say there ourselves must not keep it (`idleness.md`, rule 13).
-            let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms: SAYING.as_millis() as u64 };
+            let left = Duration::try_from(stop.duration_since(app.clock.now())).unwrap_or_default();
+            let for_ms = SAYING.min(left / 2).as_millis() as u64;
+            let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms };
             if let Err(e) = app.relay.ask(overlook).await {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "a warning may be taken for use");
             }
