@@ -67,7 +67,7 @@ impl App {
         let Some(sandbox) = self.store.get(&id).await? else { return Ok(None) };
         let until = plus(self.clock.now(), length.min(self.settings.keep_max));
         self.within_age(&sandbox, until, "keep", &length.as_secs().to_string())?;
-        self.keep(&sandbox, "inside", until).await
+        self.keep(&sandbox, Extension::INSIDE, until).await
     }
 
     /// Records an extension; `None` if the sandbox does not run any more as it was seen to.

@@ -8,7 +8,7 @@ use super::{
     evidence::{Evidence, Source},
     idle::{Because, By, Deadline, Verdict, plus, verdict},
     policy::Policy,
-    sandbox::{Sandbox, State, StopReason},
+    sandbox::{Extension, Sandbox, State, StopReason},
 };
 
 /// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
@@ -70,6 +70,7 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
         Source::CheckIn if sandbox.active > 0 => format!("it reported {}, {when}", sandbox.active),
         Source::CheckIn => format!("it reported that it is in use, {when}"),
         Source::Extension => match &sandbox.extension {
+            Some(extension) if extension.by == Extension::INSIDE => format!("kept from inside, {when}"),
             Some(extension) => format!("kept by {}, {when}", extension.by),
             None => format!("extended {when}"),
         },
@@ -101,7 +102,8 @@ pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timesta
             let age = policy.of(sandbox).max_age.span().map(span).unwrap_or_default();
             format!("stops at {at}, used or not: it may run for {age} (max_age)")
         }
-        By::Change { .. } => format!("its limits were changed, and it is spared until {at}"),
+        By::Change { age: false } => format!("its limits were changed: stops at {at} unless used"),
+        By::Change { age: true } => format!("its limits were changed: stops at {at}, used or not (max_age)"),
     }
 }
 

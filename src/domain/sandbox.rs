@@ -189,10 +189,15 @@ impl State {
 pub struct Extension {
     /// When.
     pub at: Timestamp,
-    /// Who: a user of the API, or `inside`, whoever is logged in there.
+    /// Who: a user of the API, or [`Extension::INSIDE`].
     pub by: String,
     /// Until when at least.
     pub until: Timestamp,
+}
+
+impl Extension {
+    /// Whoever is logged in inside.
+    pub const INSIDE: &str = "inside";
 }
 
 /// One learner's sandbox.
