@@ -46,7 +46,7 @@ impl App {
         let sandbox = self.get(reference).await?;
         let now = self.clock.now();
         if let Some(length) = length {
-            self.within_age(&sandbox, plus(now, length), "for", &length.as_secs().to_string())?;
+            self.within_age(&sandbox, plus(now, length), "for", &span(length))?;
         }
         let length = length.or(self.policy_of(&sandbox).idle_limit.span()).unwrap_or_default();
         self.keep(&sandbox, by, plus(now, length)).await?.ok_or(Error::NotRunning)
@@ -66,7 +66,7 @@ impl App {
         let Some(id) = reporter else { return Ok(None) };
         let Some(sandbox) = self.store.get(&id).await? else { return Ok(None) };
         let until = plus(self.clock.now(), length.min(self.settings.keep_max));
-        self.within_age(&sandbox, until, "keep", &length.as_secs().to_string())?;
+        self.within_age(&sandbox, until, "keep", &span(length))?;
         self.keep(&sandbox, Extension::INSIDE, until).await
     }
 

@@ -62,7 +62,10 @@ impl Limit {
     pub fn allowed(least: Duration) -> String {
         let least = least.as_secs().max(1);
         let periods = if least > 1 { " (three report periods)" } else { "" };
-        format!("it is \"never\", or whole seconds from {least}{periods} to {}", Self::MAX.as_secs())
+        format!(
+            "it is \"never\", or whole seconds from {least}{periods} to {}, or such as 90m, 3h, 2d",
+            Self::MAX.as_secs()
+        )
     }
 
     /// The length, if there is one.
