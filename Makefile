@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test soak images lint bench clean-docker
+.PHONY: help run test simulate soak images lint bench clean-docker
 
 shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard images/base/spindle-* images/base/*.sh src/engine/docker/*.sh)
 
@@ -12,6 +12,9 @@ run: ## Set everything up and start the server on 127.0.0.1:8080
 
 test: ## Set everything up and run every test, the ones on a real Docker Engine included
 	@scripts/test.sh
+
+simulate: ## Run 100,000 random traces against the law of idleness; SPINDLE_SIMULATE_SEED replays one, _TRACES sets how many
+	@cargo test --locked --quiet --profile simulate --lib simulator::simulate -- --ignored --exact --nocapture
 
 soak: ## Connect, stop, wake and kill at random for half an hour, 50 sandboxes, and check every byte
 	@SPINDLE_SOAK_SECONDS=$${SPINDLE_SOAK_SECONDS:-1800} SPINDLE_SOAK_SANDBOXES=$${SPINDLE_SOAK_SANDBOXES:-50} \

@@ -13,3 +13,7 @@ pub mod http;
 pub mod loops;
 pub mod relay;
 pub mod store;
+
+#[cfg(test)]
+#[path = "../tests/simulator/mod.rs"]
+mod simulator;

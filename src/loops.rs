@@ -70,7 +70,7 @@ async fn caught<T>(name: &'static str, pass: impl Future<Output = T>) -> Option<
     }
 }
 
-async fn converge_when_woken(app: Arc<App>, shutdown: CancellationToken) {
+pub(crate) async fn converge_when_woken(app: Arc<App>, shutdown: CancellationToken) {
     let mut next: Option<Duration> = None;
     loop {
         let deadline = async {
@@ -80,12 +80,14 @@ async fn converge_when_woken(app: Arc<App>, shutdown: CancellationToken) {
             }
         };
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = app.woken() => {}
             () = deadline => {}
         }
         next = caught("converge", app.converge()).await.and_then(|report| report.wake_in);
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(REST) => {}
         }
@@ -96,18 +98,20 @@ async fn keep_relay(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(caught("relay", app.keep_relay())).await == Some(None) {}
 }
 
-async fn follow_relay(app: Arc<App>, shutdown: CancellationToken) {
+pub(crate) async fn follow_relay(app: Arc<App>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(caught("follow relay", app.follow_relay())).await == Some(None) {}
 }
 
-async fn follow_events(app: Arc<App>, shutdown: CancellationToken) {
+pub(crate) async fn follow_events(app: Arc<App>, shutdown: CancellationToken) {
     let mut since = None;
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             heard = caught("follow", app.follow(since)) => since = heard.flatten(),
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(RECONNECT) => {}
         }

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub(crate) mod rules;
 pub mod sandbox;
 pub mod traffic;
 

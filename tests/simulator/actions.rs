@@ -1,0 +1,321 @@
+//! What learners, instructors, monitors and strangers do to the server, and what befalls it.
+
+use std::sync::Arc;
+
+use super::{
+    clock::pass,
+    world::{GRACE, IMAGE, LIMIT, PERIOD, Server, World, limit_of},
+};
+use crate::{
+    app::{CheckInDoor, CreateSpec},
+    domain::{ImageRef, OwnPolicy, Phase, Sandbox, SandboxId, SandboxName, Source, State},
+};
+
+/// One thing that somebody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Create,
+    /// A report of use.
+    Report,
+    /// A report of none.
+    ReportZero,
+    /// Bytes move on a connection for a while.
+    Use,
+    /// Somebody connects to a sandbox that sleeps.
+    Knock,
+    Stop,
+    Start,
+    Delete,
+    EndBehindBack,
+    StartBehindBack,
+    RestartBehindBack,
+    RemoveBehindBack,
+    /// Somebody looks through the API.
+    Look,
+    EngineAway,
+    RelayAway,
+    EventsBreak,
+    DoorShut,
+    PortsHeld,
+    Jump,
+    Crash,
+}
+
+/// Which sandbox an action is about.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    pub id: SandboxId,
+    pub name: String,
+}
+
+impl World {
+    /// Any sandbox that is still there, one that is nearest to its deadline rather often.
+    pub fn aim(&self) -> Option<Aim> {
+        let oracle = self.oracle();
+        let there: Vec<_> = oracle.subjects.iter().filter(|s| s.exists && !s.delete_asked).collect();
+        let wall = oracle.wall;
+        let nearest = || there.iter().min_by_key(|s| oracle.due_of(&s.id).map_or(i64::MAX, |due| (due - wall).abs()));
+        let picked = match there.len() {
+            0 => return None,
+            n if self.dice.in_thousand(500) => there.get(self.dice.of(0..n as i64) as usize),
+            _ => nearest(),
+        };
+        picked.map(|s| Aim { id: s.id.clone(), name: s.name.clone() })
+    }
+
+    /// Does one thing, as a task of its own where it takes a while.
+    pub fn act(self: &Arc<Self>, action: Action) {
+        let world = Arc::clone(self);
+        let server = self.server();
+        match (action, server) {
+            (Action::Create, Some(server)) => drop(tokio::spawn(async move { world.create(&server).await })),
+            (Action::Look, Some(server)) => drop(tokio::spawn(async move { world.look(&server).await })),
+            (Action::Report | Action::ReportZero | Action::Stop | Action::Start | Action::Delete, Some(server)) => {
+                if let Some(aim) = self.aim() {
+                    tokio::spawn(async move { world.ask(&server, action, aim).await });
+                }
+            }
+            (Action::EventsBreak, Some(server)) => {
+                self.oracle().tell(|| "the engine's events break off".into());
+                server.cut.notify_waiters();
+            }
+            (Action::DoorShut, Some(server)) => drop(tokio::spawn(async move { world.shut_door(&server).await })),
+            (Action::Crash, Some(server)) => drop(tokio::spawn(async move { world.crash(&server).await })),
+            (Action::EngineAway | Action::RelayAway, _) => {
+                drop(tokio::spawn(async move { world.outage(action).await }));
+            }
+            (Action::Jump, _) => self.jump(),
+            (Action::PortsHeld, _) => drop(tokio::spawn(async move { world.hold_ports().await })),
+            (Action::Use, _) => {
+                drop(self.aim().map(|aim| tokio::spawn(async move { world.use_for_a_while(aim).await })))
+            }
+            (Action::Knock, _) => {
+                if let Some(aim) = self.aim()
+                    && self.relay.knock(&aim.id)
+                {
+                    self.oracle().tell(|| format!("somebody connects to {}, which sleeps", aim.name));
+                }
+            }
+            (Action::EndBehindBack | Action::StartBehindBack | Action::RestartBehindBack, _)
+            | (Action::RemoveBehindBack, _) => self.meddle(action),
+            (_, None) => {}
+        }
+    }
+
+    async fn create(&self, server: &Server) {
+        let number = self.oracle().created();
+        let own = match self.dice.of(0..8) {
+            0 => Some(None),
+            1 | 2 => Some(Some(self.dice.of(30..120) * 1_000)),
+            _ => None,
+        };
+        let name = SandboxName::parse(&format!("box-{number}")).expect("plain");
+        let image = ImageRef::parse(IMAGE).expect("plain");
+        let own = OwnPolicy { idle_limit: own.map(limit_of), ..OwnPolicy::default() };
+        let spec = CreateSpec { name: Some(name.clone()), own, ..CreateSpec::of(image) };
+        self.oracle().tell(|| format!("create {name}"));
+        let made = server.app.create(spec).await;
+        if server.life.is_dead() {
+            return;
+        }
+        let mut oracle = self.oracle();
+        match made {
+            Ok(made) => {
+                oracle.tell(|| format!("{name} is created: {:?}", made.state));
+                if let Some(s) = oracle.subject(&made.id) {
+                    s.answered = true;
+                }
+            }
+            Err(e) => oracle.tell(|| format!("{name} is not created: {e}")),
+        }
+    }
+
+    async fn ask(&self, server: &Arc<Server>, action: Action, aim: Aim) {
+        let (id, name) = (&aim.id, &aim.name);
+        match action {
+            Action::Report => self.report(server, &aim, self.dice.of(1..5) as u64).await,
+            Action::ReportZero => self.report(server, &aim, 0).await,
+            Action::Stop => {
+                self.oracle().tell(|| format!("stop {name}"));
+                self.oracle().stop_asked(id, false);
+                let answer = server.app.stop(name).await;
+                if !server.life.is_dead() {
+                    self.oracle().stop_asked(id, true);
+                    self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| s.state)));
+                }
+            }
+            Action::Start => {
+                self.oracle().tell(|| format!("start {name}"));
+                let since = self.clock.elapsed();
+                let answer = server.app.start(name).await;
+                if !server.life.is_dead() {
+                    let mut oracle = self.oracle();
+                    oracle.tell(|| format!("start {name}: {:?}", answer.as_ref().map(|s| &s.state)));
+                    if let Ok(s) = answer {
+                        oracle.start_answered(id, since, &s.state);
+                    }
+                }
+            }
+            Action::Delete => {
+                self.oracle().tell(|| format!("delete {name}"));
+                self.oracle().delete_asked(id);
+                let answer = server.app.delete(name).await;
+                if !server.life.is_dead() {
+                    self.oracle().tell(|| format!("delete {name}: {answer:?}"));
+                    if answer.is_ok() {
+                        self.oracle().deleted(id);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn report(&self, server: &Arc<Server>, aim: &Aim, value: u64) {
+        let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
+        let wall = self.clock.wall();
+        let before = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
+        let done = server.app.check_in(Some(&token), None, value).await;
+        if server.life.is_dead() || done.is_err() {
+            return;
+        }
+        let row = self.row(&aim.id);
+        let state = row.as_ref().map(|r| r.state.clone());
+        let mut oracle = self.oracle();
+        oracle.tell(|| format!("{} reports {value}; its row: {state:?}", aim.name));
+        if value == 0 {
+            return;
+        }
+        let newest = row.as_ref().and_then(|r| r.evidence.last_of(Source::CheckIn));
+        let recorded = newest.is_some_and(|at| at.as_millisecond() >= wall);
+        let steady = before.is_some_and(|b| {
+            row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
+        });
+        // Whoever ran all the while must have been heard.
+        oracle.checked_in(&aim.id, wall, recorded || steady);
+        let stopping = matches!(state, Some(State::Stopping { reason, .. }) if super::engine::is_idle(reason));
+        oracle.too_late += u64::from(!recorded && stopping);
+    }
+
+    async fn use_for_a_while(self: &Arc<Self>, aim: Aim) {
+        let (times, gap) = (self.dice.of(1..12), self.dice.of(200..20_000));
+        for _ in 0..times {
+            if self.relay.use_it(self, &aim.id) {
+                self.oracle().used(&aim.id);
+                self.oracle().tell(|| format!("bytes move to {}", aim.name));
+            }
+            pass(gap).await;
+        }
+    }
+
+    async fn look(&self, server: &Arc<Server>) {
+        match self.dice.of(0..4) {
+            0 => drop(server.app.health().await),
+            1 => drop(server.app.audit().await),
+            2 => drop(server.app.get("box-0").await),
+            _ => {
+                // Who is deleted before the look begins is not seen.
+                let gone: Vec<_> = self.oracle().subjects.iter().filter(|s| s.deleted).map(|s| s.id.clone()).collect();
+                let Ok(listed) = server.app.list().await else { return };
+                if let Some(undead) = listed.iter().find(|s| gone.contains(&s.id)) {
+                    let what = format!("{} was deleted, and is listed", undead.name);
+                    self.oracle().violated(super::oracle::Kind::Undead, what);
+                }
+            }
+        }
+    }
+
+    fn meddle(&self, action: Action) {
+        let Some(aim) = self.aim() else { return };
+        let Some(container) = self.oracle().subject(&aim.id).map(|s| s.container.clone()) else { return };
+        let phase = self.phase(&container);
+        self.oracle().tell(|| format!("behind our back: {action:?} {}", aim.name));
+        match (action, phase) {
+            (Action::EndBehindBack, Some(Phase::Running)) => self.end_behind_back(&container),
+            (Action::StartBehindBack, Some(Phase::Exited)) => self.start_behind_back(&container),
+            (Action::RestartBehindBack, Some(Phase::Running)) => {
+                self.start_behind_back(&container);
+                // Of a quick restart whose event is lost nothing is seen before its deadline.
+                if self.troubles().lost_events > 0 {
+                    self.oracle().excuse(&aim.id);
+                }
+            }
+            (Action::RemoveBehindBack, Some(Phase::Exited | Phase::Running)) => self.remove_behind_back(&container),
+            _ => {}
+        }
+    }
+
+    /// The engine or the relay cannot be reached for a while.
+    async fn outage(&self, action: Action) {
+        let long = self.dice.in_thousand(300);
+        let takes = self.dice.of(if long { 2 * PERIOD..80_000 } else { 200..15_000 });
+        let set = |away: bool| {
+            self.oracle().tell(|| format!("{action:?}: {away}"));
+            match action {
+                Action::EngineAway => std::mem::replace(&mut self.troubles().away, away),
+                _ => self.relay.set_away(away),
+            }
+        };
+        let since = self.clock.elapsed();
+        if set(true) {
+            return;
+        }
+        self.oracle().outage(None);
+        pass(takes).await;
+        set(false);
+        self.oracle().outage(Some(since));
+    }
+
+    async fn shut_door(&self, server: &Arc<Server>) {
+        let since = self.clock.elapsed();
+        self.oracle().tell(|| "the check-in door is shut".into());
+        self.oracle().outage(None);
+        server.app.set_door(CheckInDoor::Shut("scripted".into()));
+        pass(self.dice.of(200..30_000)).await;
+        server.app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
+        self.oracle().tell(|| "the check-in door is open".into());
+        self.oracle().outage(Some(since));
+    }
+
+    async fn hold_ports(&self) {
+        let first = self.dice.of(10_000..10_012) as u16;
+        self.relay.hold(first..first + self.dice.of(1..4) as u16);
+        pass(self.dice.of(1_000..30_000)).await;
+        self.relay.hold([]);
+    }
+
+    /// Sets the clock. Not again before the last time has been noticed.
+    fn jump(&self) {
+        if !self.oracle().may_jump() {
+            return;
+        }
+        let size = match self.dice.of(0..4) {
+            0 => self.dice.of(1_000..8_000),
+            1 => self.dice.of(15_000..LIMIT),
+            2 => self.dice.of(LIMIT..600_000),
+            _ => self.dice.of(600_000..10_000_000),
+        };
+        let by = if self.dice.in_thousand(500) { size } else { -size };
+        let before = self.clock.wall();
+        self.clock.jump(by);
+        self.oracle().tell(|| format!("the clock jumps by {by} ms"));
+        self.oracle().jumped(before, by);
+    }
+
+    /// The process is cut off between two steps, and another begins after a while.
+    async fn crash(self: &Arc<Self>, server: &Arc<Server>) {
+        if server.life.is_lit() {
+            return;
+        }
+        server.life.light(self.dice.of(0..40));
+        server.life.ends_within(self.dice.of(1..8_000)).await;
+        // What only its record tells, that it is being made or removed, cannot be rebuilt.
+        let tells = |r: &Sandbox| matches!(r.state, State::Running { .. } | State::Stopped { .. });
+        let quiet = self.rows().iter().all(tells);
+        let records_too = quiet && self.dice.in_thousand(100);
+        self.bury(server, self.relay_is_ours, records_too);
+        let long = self.dice.in_thousand(300);
+        pass(self.dice.of(if long { GRACE..100_000 } else { 50..6_000 })).await;
+        self.boot();
+    }
+}

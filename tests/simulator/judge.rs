@@ -1,0 +1,121 @@
+//! The judgements: which stops are wrong, which are late, and what else must not be.
+
+use std::collections::HashSet;
+
+use super::{
+    oracle::{Kind, Oracle, SLACK},
+    subject::Ended,
+    world::{GRACE, PERIOD},
+};
+use crate::domain::{ContainerId, Observed, Phase, Sandbox, State, StopReason};
+
+impl Oracle {
+    /// The engine is told to stop a container.
+    pub fn signalled(&mut self, container: &ContainerId, row: Option<&Sandbox>) -> StopReason {
+        let (now, wall, cap, held) = (self.now, self.wall, self.cap, self.held_until);
+        let name = self.name(container);
+        let reason = match row.map(|r| &r.state) {
+            Some(State::Stopping { reason, .. }) => *reason,
+            other => {
+                let what = format!("{name} is told to stop, and its row says {other:?}");
+                self.violated(Kind::NoIntent, what);
+                return StopReason::Exited;
+            }
+        };
+        self.tell(|| format!("engine: {name} is told to stop: {}", reason.word()));
+        let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
+        s.calm_since = now;
+        if reason != StopReason::Idle {
+            let lost = s.start_answered.is_some_and(|start| s.stop_asked.is_none_or(|stop| stop < start));
+            self.other_stops += 1;
+            if lost {
+                self.violated(Kind::StartLost, format!("{name} was started, and a stop from before took it away"));
+            }
+            return reason;
+        }
+        let due = s.limit.map(|limit| s.due_wall(limit, cap, row, now));
+        let early = due.is_none_or(|due| wall < due);
+        let held = s.held_until.max(held);
+        self.idle_stops += 1;
+        if early {
+            let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - wall));
+            self.violated(Kind::WrongStop, format!("{name} is stopped, and has {until}"));
+        } else if now < held {
+            self.violated(Kind::NoGrace, format!("{name} is stopped {} ms too soon after a trouble", held - now));
+        }
+        reason
+    }
+
+    /// Looks who should have been stopped long ago.
+    pub fn look_for_late(&mut self) {
+        let allowed = PERIOD + GRACE + SLACK;
+        let (now, wall, cap) = (self.now, self.wall, self.cap);
+        if self.down || self.troubles + self.outages > 0 || now - self.calm_since <= allowed {
+            return;
+        }
+        let mut late = Vec::new();
+        for s in self.subjects.iter_mut().filter(|s| s.runs && s.answered && !s.delete_asked && !s.late) {
+            let calm = s.troubles == 0 && now - s.calm_since > allowed;
+            let Some(idle_for) = s.idle_for(wall, cap).filter(|_| calm) else { continue };
+            if idle_for > allowed {
+                s.late = true;
+                late.push(format!("{} has been idle for {idle_for} ms", s.name));
+            }
+        }
+        late.into_iter().for_each(|what| self.violated(Kind::LateStop, what));
+    }
+
+    /// Compares what the rows say of ends with what was their cause.
+    pub fn compare_reasons(&mut self, rows: &[Sandbox]) {
+        let mut wrong = Vec::new();
+        for row in rows {
+            let (State::Stopped { reason, .. }, Some(s)) = (&row.state, self.subjects.iter().find(|s| s.id == row.id))
+            else {
+                continue;
+            };
+            let explained = match s.ended {
+                Some(Ended::Us(StopReason::Idle)) => matches!(reason, StopReason::Idle | StopReason::Requested),
+                Some(Ended::Us(StopReason::Requested)) => *reason == StopReason::Requested,
+                _ => true,
+            };
+            if !explained && !s.runs {
+                wrong.push(format!("{} ended by {:?}, and its row says {}", s.name, s.ended, reason.word()));
+            }
+        }
+        wrong.into_iter().for_each(|what| self.violated(Kind::Unexplained, what));
+    }
+
+    /// What must hold when nothing is under way: nothing is lost, nothing half done, nothing shared.
+    pub fn settled(&mut self, rows: &[Sandbox], observed: &[Observed]) {
+        let mut wrong = Vec::new();
+        for s in &self.subjects {
+            let row = rows.iter().find(|r| r.id == s.id);
+            let shown = observed.iter().find(|o| o.container == s.container);
+            if s.answered && !s.delete_asked && !s.removed_by_others && (row.is_none() || shown.is_none()) {
+                wrong.push((Kind::Lost, format!("{} is lost: row {row:?}, container {shown:?}", s.name)));
+            }
+            if s.deleted && (row.is_some() || shown.is_some()) {
+                wrong.push((Kind::Undead, format!("{} was deleted: row {row:?}, container {shown:?}", s.name)));
+            }
+        }
+        let mut ports = HashSet::new();
+        for row in rows {
+            let shown = observed.iter().find(|o| Some(&o.container) == row.container.as_ref()).map(|o| o.phase);
+            let agree = match row.state {
+                State::Running { .. } => shown == Some(Phase::Running),
+                State::Stopped { .. } => shown == Some(Phase::Exited),
+                _ => false,
+            };
+            if !agree {
+                wrong.push((Kind::HalfDone, format!("{}: row {:?}, container {shown:?}", row.name, row.state)));
+            }
+            if row.ports.iter().any(|p| !ports.insert(p.outside.port)) {
+                wrong.push((Kind::HalfDone, format!("{} shares a port", row.name)));
+            }
+        }
+        for o in observed.iter().filter(|o| !rows.iter().any(|r| r.container.as_ref() == Some(&o.container))) {
+            wrong.push((Kind::HalfDone, format!("nobody knows of the container {}", self.name(&o.container))));
+        }
+        wrong.into_iter().for_each(|(kind, what)| self.violated(kind, what));
+    }
+}

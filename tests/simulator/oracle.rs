@@ -1,0 +1,334 @@
+//! The oracle: it is told what really happened to each sandbox. It has the law from `idleness.md` and not from the code
+//! that it judges.
+
+use std::fmt;
+
+use super::{
+    subject::{Ended, Subject},
+    world::{GRACE, PERIOD},
+};
+use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
+
+/// Beyond one pass and one grace, how late a stop may be: the pass itself takes a while.
+pub const SLACK: i64 = 9_000;
+
+/// What must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Stopped for being idle, with evidence younger than its limit on record.
+    WrongStop,
+    /// Idle for longer than its limit, one pass and one grace, with nothing in the way.
+    LateStop,
+    /// Stopped for being idle before everybody could report again.
+    NoGrace,
+    /// The engine was told to stop what no row says shall be stopped.
+    NoIntent,
+    /// Its row or its container went, and nobody deleted it.
+    Lost,
+    /// Deleted, and still there.
+    Undead,
+    /// We stopped it, and the row says otherwise.
+    Unexplained,
+    /// A start was answered, and a stop from before took it away.
+    StartLost,
+    /// The store and the engine disagree, or an intent is never finished.
+    HalfDone,
+    /// Something panicked.
+    Panic,
+}
+
+/// One thing that must not have happened.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    pub kind: Kind,
+    pub what: String,
+}
+
+/// What is known of all.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// In the order in which they were made.
+    pub subjects: Vec<Subject>,
+    pub violations: Vec<Violation>,
+    /// What happened, if somebody wants to read it.
+    pub account: Option<Vec<String>>,
+    pub idle_stops: u64,
+    pub other_stops: u64,
+    /// Check-ins that came when their idle sandbox was being stopped already.
+    pub too_late: u64,
+    pub now: i64,
+    pub wall: i64,
+    pub cap: Option<i64>,
+    pub default_limit: Option<i64>,
+    pub calm_since: i64,
+    pub troubles: u32,
+    pub outages: u32,
+    /// Whether no process runs.
+    pub down: bool,
+    jumped: Option<i64>,
+    created: u32,
+    pub held_until: i64,
+}
+
+impl Oracle {
+    pub fn new(default_limit: Option<i64>, cap: Option<i64>, tells: bool) -> Self {
+        Self { default_limit, cap, account: tells.then(Vec::new), ..Self::default() }
+    }
+
+    pub fn tell(&mut self, what: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(account) = &mut self.account {
+            account.push(format!("{:>4}.{:03}  {}", now / 1_000, now % 1_000, what()));
+        }
+    }
+
+    pub fn violated(&mut self, kind: Kind, what: String) {
+        self.tell(|| format!("!!! {kind:?}: {what}"));
+        self.violations.push(Violation { kind, what });
+    }
+
+    pub fn of(&mut self, container: &ContainerId) -> Option<&mut Subject> {
+        self.subjects.iter_mut().find(|s| s.container == *container)
+    }
+
+    pub fn subject(&mut self, id: &SandboxId) -> Option<&mut Subject> {
+        self.subjects.iter_mut().find(|s| s.id == *id)
+    }
+
+    pub fn name(&self, container: &ContainerId) -> String {
+        self.subjects.iter().find(|s| s.container == *container).map_or("?".into(), |s| s.name.clone())
+    }
+
+    /// The engine made a container.
+    pub fn made(&mut self, sandbox: &Sandbox, container: &ContainerId, own_limit: Option<Option<i64>>) {
+        let limit = own_limit.unwrap_or(self.default_limit);
+        let subject = Subject::new(sandbox, container, limit, self.wall, self.now);
+        self.tell(|| format!("engine: {} is made, limit {:?}", subject.name, subject.limit));
+        self.subjects.push(subject);
+    }
+
+    /// A container begins to run.
+    pub fn runs(&mut self, container: &ContainerId) {
+        let (wall, now, name) = (self.wall, self.now, self.name(container));
+        self.tell(|| format!("engine: {name} runs"));
+        let Some(s) = self.of(container) else { return };
+        s.runs = true;
+        s.started = (wall, now);
+        s.checked_in_wall = None;
+        s.uses.clear();
+        s.latest_wall.0 = s.latest_wall.0.max(wall);
+        s.calm_since = now;
+        (s.ended, s.late) = (None, false);
+    }
+
+    /// A container has ended.
+    pub fn ended(&mut self, container: &ContainerId, by: Ended) {
+        let name = self.name(container);
+        self.tell(|| format!("engine: {name} has ended, by {by:?}"));
+        if let Some(s) = self.of(container).filter(|s| s.runs) {
+            s.runs = false;
+            s.ended = Some(by);
+        }
+    }
+
+    /// A container is gone. `row`: what the store says of it at that moment.
+    pub fn gone(&mut self, container: &ContainerId, row: Option<&Sandbox>, by_us: bool) {
+        let name = self.name(container);
+        self.tell(|| format!("engine: {name} is gone"));
+        let Some(s) = self.of(container).filter(|s| s.exists) else { return };
+        (s.runs, s.exists) = (false, false);
+        s.removed_by_others |= !by_us;
+        let wanted = row.is_none_or(|r| matches!(r.state, State::Deleting | State::Creating));
+        if by_us && !(wanted && (s.delete_asked || !s.answered)) {
+            self.violated(Kind::Lost, format!("{name} was removed, and nobody asked for that"));
+        }
+    }
+
+    /// A report above zero was answered; `recorded`: it is on record.
+    pub fn checked_in(&mut self, id: &SandboxId, wall: i64, recorded: bool) {
+        if let Some(s) = self.subject(id) {
+            s.latest_wall.0 = s.latest_wall.0.max(wall);
+            if recorded {
+                s.checked_in_wall = s.checked_in_wall.max(Some(wall));
+            }
+        }
+    }
+
+    /// Bytes moved.
+    pub fn used(&mut self, id: &SandboxId) {
+        let (wall, now) = (self.wall, self.now);
+        if let Some(s) = self.subject(id).filter(|s| s.runs) {
+            s.uses.push((wall, now));
+            s.latest_wall.1 = s.latest_wall.1.max(Some(wall));
+        }
+    }
+
+    /// Whoever knew of uses that are not on record is gone.
+    pub fn uses_are_lost(&mut self, rows: &[Sandbox]) {
+        for s in &mut self.subjects {
+            let row = rows.iter().find(|r| r.id == s.id).and_then(|r| r.evidence.last_of(Source::Connection));
+            s.uses.retain(|(wall, _)| row.is_some_and(|r| r.as_millisecond() >= *wall));
+        }
+    }
+
+    /// Somebody wants it stopped; `None`: it is not answered yet.
+    pub fn stop_asked(&mut self, id: &SandboxId, answered: bool) {
+        let now = self.now;
+        if let Some(s) = self.subject(id) {
+            s.stop_asked = Some(if answered { now } else { i64::MAX });
+        }
+    }
+
+    /// A start that was asked for at `since` is answered with `state`.
+    pub fn start_answered(&mut self, id: &SandboxId, since: i64, state: &State) {
+        let Some(s) = self.subject(id) else { return };
+        s.start_answered = Some(since);
+        if !matches!(state, State::Running { .. }) {
+            let what = format!("{} was started, and the answer is {state:?}", s.name);
+            self.violated(Kind::StartLost, what);
+        }
+    }
+
+    /// Something is in the way: of one sandbox, or of all.
+    pub fn trouble(&mut self, about: Option<&ContainerId>, begins: bool) {
+        let now = self.now;
+        let (troubles, calm) = match about {
+            Some(container) => match self.of(container) {
+                Some(s) => (&mut s.troubles, &mut s.calm_since),
+                None => return,
+            },
+            None => (&mut self.troubles, &mut self.calm_since),
+        };
+        *troubles = if begins { *troubles + 1 } else { troubles.saturating_sub(1) };
+        *calm = now;
+    }
+
+    /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
+    fn could_not_report(&mut self, since: i64, held_until: i64) {
+        let (now, wall, cap) = (self.now, self.wall, self.cap);
+        for s in &mut self.subjects {
+            let Some(idle_for) = s.idle_for(wall, cap) else { continue };
+            if now - idle_for > since {
+                s.held_until = held_until;
+            }
+            // What was being stopped may be taken back, once, at any time in the grace.
+            if idle_for > -SLACK {
+                s.latest_wall.0 = wall + GRACE;
+            }
+        }
+    }
+
+    /// The engine, the relay or the check-in door goes away, or comes back.
+    pub fn outage(&mut self, since: Option<i64>) {
+        self.calm_since = self.now;
+        let Some(since) = since else {
+            self.outages += 1;
+            return;
+        };
+        self.outages -= 1;
+        // Of a short one no pass need have known; in a long one the last pass was not long ago.
+        let known = self.now - since > 2 * PERIOD + 3_000;
+        let held_until = if known { self.now + GRACE - PERIOD } else { 0 };
+        self.could_not_report(since, held_until);
+    }
+
+    /// The process is gone, and with it all that it waited for.
+    pub fn crashed(&mut self) {
+        self.down = true;
+        self.troubles = 0;
+        self.calm_since = self.now;
+        for s in &mut self.subjects {
+            s.troubles = 0;
+            s.calm_since = self.now;
+            // Whether it was taken up nobody knows.
+            if s.stop_asked == Some(i64::MAX) {
+                s.stop_asked = Some(self.now);
+            }
+        }
+    }
+
+    /// Another process begins.
+    pub fn begun(&mut self) {
+        self.down = false;
+        self.calm_since = self.now;
+        self.held_until = self.now + GRACE;
+        self.could_not_report(i64::MAX, 0);
+    }
+
+    /// The records are lost.
+    pub fn records_lost(&mut self) {
+        for s in &mut self.subjects {
+            s.ended = s.ended.map(|_| Ended::Others);
+            (s.checked_in_wall, s.start_answered) = (None, None);
+            s.uses.clear();
+            s.latest_wall.0 = self.wall + GRACE;
+        }
+    }
+
+    /// Whoever knows less than what is true here is told so: nothing of it is anybody's fault.
+    pub fn excuse(&mut self, id: &SandboxId) {
+        let wall = self.wall;
+        if let Some(s) = self.subject(id) {
+            s.latest_wall.0 = s.latest_wall.0.max(wall + s.limit.unwrap_or_default());
+        }
+    }
+
+    /// Whether the last jump of the clock has been noticed by now.
+    pub fn may_jump(&self) -> bool {
+        self.jumped.is_none_or(|at| self.now - at > 30_000)
+    }
+
+    /// The clock was set: who was not idle before has a grace.
+    pub fn jumped(&mut self, wall_before: i64, by: i64) {
+        let (now, cap) = (self.now, self.cap);
+        self.calm_since = now;
+        self.jumped = Some(now);
+        // A correction is none, yet it makes a grace shorter.
+        if by.abs() <= 10_000 {
+            self.held_until -= by.max(0);
+            self.subjects.iter_mut().for_each(|s| s.held_until -= by.max(0));
+            return;
+        }
+        for s in &mut self.subjects {
+            if s.idle_for(wall_before, cap).is_some_and(|idle_for| idle_for < -SLACK) {
+                s.held_until = now + GRACE;
+            }
+        }
+        self.could_not_report(i64::MAX, 0);
+    }
+
+    /// Whether nothing is in anybody's way.
+    pub fn is_calm(&self) -> bool {
+        !self.down && self.troubles + self.outages == 0 && self.subjects.iter().all(|s| s.troubles == 0)
+    }
+
+    /// The number of the next sandbox.
+    pub fn created(&mut self) -> u32 {
+        self.created += 1;
+        self.created - 1
+    }
+
+    pub fn delete_asked(&mut self, id: &SandboxId) {
+        if let Some(s) = self.subject(id) {
+            s.delete_asked = true;
+        }
+    }
+
+    pub fn deleted(&mut self, id: &SandboxId) {
+        if let Some(s) = self.subject(id) {
+            s.deleted = true;
+        }
+    }
+
+    /// When a sandbox will be idle by all that is known, by the clock.
+    pub fn due_of(&self, id: &SandboxId) -> Option<i64> {
+        let s = self.subjects.iter().find(|s| s.id == *id)?;
+        s.idle_for(0, self.cap).map(|idle_for| -idle_for)
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.what)
+    }
+}

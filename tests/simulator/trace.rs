@@ -1,0 +1,232 @@
+//! One trace: a world, things that happen in it at random times, and the quiet after them.
+
+use std::sync::Arc;
+
+use super::{
+    actions::Action,
+    clock::pass,
+    life::{Dawdle, Dice},
+    oracle::{Kind, Violation},
+    world::{Flavour, GRACE, LIMIT, PERIOD, World},
+};
+use crate::domain::{Sandbox, State};
+
+/// What came of one trace.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub seed: u64,
+    pub idle_stops: u64,
+    pub other_stops: u64,
+    pub too_late: u64,
+    pub violations: Vec<Violation>,
+    pub account: Vec<String>,
+}
+
+/// How often each thing happens, of a thousand.
+const USUAL: [(Action, i64); 20] = [
+    (Action::Create, 60),
+    (Action::Report, 220),
+    (Action::ReportZero, 80),
+    (Action::Use, 110),
+    (Action::Knock, 60),
+    (Action::Stop, 60),
+    (Action::Start, 90),
+    (Action::Delete, 20),
+    (Action::EndBehindBack, 30),
+    (Action::StartBehindBack, 30),
+    (Action::RestartBehindBack, 20),
+    (Action::RemoveBehindBack, 10),
+    (Action::Look, 60),
+    (Action::EngineAway, 20),
+    (Action::RelayAway, 20),
+    (Action::EventsBreak, 20),
+    (Action::DoorShut, 10),
+    (Action::PortsHeld, 10),
+    (Action::Jump, 20),
+    (Action::Crash, 50),
+];
+
+/// What differs from trace to trace, and what goes wrong in it.
+struct Plan {
+    flavour: Flavour,
+    /// Until when things happen, in milliseconds.
+    length: i64,
+    /// How many of a thousand calls of the engine go wrong, and of the relay.
+    faults: (i64, i64),
+    late_events: i64,
+    lost_events: i64,
+    stubborn: i64,
+    /// Nothing but use, stops and looks.
+    calm: bool,
+    /// A dashboard that is open, and how often it looks, in milliseconds.
+    dashboard: Option<i64>,
+}
+
+fn one_of<const N: usize>(dice: &Dice, choices: [i64; N]) -> i64 {
+    choices[dice.of(0..N as i64) as usize]
+}
+
+fn plan(dice: &Dice) -> Plan {
+    let calm = dice.in_thousand(250);
+    let dawdle = Dawdle {
+        yields: one_of(dice, [0, 300, 700]),
+        waits: one_of(dice, [0, 10, 50]),
+        longest: one_of(dice, [3, 40, 300]),
+    };
+    let fault = |choices| if calm { 0 } else { one_of(dice, choices) };
+    Plan {
+        flavour: Flavour {
+            cap: Some(one_of(dice, [0, 90_000, 150_000])).filter(|c| *c > 0),
+            max_age: None,
+            warn_before: Some(10_000).filter(|_| dice.in_thousand(300)),
+            longest_end: one_of(dice, [0, 500, 3_000]),
+            relay_is_ours: dice.in_thousand(500),
+            dawdle,
+        },
+        length: dice.of(60_000..200_000),
+        faults: (fault([0, 10, 40]), fault([0, 10, 40])),
+        late_events: fault([0, 100, 300]),
+        lost_events: fault([0, 0, 200]),
+        stubborn: fault([0, 100, 300]),
+        calm,
+        dashboard: Some(dice.of(1_000..20_000)).filter(|_| dice.in_thousand(300)),
+    }
+}
+
+fn pick(dice: &Dice, calm: bool) -> Action {
+    let mut left = dice.of(0..1_000);
+    for (action, weight) in USUAL {
+        left -= weight;
+        if left < 0 {
+            let hostile = matches!(
+                action,
+                Action::EngineAway | Action::RelayAway | Action::DoorShut | Action::Jump | Action::Crash
+            );
+            return if calm && hostile { Action::Look } else { action };
+        }
+    }
+    Action::Look
+}
+
+/// How long until the next thing: often none, often until just about somebody's deadline.
+fn gap(world: &World) -> i64 {
+    let dice = &world.dice;
+    match dice.of(0..10) {
+        0..3 => dice.of(0..400),
+        3..7 => {
+            let wall = world.clock.wall();
+            let oracle = world.oracle();
+            let ahead = oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - wall);
+            let nearest = ahead.filter(|d| (-500..LIMIT).contains(d)).min().unwrap_or(3_000);
+            nearest + dice.of(-900..900)
+        }
+        _ => dice.of(0..14_000),
+    }
+}
+
+/// Watches the sandboxes as long as the trace goes.
+async fn watch(world: Arc<World>) {
+    for second in 0.. {
+        pass(1_000).await;
+        world.relay.tell();
+        world.oracle().look_for_late();
+        if second % 10 == 0 {
+            let rows = world.rows();
+            world.oracle().compare_reasons(&rows);
+        }
+    }
+}
+
+async fn dashboard(world: Arc<World>, every: i64) {
+    loop {
+        pass(every).await;
+        world.act(Action::Look);
+    }
+}
+
+/// How long it may take until all is quiet when nothing happens any more.
+const MOST_SECONDS: u32 = 300;
+
+/// Lets happen what happens.
+async fn happen(world: &Arc<World>, plan: &Plan) {
+    {
+        let mut trouble = world.troubles();
+        trouble.faults = plan.faults.0;
+        trouble.late_events = plan.late_events;
+        trouble.lost_events = plan.lost_events;
+        trouble.stubborn = plan.stubborn;
+    }
+    world.relay.set_faults(plan.faults.1);
+    while world.clock.elapsed() < plan.length {
+        let few = world.oracle().subjects.iter().filter(|s| s.exists && !s.delete_asked).count() < 2;
+        let action = if few && world.dice.in_thousand(400) { Action::Create } else { pick(&world.dice, plan.calm) };
+        world.act(action);
+        pass(gap(world)).await;
+    }
+}
+
+/// Ends all troubles, and waits until everything is as it should be.
+async fn settle(world: &Arc<World>) {
+    world.oracle().tell(|| "quiet".into());
+    world.troubles().end();
+    world.relay.set_faults(0);
+    // What hangs comes to its deadline, outages end, whoever was killed begins anew; two passes later all is done.
+    let mut calm_for = 0;
+    for _ in 0..MOST_SECONDS {
+        pass(1_000).await;
+        let done = |r: &Sandbox| matches!(r.state, State::Running { .. } | State::Stopped { .. });
+        let calm = world.oracle().is_calm() && world.rows().iter().all(done);
+        calm_for = if calm { calm_for + 1_000 } else { 0 };
+        if calm_for > 2 * PERIOD {
+            break;
+        }
+    }
+    let (rows, observed) = (world.rows(), world.observed());
+    let mut oracle = world.oracle();
+    oracle.compare_reasons(&rows);
+    oracle.settled(&rows, &observed);
+}
+
+/// Nobody does anything any more: everybody is stopped in time.
+async fn fall_asleep(world: &Arc<World>) {
+    let wall = world.clock.wall();
+    let last = {
+        let oracle = world.oracle();
+        oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - wall).max()
+    };
+    // A clock that was set back is not waited for.
+    if let Some(last) = last.filter(|last| *last < 4 * LIMIT) {
+        pass(last.max(0) + PERIOD + 2 * GRACE).await;
+    }
+}
+
+/// Runs the trace of a seed.
+pub fn run(seed: u64, tells: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime needs no more than memory").block_on(async {
+        let dice = Dice::new(seed);
+        let plan = plan(&dice);
+        let world = World::new(dice, &plan.flavour, tells);
+        world.boot();
+        let watching = tokio::spawn(watch(Arc::clone(&world)));
+        let looking = plan.dashboard.map(|every| tokio::spawn(dashboard(Arc::clone(&world), every)));
+        happen(&world, &plan).await;
+        settle(&world).await;
+        fall_asleep(&world).await;
+        watching.abort();
+        looking.iter().for_each(|l| l.abort());
+        let panics = super::run::panics_of_this_thread();
+        let mut oracle = world.oracle();
+        for what in panics {
+            oracle.violated(Kind::Panic, what);
+        }
+        Outcome {
+            seed,
+            idle_stops: oracle.idle_stops,
+            other_stops: oracle.other_stops,
+            too_late: oracle.too_late,
+            violations: std::mem::take(&mut oracle.violations),
+            account: oracle.account.take().unwrap_or_default(),
+        }
+    })
+}

@@ -1,0 +1,263 @@
+//! The world of one trace: what outlives the server, and the server's processes one after another.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    clock::{SimClock, pass},
+    engine::{Driven, Trouble},
+    life::{Dawdle, Dice, Life},
+    oracle::Oracle,
+    relay::{Line, SimRelay},
+};
+use crate::{
+    app::{App, CheckInDoor, Settings},
+    domain::{ContainerId, Cpus, Limit, Memory, Observed, Phase, Policy, Sandbox, SandboxId, Sources, Wake},
+    engine::{Engine, fake::FakeEngine},
+    loops,
+    relay::Relay,
+    store::{PortPool, Store},
+};
+
+/// How often a pass is due, in milliseconds.
+pub const PERIOD: i64 = 5_000;
+
+/// For how long nothing is stopped after sandboxes could not report, in milliseconds.
+pub const GRACE: i64 = 15_000;
+
+/// The limit of a sandbox that has none of its own, in milliseconds.
+pub const LIMIT: i64 = 60_000;
+
+/// The one image.
+pub const IMAGE: &str = "lab";
+
+/// What outlives the server.
+pub struct World {
+    pub clock: Arc<SimClock>,
+    pub engine: FakeEngine,
+    pub relay: SimRelay,
+    pub dice: Arc<Dice>,
+    /// How long a container takes at most to end when it is told to, in milliseconds.
+    pub longest_end: i64,
+    /// Whether the relay lives and dies with the server.
+    pub relay_is_ours: bool,
+    pub trouble: Arc<Mutex<Trouble>>,
+    dawdle: Dawdle,
+    settings: Settings,
+    oracle: Mutex<Oracle>,
+    rows: Mutex<Arc<Store>>,
+    server: Mutex<Option<Arc<Server>>>,
+}
+
+/// One process of the server.
+pub struct Server {
+    pub app: Arc<App>,
+    pub life: Arc<Life>,
+    /// Ends the stream of the engine's events.
+    pub cut: Arc<Notify>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What differs from trace to trace.
+#[derive(Debug, Clone)]
+pub struct Flavour {
+    /// For how long connections count after the last interactive evidence, in milliseconds.
+    pub cap: Option<i64>,
+    /// How long after its start a sandbox is stopped, used or not, in milliseconds.
+    pub max_age: Option<i64>,
+    /// How long before that its users are warned, in milliseconds.
+    pub warn_before: Option<i64>,
+    pub longest_end: i64,
+    pub relay_is_ours: bool,
+    pub dawdle: Dawdle,
+}
+
+fn settings(flavour: &Flavour) -> Settings {
+    let milliseconds = |m: i64| Duration::from_millis(m as u64);
+    Settings {
+        policy: Policy {
+            idle_limit: limit_of(Some(LIMIT)),
+            connection_cap: limit_of(flavour.cap),
+            max_age: limit_of(flavour.max_age),
+            warn_before: limit_of(flavour.warn_before),
+            evidence: Sources::DEFAULT,
+        },
+        keep_max: milliseconds(4 * LIMIT),
+        wake: Wake::Idle,
+        report_period: Duration::from_secs(5),
+        resume_grace: milliseconds(GRACE),
+        converge_every: milliseconds(PERIOD),
+        pool: PortPool { host: [127, 0, 0, 1].into(), range: 10_000..=10_011 },
+        max_running: 5,
+        start_concurrency: 2,
+        stop_grace: Duration::from_secs(10),
+        memory: Memory::parse("512m").expect("plain"),
+        cpus: Cpus::parse("1").expect("plain"),
+        default_ssh_key: Some("ssh-ed25519 scripted".into()),
+        check_in_address: None,
+        check_in_port: 80,
+    }
+}
+
+/// A limit, as a caller would set it.
+pub fn limit_of(milliseconds: Option<i64>) -> Limit {
+    milliseconds.map_or(Limit::Never, |m| Limit::After(Duration::from_millis(m as u64)))
+}
+
+impl World {
+    pub fn new(dice: Arc<Dice>, flavour: &Flavour, tells: bool) -> Arc<Self> {
+        let engine = FakeEngine::default();
+        engine.add_image(&format!("{IMAGE}:latest"), &["22", "8000"], None);
+        Arc::new(Self {
+            clock: Arc::new(SimClock::new()),
+            engine,
+            relay: SimRelay::default(),
+            dice,
+            longest_end: flavour.longest_end,
+            relay_is_ours: flavour.relay_is_ours,
+            trouble: Arc::default(),
+            dawdle: flavour.dawdle,
+            settings: settings(flavour),
+            oracle: Mutex::new(Oracle::new(Some(LIMIT), flavour.cap, tells)),
+            rows: Mutex::new(Arc::new(Store::in_memory().expect("there is memory"))),
+            server: Mutex::default(),
+        })
+    }
+
+    /// The oracle, at this moment.
+    pub fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        let mut oracle = self.oracle.lock().expect("no holder panics");
+        (oracle.now, oracle.wall) = (self.clock.elapsed(), self.clock.wall());
+        oracle
+    }
+
+    /// What goes wrong with the engine.
+    pub fn troubles(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().expect("no holder panics")
+    }
+
+    /// The process that runs at present.
+    pub fn server(&self) -> Option<Arc<Server>> {
+        self.server.lock().expect("no holder panics").clone().filter(|s| !s.life.is_dead())
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.rows.lock().expect("no holder panics"))
+    }
+
+    /// All rows, as they are at this moment.
+    pub fn rows(&self) -> Vec<Sandbox> {
+        self.store().all().now_or_never().expect("nobody waits for memory").expect("memory does not fail")
+    }
+
+    pub fn row(&self, id: &SandboxId) -> Option<Sandbox> {
+        self.store().get(id).now_or_never().expect("nobody waits for memory").expect("memory does not fail")
+    }
+
+    pub fn row_of(&self, container: &ContainerId) -> Option<Sandbox> {
+        self.rows().into_iter().find(|r| r.container.as_ref() == Some(container))
+    }
+
+    /// What the engine really holds.
+    pub fn observed(&self) -> Vec<Observed> {
+        self.engine.list().now_or_never().expect("nobody waits").expect("it does not fail")
+    }
+
+    fn inspected(&self, container: &ContainerId) -> Option<Observed> {
+        self.engine.inspect(container).now_or_never().expect("nobody waits").ok()
+    }
+
+    pub fn phase(&self, container: &ContainerId) -> Option<Phase> {
+        self.inspected(container).map(|o| o.phase)
+    }
+
+    pub fn starts_of(&self, container: &ContainerId) -> Option<String> {
+        self.inspected(container)?.mark
+    }
+
+    pub fn made(&self, sandbox: &Sandbox, container: &ContainerId) {
+        let own = |limit: Limit| limit.span().map(|l| l.as_millis() as i64);
+        self.oracle().made(sandbox, container, sandbox.own.idle_limit.map(own));
+    }
+
+    /// Others hold a port of a sandbox: none whose connections nobody sees is stopped.
+    pub fn held(&self, at: SocketAddr) {
+        let mut oracle = self.oracle();
+        oracle.tell(|| format!("relay: {at} is held by others"));
+        oracle.trouble(None, true);
+        oracle.trouble(None, false);
+    }
+
+    /// Begins another process of the server.
+    pub fn boot(self: &Arc<Self>) -> Arc<Server> {
+        let life = Life::new(self.dawdle, Arc::clone(&self.dice));
+        let cut = Arc::new(Notify::new());
+        let (reads, writes) = life.hooks();
+        let store = Arc::new(self.store().hooked(reads, writes));
+        let engine = Arc::new(Driven {
+            world: Arc::clone(self),
+            life: Arc::clone(&life),
+            cut: Arc::clone(&cut),
+            trouble: Arc::clone(&self.trouble),
+        });
+        let (events, heard) = tokio::sync::mpsc::unbounded_channel();
+        let line = Arc::new(Line { world: Arc::clone(self), life: Arc::clone(&life) });
+        let relay = Arc::new(Relay::scripted(line, heard));
+        self.relay.connect(events);
+        let app = App::new(store, engine, relay, self.clock.clone(), self.settings.clone());
+        self.oracle().tell(|| "server: begins".into());
+        self.oracle().begun();
+        let never = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(loops::converge_when_woken(Arc::clone(&app), never.clone())),
+            tokio::spawn(loops::follow_events(Arc::clone(&app), never.clone())),
+            tokio::spawn(loops::follow_relay(Arc::clone(&app), never)),
+            tokio::spawn(tick(Arc::clone(&app))),
+            tokio::spawn(open_door(Arc::clone(&app))),
+        ];
+        app.wake();
+        let server = Arc::new(Server { app, life, cut, tasks: Mutex::new(tasks) });
+        *self.server.lock().expect("no holder panics") = Some(Arc::clone(&server));
+        server
+    }
+
+    /// What is left when a process has been cut off.
+    pub fn bury(&self, server: &Server, relay_too: bool, records_too: bool) {
+        server.life.end();
+        server.tasks.lock().expect("no holder panics").drain(..).for_each(|task| task.abort());
+        self.oracle().tell(|| format!("server: is killed; relay too: {relay_too}; records too: {records_too}"));
+        self.oracle().crashed();
+        if relay_too {
+            self.relay.forget();
+            let rows = self.rows();
+            self.oracle().uses_are_lost(&rows);
+        }
+        if records_too {
+            *self.rows.lock().expect("no holder panics") = Arc::new(Store::in_memory().expect("there is memory"));
+            self.oracle().records_lost();
+        }
+    }
+}
+
+/// What the schedule does.
+async fn tick(app: Arc<App>) {
+    loop {
+        pass(PERIOD).await;
+        app.wake();
+    }
+}
+
+/// What the check-in door does.
+async fn open_door(app: Arc<App>) {
+    while app.door_address().is_none() {
+        pass(50).await;
+    }
+    app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
+}
