@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{App, Result};
-use crate::domain::Token;
+use crate::domain::{State, StopReason, Token, rules::broken};
 
 impl App {
     /// Records a report of `value` from the sandbox that bears `token`, else from the running one at
@@ -16,6 +16,13 @@ impl App {
         let peer = peer.map(|p| p.to_canonical());
         let now = self.clock.now();
         let done = self.store.check_in(token.and_then(Token::parse), peer, value, now).await?;
+        if broken(5)
+            && value == 0
+            && let Some(done) = &done
+            && let Some(seen) = self.store.get(&done.id).await?
+        {
+            self.mark(&seen, State::Stopping { since: now, reason: StopReason::Idle }).await?;
+        }
         match done {
             Some(done) if done.first => tracing::info!(sandbox = %done.id, value, "first check-in"),
             Some(done) => tracing::debug!(sandbox = %done.id, value, "check-in"),

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{App, CheckInDoor, Result, chain, plus};
 use crate::{
-    domain::{ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan},
+    domain::{ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan, rules::broken},
     engine::EngineError,
 };
 
@@ -65,7 +65,7 @@ impl App {
 
     async fn pass(self: &Arc<Self>, now: Timestamp, steady: Duration, report: &mut ConvergeReport) -> Result<()> {
         // What moved until now belongs to what is decided on (`idleness.md`, rule 14).
-        let counted = self.collect().await;
+        let counted = if broken(14) { Ok(()) } else { self.collect().await };
         // A relay of its own process is connected to while the first pass runs.
         if let Err(e) = &counted
             && self.pulse().passed
@@ -125,11 +125,11 @@ impl App {
             let sandbox = step.sandbox().and_then(|id| known.get(id)).map(|s| Sandbox::clone(s));
             let is_quick = step.is_quick();
             let task = self.dispatch(step, sandbox);
-            quick.extend(task.filter(|_| is_quick));
+            quick.extend(task.filter(|_| is_quick || broken(6)));
         }
         // Whoever asked for this pass finds in the rows what it saw; who is slow goes on without being waited for.
         let recorded = futures_util::future::join_all(quick);
-        if self.pulse().passed {
+        if self.pulse().passed && !broken(6) {
             let _ = tokio::time::timeout(CLOSE_LOOK, recorded).await;
         } else {
             // The first pass is complete when all that was lost is adopted; creations wait for it.
@@ -254,13 +254,13 @@ impl App {
             let jump = gap.saturating_sub(passed);
             tolerance.is_some_and(|t| gap <= t) && jump.abs() <= JUMP
         });
-        let impaired = !looked || !matches!(pulse.door, CheckInDoor::Open(_));
+        let impaired = !(looked || broken(8)) || !matches!(pulse.door, CheckInDoor::Open(_));
         if !on_time || impaired || pulse.impaired {
             pulse.hold_until = Some(plus(now, self.settings.resume_grace));
         }
         pulse.impaired = impaired;
         pulse.last_pass = Some((now, steady));
-        pulse.hold_until = pulse.hold_until.filter(|&until| until > now);
+        pulse.hold_until = pulse.hold_until.filter(|&until| until > now && !broken(7));
         pulse.hold_until
     }
 }

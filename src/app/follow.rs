@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use super::App;
+use crate::domain::rules::broken;
 
 impl App {
     /// Follows the engine's events until the stream ends or fails, and tells until when it was heard.
@@ -20,8 +21,10 @@ impl App {
                 return Some(heard);
             }
         };
-        self.pulse().suspect_all = true;
-        self.wake();
+        if !broken(10) {
+            self.pulse().suspect_all = true;
+            self.wake();
+        }
         while let Some(event) = events.next().await {
             match event {
                 Ok(container) => {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain},
+    domain::{ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain, rules::broken},
     engine::{self, EngineError},
     store::StoreError,
 };
@@ -87,6 +87,7 @@ impl App {
             };
             let sandbox = self.get(reference).await?;
             match sandbox.state {
+                State::Stopping { .. } if broken(4) => return Ok(sandbox),
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
                     let to = State::Starting { stopped_at: at, reason };

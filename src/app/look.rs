@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{App, Error, Result};
-use crate::domain::{Sandbox, SandboxRef};
+use crate::domain::{Evidence, Sandbox, SandboxRef, Source, rules::broken};
 
 impl App {
     /// The images from which sandboxes can be made (`contract.md` 7).
@@ -20,7 +20,13 @@ impl App {
     /// [`Error::Store`].
     pub async fn list(&self) -> Result<Vec<Arc<Sandbox>>> {
         let known = self.store.all().await?;
-        Ok(known.into_iter().filter(|s| s.state.is_visible()).collect())
+        let visible: Vec<_> = known.into_iter().filter(|s| s.state.is_visible()).collect();
+        if broken(13) {
+            let looked_at = Evidence { source: Source::CheckIn, at: self.clock.now() };
+            let uses = visible.iter().map(|s| (s.id.clone(), s.generation, looked_at));
+            self.store.record_use(uses.collect()).await?;
+        }
+        Ok(visible)
     }
 
     /// One sandbox (`contract.md` 13).

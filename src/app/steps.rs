@@ -9,7 +9,7 @@ use super::{App, HAND_HELD, chain, claims::Claim};
 use crate::{
     domain::{
         ContainerId, Deadline, Decided, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason,
-        explain,
+        explain, rules::broken,
     },
     engine::EngineError,
 };
@@ -107,9 +107,15 @@ impl App {
             return Ok(false);
         }
         // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.
-        self.collect().await?;
+        let counted = if broken(14) { Ok(()) } else { self.collect().await };
+        if !broken(8) {
+            counted?;
+        }
         if seen.reason() == StopReason::Idle && !self.is_cpu_known(known).await? {
             return Ok(false);
+        }
+        if let Some(container) = known.container.as_ref().filter(|_| broken(9)) {
+            self.engine.stop(container, self.settings.stop_grace).await?;
         }
         let now = self.clock.now();
         let to = State::Stopping { since: now, reason: seen.reason() };
@@ -144,6 +150,7 @@ impl App {
             return Ok(false);
         };
         match self.engine.stop(container, self.settings.stop_grace).await {
+            Ok(()) if broken(11) => Ok(self.remove(id, Some(container)).await.map(|()| true)?),
             Ok(()) => self.record_stopped(&sandbox).await,
             Err(EngineError::NoContainer) => self.forget_gone(&sandbox).await,
             Err(e) => Err(e.into()),

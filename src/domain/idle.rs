@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     evidence::{Evidence, Source},
     policy::Policy,
+    rules::broken,
     sandbox::{Sandbox, State, StopReason},
 };
 
@@ -112,6 +113,7 @@ fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration
 /// (`contract.md` 31, `idleness.md`, Words).
 pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Deadline> {
     let State::Running { since, .. } = sandbox.state else { return None };
+    let since = if broken(1) { sandbox.created_at } else { since };
     let policy = policy.of(sandbox);
     let idle = policy.idle_limit.span().map(|limit| idle_at(&policy, sandbox, since, limit));
     let aged = policy.max_age.span().map(|age| {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Result, Store, StoreError, rows::millis, sandboxes::record_evidence};
-use crate::domain::{Evidence, SandboxId, Source, Token};
+use crate::domain::{Evidence, SandboxId, Source, Token, rules::broken};
 
 /// What a check-in did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,9 @@ impl Store {
                 let Some((id, first)) = reporter(c, token.as_ref(), peer)? else { return Ok(None) };
                 let sql = "UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1";
                 c.prepare_cached(sql)?.execute((id.as_str(), value as i64, millis(at)))?;
+                if value == 0 && broken(2) {
+                    c.execute("DELETE FROM evidence WHERE sandbox = ?1 AND source = 'check_in'", [id.as_str()])?;
+                }
                 if value > 0 {
                     record_evidence(c, &id, Evidence { source: Source::CheckIn, at })?;
                 }

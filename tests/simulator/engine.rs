@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream::BoxStream};
 use jiff::Timestamp;
 
-use super::{clock::pass, life::Life, oracle::Kind, subject::Ended, world::World};
+use super::{clock::pass, life::Life, subject::Ended, world::World};
 use crate::{
     domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, StopReason},
     engine::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec},

@@ -11,6 +11,7 @@ mod judge;
 mod life;
 mod oracle;
 mod relay;
+mod rules;
 mod run;
 mod subject;
 mod trace;
