@@ -90,6 +90,30 @@ async fn after_a_jump_of_the_clock_everybody_may_report_first() {
     settle(&w, &c, "stopped").await;
 }
 
+/// Rule 9: who was told to stop ends by that, though the server that told it is gone, and the reason is not lost.
+#[tokio::test]
+async fn an_idle_stop_that_was_cut_off_keeps_its_reason() {
+    let mut w = world().await;
+    let [ends, stays] = [w.http().create("image=spindle/mimic").await, w.http().create("image=spindle/mimic").await];
+    w.pass_seconds(LIMIT - 1).await;
+    w.clock.advance(Duration::from_secs(5));
+    for _ in 0..2 {
+        w.engine.next("stop", Fault::Hang);
+    }
+    while w.engine.calls("stop") < 2 {
+        passes(&w, 1).await;
+    }
+    w.restart().await;
+    passes(&w, 5).await;
+    assert_eq!(w.http().now(&ends).await["status"], "stopping");
+    w.stop_behind_back(&ends).await;
+    assert_eq!(settle(&w, &ends, "stopped").await["stopped_reason"], "idle");
+    w.pass_seconds(13).await;
+    settle(&w, &stays, "running").await;
+    assert_eq!(w.engine.calls("stop"), 2, "what was decided long ago is not carried out");
+    w.check().await;
+}
+
 /// Rule 7, our own side of it: who cannot report is not silent.
 #[tokio::test]
 async fn while_the_door_is_shut_nobody_is_stopped() {

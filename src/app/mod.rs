@@ -127,6 +127,8 @@ struct Pulse {
     awaited: HashMap<SandboxId, Awaited>,
     /// What each sandbox that counts cpu had used when last looked at.
     cpu: HashMap<SandboxId, CpuSample>,
+    /// Idle stops that were cut off, by their start, and until when the container may still end by them.
+    cut_off: HashMap<SandboxId, (u64, Duration)>,
     /// The engine did not answer since the last complete look.
     engine_was_away: bool,
     /// It was so before the look of which steps are carried out now.

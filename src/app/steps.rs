@@ -1,7 +1,7 @@
 //! Carrying out a plan, step by step. Each step finds out for itself whether what it was decided on still
 //! holds; if not, it is dropped.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
@@ -13,6 +13,9 @@ use crate::{
     },
     engine::EngineError,
 };
+
+/// Beyond its grace, how long the engine may take to end a container.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Somebody else works on the sandbox.
 struct Busy;
@@ -47,7 +50,10 @@ impl App {
         let id = step.sandbox().cloned();
         let tried = match (&step, known) {
             (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
+            // Once it has been seen to be cut off it is not carried out any more, unless somebody asks for it.
+            (Step::FinishStop(_), Some(known)) if self.is_cut_off(&known) => self.take_back(&known).await,
             (Step::FinishStop(id), _) => self.try_finish_stop(id).await,
+            (Step::TakeBack(..), Some(known)) => self.take_back(&known).await,
             (Step::FinishStart(_), Some(known)) => self.resume_start(&known).await,
             (Step::FinishDelete(_), Some(known)) => self.remove_rest(&known).await,
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
@@ -197,6 +203,34 @@ impl App {
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, "found running");
         }
+        Ok(done)
+    }
+
+    fn is_cut_off(&self, known: &Sandbox) -> bool {
+        let is_idle = matches!(known.state, State::Stopping { reason: StopReason::Idle, .. });
+        let since = |pulse: &super::Pulse| pulse.cut_off.get(&known.id).map(|(generation, _)| *generation);
+        is_idle && since(&self.pulse()) == Some(known.generation)
+    }
+
+    /// Takes back an idle stop that was cut off. Whether its signal was sent nobody knows: if it was, the container ends
+    /// by it within its grace, whatever became of whoever sent it, and then it has stopped for that reason.
+    async fn take_back(&self, known: &Sandbox) -> Tried {
+        let Some(container) = &known.container else { return Ok(false) };
+        let now = self.clock.steady();
+        let ends_until = {
+            let mut pulse = self.pulse();
+            let fresh = (known.generation, now + self.settings.stop_grace + ENDING);
+            let noted = pulse.cut_off.entry(known.id.clone()).or_insert(fresh);
+            if noted.0 != known.generation {
+                *noted = fresh;
+            }
+            noted.1
+        };
+        if now < ends_until {
+            return Ok(false);
+        }
+        let done = self.record_running(known, container).await?;
+        self.pulse().cut_off.remove(&known.id);
         Ok(done)
     }
 

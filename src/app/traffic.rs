@@ -82,6 +82,7 @@ impl App {
         pulse.traffic.retain(|(id, _), _| *id != seen.id);
         pulse.awaited.remove(&seen.id);
         pulse.cpu.remove(&seen.id);
+        pulse.cut_off.remove(&seen.id);
         // It is something else by now, and needs its listeners.
         pulse.table_is_stale |= !done;
         Ok(done)

@@ -75,6 +75,9 @@ pub enum Step {
     Discard(SandboxId),
     /// The engine shows it running where we knew otherwise, or started anew.
     RecordRunning(SandboxId, ContainerId),
+    /// An idle stop was cut off, and what it was decided on may be long past: take it back, once it is clear that the
+    /// container does not end by it.
+    TakeBack(SandboxId, ContainerId),
     /// The engine shows it stopped where we knew it running or stopping.
     RecordStopped(SandboxId),
     /// It runs under another address, or as another process, than we knew.
@@ -92,6 +95,7 @@ impl Step {
     pub fn is_quick(&self) -> bool {
         match self {
             Step::RecordRunning(..)
+            | Step::TakeBack(..)
             | Step::RecordStopped(_)
             | Step::RecordAddress(..)
             | Step::Forget(_)
@@ -114,6 +118,7 @@ impl Step {
             | Step::FinishDelete(id)
             | Step::Discard(id)
             | Step::RecordRunning(id, _)
+            | Step::TakeBack(id, _)
             | Step::RecordStopped(id)
             | Step::RecordAddress(id, ..)
             | Step::Forget(id) => Some(id),
@@ -200,7 +205,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         // An idle stop that was left half done is not carried out while sandboxes could not report: what it was
         // decided on may be long past.
         (State::Stopping { reason: StopReason::Idle, .. }, Some(shown)) if shown.phase == Phase::Running && held => {
-            Some(Step::RecordRunning(id(), shown.container.clone()))
+            Some(Step::TakeBack(id(), shown.container.clone()))
         }
         (State::Stopping { .. }, Some(shown)) if shown.phase == Phase::Running => Some(Step::FinishStop(id())),
         (State::Running { .. } | State::Stopping { .. }, Some(_)) => Some(Step::RecordStopped(id())),
@@ -311,7 +316,7 @@ mod tests {
             plan(std::slice::from_ref(&sandbox), &shown, &POLICY, hold.map(at), at(50)).steps.remove(0)
         };
         let (id, container) = (running(0).id, running(0).container.unwrap());
-        assert_eq!(of(StopReason::Idle, Some(60)), Step::RecordRunning(id.clone(), container));
+        assert_eq!(of(StopReason::Idle, Some(60)), Step::TakeBack(id.clone(), container));
         assert_eq!(of(StopReason::Idle, Some(50)), Step::FinishStop(id.clone()));
         assert_eq!(of(StopReason::Requested, Some(60)), Step::FinishStop(id));
     }
