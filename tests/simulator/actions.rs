@@ -121,7 +121,7 @@ impl World {
         let mut oracle = self.oracle();
         match made {
             Ok(made) => {
-                oracle.tell(|| format!("{name} is created: {:?}", made.state));
+                oracle.tell(|| format!("{name} is created: {}", word(&made.state)));
                 if let Some(s) = oracle.subject(&made.id) {
                     s.answered = true;
                 }
@@ -141,7 +141,7 @@ impl World {
                 let answer = server.app.stop(name).await;
                 if !server.life.is_dead() {
                     self.oracle().stop_asked(id, true);
-                    self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| s.state)));
+                    self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| word(&s.state))));
                 }
             }
             Action::Start => {
@@ -150,7 +150,7 @@ impl World {
                 let answer = server.app.start(name).await;
                 if !server.life.is_dead() {
                     let mut oracle = self.oracle();
-                    oracle.tell(|| format!("start {name}: {:?}", answer.as_ref().map(|s| &s.state)));
+                    oracle.tell(|| format!("start {name}: {:?}", answer.as_ref().map(|s| word(&s.state))));
                     if let Ok(s) = answer {
                         oracle.start_answered(id, since, &s.state);
                     }
@@ -182,7 +182,7 @@ impl World {
         let row = self.row(&aim.id);
         let state = row.as_ref().map(|r| r.state.clone());
         let mut oracle = self.oracle();
-        oracle.tell(|| format!("{} reports {value}; its row: {state:?}", aim.name));
+        oracle.tell(|| format!("{} reports {value}; its row: {:?}", aim.name, state.as_ref().map(word)));
         if value == 0 {
             return;
         }
@@ -317,5 +317,17 @@ impl World {
         let long = self.dice.in_thousand(300);
         pass(self.dice.of(if long { GRACE..100_000 } else { 50..6_000 })).await;
         self.boot();
+    }
+}
+
+/// A state without what differs from one run to the next.
+pub fn word(state: &State) -> String {
+    match state {
+        State::Creating => "creating".into(),
+        State::Starting { .. } => "starting".into(),
+        State::Running { mark, .. } => format!("running, start {mark}"),
+        State::Stopping { reason, .. } => format!("stopping: {}", reason.word()),
+        State::Stopped { reason, .. } => format!("stopped: {}", reason.word()),
+        State::Deleting => "deleting".into(),
     }
 }

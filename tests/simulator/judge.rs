@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
+    actions::word,
     oracle::{Kind, Oracle, SLACK},
     subject::Ended,
     world::{GRACE, PERIOD},
@@ -17,7 +18,7 @@ impl Oracle {
         let reason = match row.map(|r| &r.state) {
             Some(State::Stopping { reason, .. }) => *reason,
             other => {
-                let what = format!("{name} is told to stop, and its row says {other:?}");
+                let what = format!("{name} is told to stop, and its row says {:?}", other.map(word));
                 self.violated(Kind::NoIntent, what);
                 return StopReason::Exited;
             }
@@ -90,7 +91,8 @@ impl Oracle {
         let mut wrong = Vec::new();
         for s in &self.subjects {
             let row = rows.iter().find(|r| r.id == s.id);
-            let shown = observed.iter().find(|o| o.container == s.container);
+            let shown = observed.iter().find(|o| o.container == s.container).map(|o| o.phase);
+            let row = row.map(|r| word(&r.state));
             if s.answered && !s.delete_asked && !s.removed_by_others && (row.is_none() || shown.is_none()) {
                 wrong.push((Kind::Lost, format!("{} is lost: row {row:?}, container {shown:?}", s.name)));
             }
@@ -107,7 +109,7 @@ impl Oracle {
                 _ => false,
             };
             if !agree {
-                wrong.push((Kind::HalfDone, format!("{}: row {:?}, container {shown:?}", row.name, row.state)));
+                wrong.push((Kind::HalfDone, format!("{}: row {}, container {shown:?}", row.name, word(&row.state))));
             }
             if row.ports.iter().any(|p| !ports.insert(p.outside.port)) {
                 wrong.push((Kind::HalfDone, format!("{} shares a port", row.name)));

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::{
+    actions::word,
     subject::{Ended, Subject},
     world::{GRACE, PERIOD},
 };
@@ -184,7 +185,7 @@ impl Oracle {
         let Some(s) = self.subject(id) else { return };
         s.start_answered = Some(since);
         if !matches!(state, State::Running { .. }) {
-            let what = format!("{} was started, and the answer is {state:?}", s.name);
+            let what = format!("{} was started, and the answer is {}", s.name, word(state));
             self.violated(Kind::StartLost, what);
         }
     }

@@ -30,7 +30,7 @@ use crate::{
 pub const PERIOD: i64 = 5_000;
 
 /// For how long nothing is stopped after sandboxes could not report, in milliseconds.
-pub const GRACE: i64 = 15_000;
+pub const GRACE: i64 = 20_000;
 
 /// The limit of a sandbox that has none of its own, in milliseconds.
 pub const LIMIT: i64 = 60_000;
