@@ -192,3 +192,17 @@ async fn a_start_is_evidence_whoever_makes_it() {
     settle(&w, &c, "stopped").await;
     w.check().await;
 }
+
+/// Rule 10: of a quick restart whose event was lost only a close look tells. At the latest its deadline asks for one.
+#[tokio::test]
+async fn a_restart_of_which_nobody_told_gets_a_clock_of_its_own() {
+    let w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    w.pass_seconds(LIMIT - 1).await;
+    w.start_behind_back(&c).await;
+    w.pass_seconds(LIMIT).await;
+    assert_eq!(w.http().now(&c).await["status"], "running", "it was started a moment before its deadline");
+    w.pass_seconds(5).await;
+    assert_eq!(settle(&w, &c, "stopped").await["stopped_reason"], "idle");
+    w.check().await;
+}

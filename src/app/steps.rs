@@ -110,6 +110,9 @@ impl App {
         if let Some(container) = &known.container
             && self.engine.inspect(container).await?.mark.as_ref() != Some(mark)
         {
+            // Its event may also have been lost: then only a close look records the start, and its clock runs again.
+            self.pulse().suspects.insert(container.clone());
+            self.wake();
             return Ok(false);
         }
         // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.

@@ -68,17 +68,16 @@ impl World {
         let world = Arc::clone(self);
         let server = self.server();
         match (action, server) {
-            (Action::Create, Some(server)) => drop(tokio::spawn(async move { world.create(&server).await })),
+            (Action::Create, Some(server)) => {
+                drop(tokio::spawn(async move { world.create(&server, world.some_limit()).await }))
+            }
             (Action::Look, Some(server)) => drop(tokio::spawn(async move { world.look(&server).await })),
             (Action::Report | Action::ReportZero | Action::Stop | Action::Start | Action::Delete, Some(server)) => {
                 if let Some(aim) = self.aim() {
                     tokio::spawn(async move { world.ask(&server, action, aim).await });
                 }
             }
-            (Action::EventsBreak, Some(server)) => {
-                self.oracle().tell(|| "the engine's events break off".into());
-                server.cut.notify_waiters();
-            }
+            (Action::EventsBreak, Some(server)) => drop(tokio::spawn(async move { world.break_events(&server).await })),
             (Action::DoorShut, Some(server)) => drop(tokio::spawn(async move { world.shut_door(&server).await })),
             (Action::Crash, Some(server)) => drop(tokio::spawn(async move { world.crash(&server).await })),
             (Action::EngineAway | Action::RelayAway, _) => {
@@ -102,13 +101,17 @@ impl World {
         }
     }
 
-    async fn create(&self, server: &Server) {
-        let number = self.oracle().created();
-        let own = match self.dice.of(0..8) {
+    fn some_limit(&self) -> Option<Option<i64>> {
+        match self.dice.of(0..8) {
             0 => Some(None),
             1 | 2 => Some(Some(self.dice.of(30..120) * 1_000)),
             _ => None,
-        };
+        }
+    }
+
+    /// Creates one with a limit of its own, `Some(None)`: never.
+    pub async fn create(&self, server: &Server, own: Option<Option<i64>>) {
+        let number = self.oracle().created();
         let name = SandboxName::parse(&format!("box-{number}")).expect("plain");
         let image = ImageRef::parse(IMAGE).expect("plain");
         let own = OwnPolicy { idle_limit: own.map(limit_of), ..OwnPolicy::default() };
@@ -130,7 +133,7 @@ impl World {
         }
     }
 
-    async fn ask(&self, server: &Arc<Server>, action: Action, aim: Aim) {
+    pub async fn ask(&self, server: &Arc<Server>, action: Action, aim: Aim) {
         let (id, name) = (&aim.id, &aim.name);
         match action {
             Action::Report => self.report(server, &aim, self.dice.of(1..5) as u64).await,
@@ -139,23 +142,18 @@ impl World {
                 self.oracle().tell(|| format!("stop {name}"));
                 self.oracle().stop_asked(id, false);
                 let answer = server.app.stop(name).await;
-                if !server.life.is_dead() {
-                    self.oracle().stop_asked(id, true);
-                    self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| word(&s.state))));
+                if server.life.is_dead() {
+                    return;
+                }
+                self.oracle().stop_asked(id, true);
+                self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| word(&s.state))));
+                // Somebody else wants it to run.
+                if self.dice.in_thousand(self.contrary) {
+                    pass(self.dice.of(0..2_000)).await;
+                    self.start(server, &aim).await;
                 }
             }
-            Action::Start => {
-                self.oracle().tell(|| format!("start {name}"));
-                let since = self.clock.elapsed();
-                let answer = server.app.start(name).await;
-                if !server.life.is_dead() {
-                    let mut oracle = self.oracle();
-                    oracle.tell(|| format!("start {name}: {:?}", answer.as_ref().map(|s| word(&s.state))));
-                    if let Ok(s) = answer {
-                        oracle.start_answered(id, since, &s.state);
-                    }
-                }
-            }
+            Action::Start => self.start(server, &aim).await,
             Action::Delete => {
                 self.oracle().tell(|| format!("delete {name}"));
                 self.oracle().delete_asked(id);
@@ -168,6 +166,19 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    async fn start(&self, server: &Server, aim: &Aim) {
+        self.oracle().tell(|| format!("start {}", aim.name));
+        let since = self.clock.elapsed();
+        let answer = server.app.start(&aim.name).await;
+        if !server.life.is_dead() {
+            let mut oracle = self.oracle();
+            oracle.tell(|| format!("start {}: {:?}", aim.name, answer.as_ref().map(|s| word(&s.state))));
+            if let Ok(s) = answer {
+                oracle.start_answered(&aim.id, since, &s.state);
+            }
         }
     }
 
@@ -275,6 +286,16 @@ impl World {
         server.app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
         self.oracle().tell(|| "the check-in door is open".into());
         self.oracle().outage(Some(since));
+    }
+
+    /// The stream of events ends, and something happens before another begins.
+    async fn break_events(&self, server: &Server) {
+        self.oracle().tell(|| "the engine's events break off".into());
+        server.cut.notify_waiters();
+        pass(self.dice.of(1..900)).await;
+        if self.dice.in_thousand(500) {
+            self.meddle(Action::RestartBehindBack);
+        }
     }
 
     async fn hold_ports(&self) {

@@ -34,6 +34,10 @@ pub struct Trouble {
     pub lost_events: i64,
     /// How many of a thousand containers take their whole grace to stop.
     pub stubborn: i64,
+    /// How many of a thousand stops hang.
+    pub hung_stops: i64,
+    /// How long a call takes at most that goes well, in milliseconds.
+    pub latency: i64,
 }
 
 impl Trouble {
@@ -75,6 +79,9 @@ impl Driven {
         if trouble.away {
             return Some(Fault::Broken);
         }
+        if call == "stop" && dice.in_thousand(trouble.hung_stops) {
+            return Some(Fault::Hang);
+        }
         if !dice.in_thousand(trouble.faults) {
             return None;
         }
@@ -87,6 +94,13 @@ impl Driven {
             9 if call == "list" => Fault::Refused,
             _ => Fault::Hang,
         })
+    }
+
+    async fn take_time(&self) {
+        let latency = self.trouble.lock().expect("no holder panics").latency;
+        if latency > 0 {
+            pass(self.world.dice.of(0..latency)).await;
+        }
     }
 
     /// One call, about one container or about all.
@@ -111,7 +125,12 @@ impl Driven {
         }
         let broken = || EngineError::Unavailable("scripted".into());
         let result = match fault {
-            None => work.await,
+            None => {
+                self.take_time().await;
+                let result = work.await;
+                self.take_time().await;
+                result
+            }
             Some(Fault::Refused) => Err(EngineError::Refused("scripted".into())),
             Some(Fault::Broken) => Err(broken()),
             Some(Fault::Lie) => work.await.and(Err(broken())),

@@ -6,6 +6,7 @@
 
 mod actions;
 mod clock;
+mod crash;
 mod engine;
 mod judge;
 mod life;

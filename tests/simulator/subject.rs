@@ -74,6 +74,11 @@ impl Subject {
         }
     }
 
+    /// Whether it was ever started by request.
+    pub fn was_start_answered(&self) -> bool {
+        self.start_answered.is_some()
+    }
+
     /// For how long it has been idle by all that anybody could know; negative: for how long it is not yet.
     pub fn idle_for(&self, wall: i64, cap: Option<i64>) -> Option<i64> {
         let limit = self.limit.filter(|_| self.runs)?;

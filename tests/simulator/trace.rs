@@ -56,6 +56,11 @@ struct Plan {
     late_events: i64,
     lost_events: i64,
     stubborn: i64,
+    hung_stops: i64,
+    /// How long the engine takes for what goes well, at most, in milliseconds.
+    latency: i64,
+    /// How often the relay tells what it counts, in seconds.
+    tells_every: i64,
     /// Nothing but use, stops and looks.
     calm: bool,
     /// A dashboard that is open, and how often it looks, in milliseconds.
@@ -80,6 +85,7 @@ fn plan(dice: &Dice) -> Plan {
             max_age: None,
             warn_before: Some(10_000).filter(|_| dice.in_thousand(300)),
             longest_end: one_of(dice, [0, 500, 3_000]),
+            contrary: 300,
             relay_is_ours: dice.in_thousand(500),
             dawdle,
         },
@@ -88,14 +94,27 @@ fn plan(dice: &Dice) -> Plan {
         late_events: fault([0, 100, 300]),
         lost_events: fault([0, 0, 200]),
         stubborn: fault([0, 100, 300]),
+        hung_stops: fault([0, 0, 300]),
+        latency: one_of(dice, [0, 20, 400]),
+        tells_every: one_of(dice, [1, 1, 15]),
         calm,
         dashboard: Some(dice.of(1_000..20_000)).filter(|_| dice.in_thousand(300)),
     }
 }
 
-fn pick(dice: &Dice, calm: bool) -> Action {
+/// How often each thing happens just about somebody's deadline, of a thousand.
+const AT_A_DEADLINE: [(Action, i64); 6] = [
+    (Action::Report, 450),
+    (Action::ReportZero, 100),
+    (Action::Use, 200),
+    (Action::Start, 100),
+    (Action::Stop, 100),
+    (Action::Crash, 50),
+];
+
+fn pick(dice: &Dice, choices: &[(Action, i64)], calm: bool) -> Action {
     let mut left = dice.of(0..1_000);
-    for (action, weight) in USUAL {
+    for &(action, weight) in choices {
         left -= weight;
         if left < 0 {
             let hostile = matches!(
@@ -108,27 +127,29 @@ fn pick(dice: &Dice, calm: bool) -> Action {
     Action::Look
 }
 
-/// How long until the next thing: often none, often until just about somebody's deadline.
-fn gap(world: &World) -> i64 {
+/// How long until the next thing, and whether that is just about somebody's deadline.
+fn gap(world: &World) -> (i64, bool) {
     let dice = &world.dice;
     match dice.of(0..10) {
-        0..3 => dice.of(0..400),
+        0..3 => (dice.of(0..400), false),
         3..7 => {
             let wall = world.clock.wall();
             let oracle = world.oracle();
             let ahead = oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - wall);
             let nearest = ahead.filter(|d| (-500..LIMIT).contains(d)).min().unwrap_or(3_000);
-            nearest + dice.of(-900..900)
+            (nearest + dice.of(-400..900), true)
         }
-        _ => dice.of(0..14_000),
+        _ => (dice.of(0..14_000), false),
     }
 }
 
 /// Watches the sandboxes as long as the trace goes.
-async fn watch(world: Arc<World>) {
+async fn watch(world: Arc<World>, tells_every: i64) {
     for second in 0.. {
         pass(1_000).await;
-        world.relay.tell();
+        if second % tells_every == 0 {
+            world.relay.tell();
+        }
         world.oracle().look_for_late();
         if second % 10 == 0 {
             let rows = world.rows();
@@ -155,13 +176,24 @@ async fn happen(world: &Arc<World>, plan: &Plan) {
         trouble.late_events = plan.late_events;
         trouble.lost_events = plan.lost_events;
         trouble.stubborn = plan.stubborn;
+        trouble.hung_stops = plan.hung_stops;
+        trouble.latency = plan.latency;
     }
     world.relay.set_faults(plan.faults.1);
+    let mut at_a_deadline = false;
     while world.clock.elapsed() < plan.length {
         let few = world.oracle().subjects.iter().filter(|s| s.exists && !s.delete_asked).count() < 2;
-        let action = if few && world.dice.in_thousand(400) { Action::Create } else { pick(&world.dice, plan.calm) };
+        let choices: &[(Action, i64)] = if at_a_deadline { &AT_A_DEADLINE } else { &USUAL };
+        let action =
+            if few && world.dice.in_thousand(400) { Action::Create } else { pick(&world.dice, choices, plan.calm) };
         world.act(action);
-        pass(gap(world)).await;
+        let (wait, near) = gap(world);
+        at_a_deadline = near && !at_a_deadline;
+        pass(wait).await;
+    }
+    // What happens last shows longest.
+    if world.dice.in_thousand(300) {
+        world.act(Action::EventsBreak);
     }
 }
 
@@ -208,7 +240,7 @@ pub fn run(seed: u64, tells: bool) -> Outcome {
         let plan = plan(&dice);
         let world = World::new(dice, &plan.flavour, tells);
         world.boot();
-        let watching = tokio::spawn(watch(Arc::clone(&world)));
+        let watching = tokio::spawn(watch(Arc::clone(&world), plan.tells_every));
         let looking = plan.dashboard.map(|every| tokio::spawn(dashboard(Arc::clone(&world), every)));
         happen(&world, &plan).await;
         settle(&world).await;

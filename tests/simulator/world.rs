@@ -46,6 +46,8 @@ pub struct World {
     pub dice: Arc<Dice>,
     /// How long a container takes at most to end when it is told to, in milliseconds.
     pub longest_end: i64,
+    /// How many of a thousand stops are followed by a start.
+    pub contrary: i64,
     /// Whether the relay lives and dies with the server.
     pub relay_is_ours: bool,
     pub trouble: Arc<Mutex<Trouble>>,
@@ -75,6 +77,7 @@ pub struct Flavour {
     /// How long before that its users are warned, in milliseconds.
     pub warn_before: Option<i64>,
     pub longest_end: i64,
+    pub contrary: i64,
     pub relay_is_ours: bool,
     pub dawdle: Dawdle,
 }
@@ -121,6 +124,7 @@ impl World {
             relay: SimRelay::default(),
             dice,
             longest_end: flavour.longest_end,
+            contrary: flavour.contrary,
             relay_is_ours: flavour.relay_is_ours,
             trouble: Arc::default(),
             dawdle: flavour.dawdle,

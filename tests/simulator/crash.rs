@@ -1,0 +1,182 @@
+//! Crash points: each operation is cut off between any two of its steps, and the next process must finish it or leave
+//! nothing of it.
+
+use std::sync::Arc;
+
+use super::{
+    actions::{Action, Aim},
+    clock::pass,
+    life::{Dawdle, Dice},
+    oracle::{Kind, Violation},
+    world::{Flavour, GRACE, LIMIT, PERIOD, World},
+};
+use crate::{
+    domain::Phase,
+    engine::{EngineError, fake::Fault},
+};
+
+/// What is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Story {
+    Create,
+    /// A creation whose container does not start.
+    FailedCreate,
+    Stop,
+    Start,
+    /// A start that comes while it is being stopped.
+    StartWhileStopping,
+    Delete,
+    /// A pass that stops whom nobody uses.
+    IdleStop,
+    /// A pass that sees that a container has ended.
+    SeenEnded,
+    /// A pass that sees that a container was started.
+    SeenStarted,
+    /// A pass that sees that a container is gone.
+    SeenGone,
+    /// The first pass after the records were lost.
+    Adoption,
+}
+
+const STORIES: [Story; 11] = [
+    Story::Create,
+    Story::FailedCreate,
+    Story::Stop,
+    Story::Start,
+    Story::StartWhileStopping,
+    Story::Delete,
+    Story::IdleStop,
+    Story::SeenEnded,
+    Story::SeenStarted,
+    Story::SeenGone,
+    Story::Adoption,
+];
+
+/// How long a story takes at most, in milliseconds.
+const LENGTH: i64 = 8_000;
+
+impl World {
+    async fn do_it(self: &Arc<Self>, action: Action, number: usize) {
+        let Some(server) = self.server() else { return };
+        if action == Action::Create {
+            return self.create(&server, None).await;
+        }
+        let aim = {
+            let oracle = self.oracle();
+            let subject = &oracle.subjects[number];
+            Aim { id: subject.id.clone(), name: subject.name.clone() }
+        };
+        self.ask(&server, action, aim).await;
+    }
+
+    /// What comes before.
+    async fn prepare(self: &Arc<Self>, story: Story) {
+        pass(PERIOD).await;
+        // Somebody else's, to whom nothing must happen.
+        self.do_it(Action::Create, 0).await;
+        if !matches!(story, Story::Create | Story::FailedCreate) {
+            self.do_it(Action::Create, 1).await;
+        }
+        if matches!(story, Story::Start | Story::SeenStarted) {
+            self.do_it(Action::Stop, 1).await;
+            pass(PERIOD).await;
+        }
+        match story {
+            Story::FailedCreate => self.engine.next("start", Fault::Fail(EngineError::Refused("scripted".into()))),
+            Story::StartWhileStopping => self.do_it(Action::Stop, 1).await,
+            Story::IdleStop => {
+                let ahead = LIMIT - 1_000;
+                pass(ahead).await;
+                self.do_it(Action::Report, 0).await;
+            }
+            Story::Adoption => {
+                self.bury(&self.server().expect("it runs"), true, true);
+                self.boot();
+            }
+            _ => {}
+        }
+    }
+
+    /// What is cut off.
+    async fn act_out(self: &Arc<Self>, story: Story) {
+        let container = |world: &World| world.oracle().subjects[1].container.clone();
+        match story {
+            Story::Create | Story::FailedCreate => self.do_it(Action::Create, 0).await,
+            Story::Stop => self.do_it(Action::Stop, 1).await,
+            Story::Start | Story::StartWhileStopping => self.do_it(Action::Start, 1).await,
+            Story::Delete => self.do_it(Action::Delete, 1).await,
+            Story::SeenEnded => self.end_behind_back(&container(self)),
+            Story::SeenStarted => self.start_behind_back(&container(self)),
+            Story::SeenGone => self.remove_behind_back(&container(self)),
+            Story::IdleStop | Story::Adoption => {}
+        }
+    }
+}
+
+/// Tells a story, cut off after `fuse` points or not at all. How many points it had, and what is wrong in the end.
+fn tell(story: Story, fuse: Option<u32>, relay_is_ours: bool) -> (u32, Vec<Violation>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime needs no more than memory").block_on(async {
+        let dawdle = Dawdle::default();
+        let flavour = Flavour {
+            cap: None,
+            max_age: None,
+            warn_before: None,
+            longest_end: 100,
+            contrary: 0,
+            relay_is_ours,
+            dawdle,
+        };
+        let world = World::new(Dice::new(4), &flavour, false);
+        world.boot();
+        world.prepare(story).await;
+        let server = world.server().expect("it runs");
+        let before = server.life.points();
+        if let Some(fuse) = fuse {
+            server.life.light(i64::from(fuse));
+        }
+        let acting = Arc::clone(&world);
+        tokio::spawn(async move { acting.act_out(story).await });
+        server.life.ends_within(LENGTH).await;
+        let points = server.life.points() - before;
+        if fuse.is_some() {
+            world.bury(&server, relay_is_ours, false);
+            pass(500).await;
+            world.boot();
+        }
+        // All that was begun is finished long before anybody else is idle.
+        pass(GRACE + 3 * PERIOD).await;
+        let (rows, observed) = (world.rows(), world.observed());
+        let mut oracle = world.oracle();
+        oracle.settled(&rows, &observed);
+        oracle.compare_reasons(&rows);
+        let started = matches!(story, Story::Start | Story::StartWhileStopping);
+        if started
+            && oracle.subjects[1].was_start_answered()
+            && world.phase(&oracle.subjects[1].container.clone()) != Some(Phase::Running)
+        {
+            oracle.violated(Kind::StartLost, "a start was answered, and it does not run".into());
+        }
+        (points, std::mem::take(&mut oracle.violations))
+    })
+}
+
+#[test]
+fn whatever_is_cut_off_is_finished_or_leaves_nothing() {
+    let (mut total, mut wrong) = (0, Vec::new());
+    println!("{:<20}{:>8}", "cut off", "points");
+    for story in STORIES {
+        let (points, violations) = tell(story, None, true);
+        wrong.extend(violations.iter().map(|v| format!("{story:?}, undisturbed: {v}")));
+        for point in 0..points {
+            for relay_is_ours in [true, false] {
+                let (_, violations) = tell(story, Some(point), relay_is_ours);
+                wrong.extend(violations.iter().map(|v| format!("{story:?}, cut off at {point} of {points}: {v}")));
+            }
+        }
+        println!("{:<20}{points:>8}", format!("{story:?}"));
+        total += points;
+    }
+    println!("{:<20}{total:>8}", "in all");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
