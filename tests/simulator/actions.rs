@@ -93,6 +93,7 @@ impl World {
                     && self.relay.knock(&aim.id)
                 {
                     self.oracle().tell(|| format!("somebody connects to {}, which sleeps", aim.name));
+                    self.oracle().wanted(&aim.id);
                 }
             }
             (Action::EndBehindBack | Action::StartBehindBack | Action::RestartBehindBack, _)
@@ -171,6 +172,7 @@ impl World {
 
     async fn start(&self, server: &Server, aim: &Aim) {
         self.oracle().tell(|| format!("start {}", aim.name));
+        self.oracle().wanted(&aim.id);
         let since = self.clock.elapsed();
         let answer = server.app.start(&aim.name).await;
         if !server.life.is_dead() {

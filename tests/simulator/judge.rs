@@ -10,6 +10,9 @@ use super::{
 };
 use crate::domain::{ContainerId, Observed, Phase, Sandbox, State, StopReason};
 
+/// For how long a start waits for a stop.
+const WANTED: i64 = 60_000;
+
 impl Oracle {
     /// The engine is told to stop a container.
     pub fn signalled(&mut self, container: &ContainerId, row: Option<&Sandbox>) -> StopReason {
@@ -36,7 +39,9 @@ impl Oracle {
         }
         let due = s.limit.map(|limit| s.due_wall(limit, cap, row, now));
         let early = due.is_none_or(|due| wall < due);
-        let held = s.held_until.max(held);
+        // Whoever wants it to run may have it stopped first, to be started.
+        let wanted = now - s.wanted < WANTED;
+        let held = if wanted { 0 } else { s.held_until.max(held) };
         self.idle_stops += 1;
         if early {
             let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - wall));
@@ -57,7 +62,7 @@ impl Oracle {
         let mut late = Vec::new();
         for s in self.subjects.iter_mut().filter(|s| s.runs && s.answered && !s.delete_asked && !s.late) {
             let calm = s.troubles == 0 && now - s.calm_since > allowed;
-            let Some(idle_for) = s.idle_for(wall, cap).filter(|_| calm) else { continue };
+            let Some(idle_for) = s.idle_at_least_for(wall, cap).filter(|_| calm) else { continue };
             if idle_for > allowed {
                 s.late = true;
                 late.push(format!("{} has been idle for {idle_for} ms", s.name));

@@ -214,7 +214,7 @@ impl Oracle {
             }
             // What was being stopped may be taken back, once, at any time in the grace.
             if idle_for > -SLACK {
-                s.latest_wall.0 = wall + GRACE;
+                s.excused_wall = wall + GRACE;
             }
         }
     }
@@ -262,7 +262,7 @@ impl Oracle {
             s.ended = s.ended.map(|_| Ended::Others);
             (s.checked_in_wall, s.start_answered) = (None, None);
             s.uses.clear();
-            s.latest_wall.0 = self.wall + GRACE;
+            s.excused_wall = self.wall + GRACE;
         }
     }
 
@@ -270,7 +270,7 @@ impl Oracle {
     pub fn excuse(&mut self, id: &SandboxId) {
         let wall = self.wall;
         if let Some(s) = self.subject(id) {
-            s.latest_wall.0 = s.latest_wall.0.max(wall + s.limit.unwrap_or_default());
+            s.excused_wall = s.excused_wall.max(wall + s.limit.unwrap_or_default());
         }
     }
 
@@ -307,6 +307,14 @@ impl Oracle {
     pub fn created(&mut self) -> u32 {
         self.created += 1;
         self.created - 1
+    }
+
+    /// Somebody wants it to run.
+    pub fn wanted(&mut self, id: &SandboxId) {
+        let now = self.now;
+        if let Some(s) = self.subject(id) {
+            s.wanted = now;
+        }
     }
 
     pub fn delete_asked(&mut self, id: &SandboxId) {

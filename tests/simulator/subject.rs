@@ -31,6 +31,10 @@ pub struct Subject {
     pub uses: Vec<(i64, i64)>,
     /// The newest interactive evidence that anybody could know of, and the newest of connections.
     pub latest_wall: (i64, Option<i64>),
+    /// Evidence that may have been made up for it on the safe side, at the latest.
+    pub excused_wall: i64,
+    /// When somebody last wanted it to run.
+    pub wanted: i64,
     pub calm_since: i64,
     pub troubles: u32,
     /// Nothing stops it before then.
@@ -60,6 +64,8 @@ impl Subject {
             checked_in_wall: None,
             uses: Vec::new(),
             latest_wall: (wall, None),
+            excused_wall: wall,
+            wanted: i64::MIN / 2,
             calm_since: now,
             troubles: 0,
             held_until: 0,
@@ -77,6 +83,12 @@ impl Subject {
     /// Whether it was ever started by request.
     pub fn was_start_answered(&self) -> bool {
         self.start_answered.is_some()
+    }
+
+    /// As [`Subject::idle_for`], and what may have been made up for it counted.
+    pub fn idle_at_least_for(&self, wall: i64, cap: Option<i64>) -> Option<i64> {
+        let limit = self.limit.filter(|_| self.runs)?;
+        Some(wall - due(self.latest_wall.0.max(self.excused_wall), self.latest_wall.1, limit, cap))
     }
 
     /// For how long it has been idle by all that anybody could know; negative: for how long it is not yet.
