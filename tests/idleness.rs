@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use spindle::{
     app::{CheckInDoor, CreateSpec},
     domain::{ImageRef, State},
-    engine::fake::Fault,
+    engine::{EngineError, fake::Fault},
 };
 use support::{
     World,
@@ -200,9 +200,40 @@ async fn a_restart_of_which_nobody_told_gets_a_clock_of_its_own() {
     let c = w.http().create("image=spindle/mimic").await;
     w.pass_seconds(LIMIT - 1).await;
     w.start_behind_back(&c).await;
-    w.pass_seconds(LIMIT).await;
+    w.pass_seconds(2).await;
+    passes(&w, 30).await;
+    w.pass_seconds(LIMIT - 2).await;
     assert_eq!(w.http().now(&c).await["status"], "running", "it was started a moment before its deadline");
     w.pass_seconds(5).await;
     assert_eq!(settle(&w, &c, "stopped").await["stopped_reason"], "idle");
+    w.check().await;
+}
+
+/// Rules 3 and 4: a stop that failed is not tried again on what was decided then. What was used meanwhile is kept, what
+/// was started meanwhile has its own clock, and only who is idle still is stopped.
+#[tokio::test]
+async fn an_idle_stop_that_failed_is_decided_anew() {
+    let w = world().await;
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(w.http().create("image=spindle/mimic").await);
+        w.engine.next("stop", Fault::Fail(EngineError::Refused("scripted".into())));
+    }
+    let [used, started, idle] = &made[..] else { unreachable!() };
+    w.pass_seconds(LIMIT - 1).await;
+    w.clock.advance(Duration::from_secs(5));
+    while w.engine.calls("stop") < 3 {
+        passes(&w, 1).await;
+    }
+    let token = w.token(used).await;
+    w.check_in(used, &format!("active-connections=1&token={token}")).await;
+    w.start_behind_back(started).await;
+    w.pass_seconds(13).await;
+    settle(&w, idle, "stopped").await;
+    passes(&w, 5).await;
+    for kept in [used, started] {
+        assert_eq!(w.http().now(kept).await["status"], "running");
+    }
+    assert_eq!(w.engine.calls("stop"), 4);
     w.check().await;
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::{App, Result};
 use crate::domain::{State, StopReason, Token, rules::broken};
 
@@ -23,10 +25,25 @@ impl App {
         {
             self.mark(&seen, State::Stopping { since: now, reason: StopReason::Idle }).await?;
         }
+        if done.is_none() && value > 0 {
+            self.hear_of_stopping(token, now).await?;
+        }
         match done {
             Some(done) if done.first => tracing::info!(sandbox = %done.id, value, "first check-in"),
             Some(done) => tracing::debug!(sandbox = %done.id, value, "check-in"),
             None => tracing::debug!(?peer, "check-in from no running sandbox"),
+        }
+        Ok(())
+    }
+
+    /// What is heard of a sandbox while nobody knows whether its idle stop was carried out counts if it was not.
+    async fn hear_of_stopping(&self, token: Option<&str>, now: Timestamp) -> Result<()> {
+        let starts = self.cut_off();
+        if let Some(token) = token.and_then(Token::parse)
+            && !starts.is_empty()
+            && self.store.check_in_of_stopping(token, starts, now).await?
+        {
+            tracing::debug!("check-in of one that is being stopped");
         }
         Ok(())
     }

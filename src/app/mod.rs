@@ -45,6 +45,7 @@ pub use create::CreateSpec;
 use decide::Awaited;
 pub use error::{Error, chain};
 pub use health::{CheckInDoor, Health};
+use steps::CutOff;
 
 /// The use cases' result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -127,8 +128,8 @@ struct Pulse {
     awaited: HashMap<SandboxId, Awaited>,
     /// What each sandbox that counts cpu had used when last looked at.
     cpu: HashMap<SandboxId, CpuSample>,
-    /// Idle stops that were cut off, by their start, and until when the container may still end by them.
-    cut_off: HashMap<SandboxId, (u64, Duration)>,
+    /// Idle stops that were cut off.
+    cut_off: HashMap<SandboxId, CutOff>,
     /// The engine did not answer since the last complete look.
     engine_was_away: bool,
     /// It was so before the look of which steps are carried out now.

@@ -17,6 +17,17 @@ use crate::{
 /// Beyond its grace, how long the engine may take to end a container.
 const ENDING: Duration = Duration::from_secs(2);
 
+/// An idle stop of which nobody knows whether it was carried out.
+#[derive(Debug, Clone)]
+pub(super) struct CutOff {
+    /// Of which start.
+    generation: u64,
+    /// Until when, by the time that passes whatever the clock does, the container may still end by it.
+    ends_until: Duration,
+    /// The state that it had before.
+    before: Option<State>,
+}
+
 /// Somebody else works on the sandbox.
 struct Busy;
 
@@ -139,7 +150,12 @@ impl App {
             sandbox = %known.id, name = %known.name, reason = seen.reason().word(), why,
             limit = %self.policy_of(known).idle_limit, "stopping"
         );
-        self.try_finish_stop(&known.id).await
+        let stopped = self.try_finish_stop(&known.id).await;
+        if stopped.is_err() && seen.reason() == StopReason::Idle {
+            // It is not tried again on what was decided now: by then it may have been used, or started anew.
+            self.note_cut_off(known, Some(known.state.clone()));
+        }
+        stopped
     }
 
     /// Carries out a recorded stop, and logs what goes wrong. Whether it did. The caller holds the claim.
@@ -158,6 +174,10 @@ impl App {
         let (State::Stopping { .. }, Some(container)) = (&sandbox.state, &sandbox.container) else {
             return Ok(false);
         };
+        // Nobody knows from here on whether it ends; what it reports meanwhile counts if it does not.
+        if matches!(sandbox.state, State::Stopping { reason: StopReason::Idle, .. }) {
+            self.note_cut_off(&sandbox, None);
+        }
         match self.engine.stop(container, self.settings.stop_grace).await {
             Ok(()) if broken(11) => Ok(self.remove(id, Some(container)).await.map(|()| true)?),
             Ok(()) => self.record_stopped(&sandbox).await,
@@ -187,6 +207,7 @@ impl App {
         let is_news = matches!(now.state, State::Running { .. });
         let done = self.mark(known, State::Stopped { at: self.clock.now(), reason }).await?;
         if done {
+            self.pulse().cut_off.remove(&known.id);
             tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
         }
         if done && is_news {
@@ -211,28 +232,41 @@ impl App {
 
     fn is_cut_off(&self, known: &Sandbox) -> bool {
         let is_idle = matches!(known.state, State::Stopping { reason: StopReason::Idle, .. });
-        let since = |pulse: &super::Pulse| pulse.cut_off.get(&known.id).map(|(generation, _)| *generation);
-        is_idle && since(&self.pulse()) == Some(known.generation)
+        is_idle && self.pulse().cut_off.get(&known.id).is_some_and(|cut| cut.generation == known.generation)
+    }
+
+    /// The starts whose idle stop may have been cut off.
+    pub(super) fn cut_off(&self) -> Vec<(SandboxId, u64)> {
+        self.pulse().cut_off.iter().map(|(id, cut)| (id.clone(), cut.generation)).collect()
+    }
+
+    /// Remembers that an idle stop was cut off, and what was stopped, if this process saw that.
+    fn note_cut_off(&self, known: &Sandbox, before: Option<State>) -> CutOff {
+        let ends_until = self.clock.steady() + self.settings.stop_grace + ENDING;
+        let fresh = CutOff { generation: known.generation, ends_until, before };
+        let mut pulse = self.pulse();
+        let noted = pulse.cut_off.entry(known.id.clone()).or_insert_with(|| fresh.clone());
+        if noted.generation != known.generation || fresh.before.is_some() {
+            *noted = fresh;
+        }
+        noted.clone()
     }
 
     /// Takes back an idle stop that was cut off. Whether its signal was sent nobody knows: if it was, the container ends
-    /// by it within its grace, whatever became of whoever sent it, and then it has stopped for that reason.
+    /// by it within its grace, whatever became of whoever sent it, and then it has stopped for that reason. If not, it
+    /// is as it was before, and what was heard of it since is decided on anew.
     async fn take_back(&self, known: &Sandbox) -> Tried {
         let Some(container) = &known.container else { return Ok(false) };
-        let now = self.clock.steady();
-        let ends_until = {
-            let mut pulse = self.pulse();
-            let fresh = (known.generation, now + self.settings.stop_grace + ENDING);
-            let noted = pulse.cut_off.entry(known.id.clone()).or_insert(fresh);
-            if noted.0 != known.generation {
-                *noted = fresh;
-            }
-            noted.1
-        };
-        if now < ends_until {
+        let cut = self.note_cut_off(known, None);
+        if self.clock.steady() < cut.ends_until {
             return Ok(false);
         }
-        let done = self.record_running(known, container).await?;
+        let shown = self.engine.inspect(container).await?;
+        let is_same = |mark: &String| shown.phase == Phase::Running && shown.mark.as_ref() == Some(mark);
+        let done = match &cut.before {
+            Some(before @ State::Running { mark, .. }) if is_same(mark) => self.mark(known, before.clone()).await?,
+            _ => self.record_running(known, container).await?,
+        };
         self.pulse().cut_off.remove(&known.id);
         Ok(done)
     }

@@ -45,6 +45,29 @@ impl Store {
             .await
     }
 
+    /// Records a report above zero from the sandbox that bears `token` if it is one of these starts, which are being
+    /// stopped for being idle; no more than the evidence is changed. Whether it was.
+    pub async fn check_in_of_stopping(
+        &self,
+        token: Token,
+        starts: Vec<(SandboxId, u64)>,
+        at: Timestamp,
+    ) -> Result<bool> {
+        let job = move |c: &Connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE token = ?1 AND id = ?2 AND generation = ?3
+                       AND state = 'stopping' AND reason = 'idle')";
+            for (id, generation) in &starts {
+                let key = (token.reveal(), id.as_str(), *generation as i64);
+                if c.prepare_cached(sql)?.query_row(key, |r| r.get(0))? {
+                    record_evidence(c, id, Evidence { source: Source::CheckIn, at })?;
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        self.writer.run(job).await
+    }
+
     /// Who reports, as for [`Store::check_in`].
     pub async fn reporter(&self, token: Option<Token>, peer: Option<IpAddr>) -> Result<Option<SandboxId>> {
         self.reader.run(move |c| Ok(reporter(c, token.as_ref(), peer)?.map(|(id, _)| id))).await
