@@ -287,6 +287,8 @@ impl World {
         pass(self.dice.of(200..30_000)).await;
         server.app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
         self.oracle().tell(|| "the check-in door is open".into());
+        // That of the next process was not shut.
+        let since = if server.life.is_dead() { self.clock.elapsed() } else { since };
         self.oracle().outage(Some(since));
     }
 

@@ -160,14 +160,12 @@ impl Driven {
         result
     }
 
-    /// Sends the signal. From now on the container ends, whoever is there to see it.
-    async fn end(&self, container: &ContainerId, grace: Duration) -> Result<()> {
+    /// Ends a container that was told to, whoever is there to see it.
+    async fn end(&self, container: &ContainerId, grace: Duration, reason: Option<StopReason>) -> Result<()> {
         let running = |world: &World| world.phase(container) == Some(Phase::Running);
-        if !running(&self.world) {
+        let Some(reason) = reason.filter(|_| running(&self.world)) else {
             return self.world.engine.stop(container, grace).await;
-        }
-        let row = self.world.row_of(container);
-        let reason = self.world.oracle().signalled(container, row.as_ref());
+        };
         let stubborn = self.trouble.lock().expect("no holder panics").stubborn;
         let takes = if self.world.dice.in_thousand(stubborn) {
             grace.as_millis() as i64
@@ -236,7 +234,12 @@ impl Engine for Driven {
         // A stop takes its time, which delays only whom it is about.
         self.world.oracle().trouble(Some(container), true);
         let deadline = SLOW + grace.as_millis() as i64;
-        let done = self.call("stop", Some(container), deadline, self.end(container, grace)).await;
+        // What is called cannot be called back: from now on it counts as told.
+        let reason = (!self.life.is_dead() && self.world.phase(container) == Some(Phase::Running)).then(|| {
+            let row = self.world.row_of(container);
+            self.world.oracle().signalled(container, row.as_ref())
+        });
+        let done = self.call("stop", Some(container), deadline, self.end(container, grace, reason)).await;
         if !self.life.is_dead() {
             self.world.oracle().trouble(Some(container), false);
         }

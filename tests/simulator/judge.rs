@@ -17,6 +17,7 @@ impl Oracle {
     /// The engine is told to stop a container.
     pub fn signalled(&mut self, container: &ContainerId, row: Option<&Sandbox>) -> StopReason {
         let (now, wall, cap, held) = (self.now, self.wall, self.cap, self.held_until);
+        let before = self.wall_before();
         let name = self.name(container);
         let reason = match row.map(|r| &r.state) {
             Some(State::Stopping { reason, .. }) => *reason,
@@ -38,7 +39,7 @@ impl Oracle {
             return reason;
         }
         let due = s.limit.map(|limit| s.due_wall(limit, cap, row, now));
-        let early = due.is_none_or(|due| wall < due);
+        let early = due.is_none_or(|due| before < due);
         // Whoever wants it to run may have it stopped first, to be started.
         let wanted = now - s.wanted < WANTED;
         let held = if wanted { 0 } else { s.held_until.max(held) };
@@ -113,7 +114,9 @@ impl Oracle {
                 State::Stopped { .. } => shown == Some(Phase::Exited),
                 _ => false,
             };
-            if !agree {
+            // Of an engine that shows nothing at all nothing is believed.
+            let all_gone = observed.is_empty() && rows.len() > 1;
+            if !agree && !all_gone {
                 wrong.push((Kind::HalfDone, format!("{}: row {}, container {shown:?}", row.name, word(&row.state))));
             }
             if row.ports.iter().any(|p| !ports.insert(p.outside.port)) {

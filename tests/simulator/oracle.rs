@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{
     actions::word,
-    subject::{Ended, Subject},
+    subject::{Ended, Subject, UNSEEN},
     world::{GRACE, PERIOD},
 };
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
@@ -67,6 +67,9 @@ pub struct Oracle {
     /// Whether no process runs.
     pub down: bool,
     jumped: Option<i64>,
+    /// When the clock was set back last, and by how much.
+    set_back: (i64, i64),
+    records_lost: bool,
     created: u32,
     pub held_until: i64,
 }
@@ -202,6 +205,10 @@ impl Oracle {
         };
         *troubles = if begins { *troubles + 1 } else { troubles.saturating_sub(1) };
         *calm = now;
+        // Who could not look does not stop, and takes back what it cannot finish.
+        if about.is_none() {
+            self.could_not_report(i64::MAX, 0);
+        }
     }
 
     /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
@@ -253,11 +260,17 @@ impl Oracle {
         self.down = false;
         self.calm_since = self.now;
         self.held_until = self.now + GRACE;
+        // Whose record was lost begins anew.
+        if std::mem::take(&mut self.records_lost) {
+            let began = (self.wall, self.now);
+            self.subjects.iter_mut().for_each(|s| s.started = began);
+        }
         self.could_not_report(i64::MAX, 0);
     }
 
     /// The records are lost.
     pub fn records_lost(&mut self) {
+        self.records_lost = true;
         for s in &mut self.subjects {
             s.ended = s.ended.map(|_| Ended::Others);
             (s.checked_in_wall, s.start_answered) = (None, None);
@@ -274,6 +287,12 @@ impl Oracle {
         }
     }
 
+    /// What the clock showed, or would show, had it not just been set back: what was decided before is not wrong for that.
+    pub fn wall_before(&self) -> i64 {
+        let (at, by) = self.set_back;
+        if self.now - at < UNSEEN { self.wall + by } else { self.wall }
+    }
+
     /// Whether the last jump of the clock has been noticed by now.
     pub fn may_jump(&self) -> bool {
         self.jumped.is_none_or(|at| self.now - at > 30_000)
@@ -284,6 +303,7 @@ impl Oracle {
         let (now, cap) = (self.now, self.cap);
         self.calm_since = now;
         self.jumped = Some(now);
+        self.set_back = (now, -by.min(0));
         // A correction is none, yet it makes a grace shorter.
         if by.abs() <= 10_000 {
             self.held_until -= by.max(0);

@@ -4,7 +4,7 @@ use crate::domain::{ContainerId, Sandbox, SandboxId, Source, StopReason};
 
 /// For how long what we could not help may take to be seen: an answer of the engine that comes late, one of the
 /// relay, and what is written in between.
-const UNSEEN: i64 = 18_000;
+pub const UNSEEN: i64 = 18_000;
 
 /// Who ended a container last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
