@@ -26,6 +26,10 @@ pub enum Action {
     Stop,
     Start,
     Delete,
+    /// Somebody asks that it be kept, from outside or from inside.
+    Keep,
+    /// Somebody changes its limits.
+    Change,
     EndBehindBack,
     StartBehindBack,
     RestartBehindBack,
@@ -72,7 +76,16 @@ impl World {
                 drop(tokio::spawn(async move { world.create(&server, world.some_limit()).await }))
             }
             (Action::Look, Some(server)) => drop(tokio::spawn(async move { world.look(&server).await })),
-            (Action::Report | Action::ReportZero | Action::Stop | Action::Start | Action::Delete, Some(server)) => {
+            (
+                Action::Report
+                | Action::ReportZero
+                | Action::Stop
+                | Action::Start
+                | Action::Delete
+                | Action::Keep
+                | Action::Change,
+                Some(server),
+            ) => {
                 if let Some(aim) = self.aim() {
                     tokio::spawn(async move { world.ask(&server, action, aim).await });
                 }
@@ -155,6 +168,8 @@ impl World {
                 }
             }
             Action::Start => self.start(server, &aim).await,
+            Action::Keep => self.keep(server, &aim).await,
+            Action::Change => self.change(server, &aim).await,
             Action::Delete => {
                 self.oracle().tell(|| format!("delete {name}"));
                 self.oracle().delete_asked(id);

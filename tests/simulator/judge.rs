@@ -16,7 +16,7 @@ const WANTED: i64 = 60_000;
 impl Oracle {
     /// The engine is told to stop a container.
     pub fn signalled(&mut self, container: &ContainerId, row: Option<&Sandbox>) -> StopReason {
-        let (now, wall, cap, held) = (self.now, self.wall, self.cap, self.held_until);
+        let (now, held, default) = (self.now, self.held_until, self.default);
         let before = self.wall_before();
         let name = self.name(container);
         let reason = match row.map(|r| &r.state) {
@@ -30,7 +30,7 @@ impl Oracle {
         self.tell(|| format!("engine: {name} is told to stop: {}", reason.word()));
         let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
         s.calm_since = now;
-        if reason != StopReason::Idle {
+        if !matches!(reason, StopReason::Idle | StopReason::MaxAge) {
             let lost = s.start_answered.is_some_and(|start| s.stop_asked.is_none_or(|stop| stop < start));
             self.other_stops += 1;
             if lost {
@@ -38,14 +38,15 @@ impl Oracle {
             }
             return reason;
         }
-        let due = s.limit.map(|limit| s.due_wall(limit, cap, row, now));
+        row.into_iter().for_each(|row| s.takes_from(row, default));
+        let due = s.due_on_record(row, now);
         let early = due.is_none_or(|due| before < due);
         // Whoever wants it to run may have it stopped first, to be started.
         let wanted = now - s.wanted < WANTED;
-        let held = if wanted { 0 } else { s.held_until.max(held) };
+        let held = if wanted || reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
         self.idle_stops += 1;
         if early {
-            let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - wall));
+            let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - before));
             self.violated(Kind::WrongStop, format!("{name} is stopped, and has {until}"));
         } else if now < held {
             self.violated(Kind::NoGrace, format!("{name} is stopped {} ms too soon after a trouble", held - now));
@@ -56,14 +57,14 @@ impl Oracle {
     /// Looks who should have been stopped long ago.
     pub fn look_for_late(&mut self) {
         let allowed = PERIOD + GRACE + SLACK;
-        let (now, wall, cap) = (self.now, self.wall, self.cap);
+        let (now, wall) = (self.now, self.wall);
         if self.down || self.troubles + self.outages > 0 || now - self.calm_since <= allowed {
             return;
         }
         let mut late = Vec::new();
         for s in self.subjects.iter_mut().filter(|s| s.runs && s.answered && !s.delete_asked && !s.late) {
             let calm = s.troubles == 0 && now - s.calm_since > allowed;
-            let Some(idle_for) = s.idle_at_least_for(wall, cap).filter(|_| calm) else { continue };
+            let Some(idle_for) = s.due_at_last().map(|due| wall - due).filter(|_| calm) else { continue };
             if idle_for > allowed {
                 s.late = true;
                 late.push(format!("{} has been idle for {idle_for} ms", s.name));
@@ -74,6 +75,7 @@ impl Oracle {
 
     /// Compares what the rows say of ends with what was their cause.
     pub fn compare_reasons(&mut self, rows: &[Sandbox]) {
+        self.takes_from(rows);
         let mut wrong = Vec::new();
         for row in rows {
             let (State::Stopped { reason, .. }, Some(s)) = (&row.state, self.subjects.iter().find(|s| s.id == row.id))
@@ -82,6 +84,7 @@ impl Oracle {
             };
             let explained = match s.ended {
                 Some(Ended::Us(StopReason::Idle)) => matches!(reason, StopReason::Idle | StopReason::Requested),
+                Some(Ended::Us(StopReason::MaxAge)) => matches!(reason, StopReason::MaxAge | StopReason::Requested),
                 Some(Ended::Us(StopReason::Requested)) => *reason == StopReason::Requested,
                 _ => true,
             };

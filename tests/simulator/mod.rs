@@ -16,6 +16,7 @@ mod rules;
 mod run;
 mod subject;
 mod trace;
+mod wishes;
 mod world;
 
 /// Where the seeds of `make test` begin; those of `make simulate` go on from there.

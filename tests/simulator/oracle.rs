@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{
     actions::word,
-    subject::{Ended, Subject, UNSEEN},
+    subject::{Ended, Law, Subject, UNSEEN},
     world::{GRACE, PERIOD},
 };
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
@@ -59,8 +59,7 @@ pub struct Oracle {
     pub too_late: u64,
     pub now: i64,
     pub wall: i64,
-    pub cap: Option<i64>,
-    pub default_limit: Option<i64>,
+    pub default: Law,
     pub calm_since: i64,
     pub troubles: u32,
     pub outages: u32,
@@ -75,8 +74,8 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn new(default_limit: Option<i64>, cap: Option<i64>, tells: bool) -> Self {
-        Self { default_limit, cap, account: tells.then(Vec::new), ..Self::default() }
+    pub fn new(default: Law, tells: bool) -> Self {
+        Self { default, account: tells.then(Vec::new), ..Self::default() }
     }
 
     pub fn tell(&mut self, what: impl FnOnce() -> String) {
@@ -104,10 +103,10 @@ impl Oracle {
     }
 
     /// The engine made a container.
-    pub fn made(&mut self, sandbox: &Sandbox, container: &ContainerId, own_limit: Option<Option<i64>>) {
-        let limit = own_limit.unwrap_or(self.default_limit);
-        let subject = Subject::new(sandbox, container, limit, self.wall, self.now);
-        self.tell(|| format!("engine: {} is made, limit {:?}", subject.name, subject.limit));
+    pub fn made(&mut self, sandbox: &Sandbox, container: &ContainerId) {
+        let mut subject = Subject::new(sandbox, container, self.wall, self.now);
+        subject.takes_from(sandbox, self.default);
+        self.tell(|| format!("engine: {} is made, limit {:?}", subject.name, subject.law.limit));
         self.subjects.push(subject);
     }
 
@@ -122,6 +121,7 @@ impl Oracle {
         s.uses.clear();
         s.latest_wall.0 = s.latest_wall.0.max(wall);
         s.calm_since = now;
+        s.law.spared = None;
         (s.ended, s.late) = (None, false);
     }
 
@@ -213,9 +213,9 @@ impl Oracle {
 
     /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
     fn could_not_report(&mut self, since: i64, held_until: i64) {
-        let (now, wall, cap) = (self.now, self.wall, self.cap);
+        let (now, wall) = (self.now, self.wall);
         for s in &mut self.subjects {
-            let Some(idle_for) = s.idle_for(wall, cap) else { continue };
+            let Some(idle_for) = s.due().map(|due| wall - due) else { continue };
             if now - idle_for > since {
                 s.held_until = held_until;
             }
@@ -283,7 +283,7 @@ impl Oracle {
     pub fn excuse(&mut self, id: &SandboxId) {
         let wall = self.wall;
         if let Some(s) = self.subject(id) {
-            s.excused_wall = s.excused_wall.max(wall + s.limit.unwrap_or_default());
+            s.excused_wall = s.excused_wall.max(wall + s.law.limit.unwrap_or_default());
         }
     }
 
@@ -300,7 +300,7 @@ impl Oracle {
 
     /// The clock was set: who was not idle before has a grace.
     pub fn jumped(&mut self, wall_before: i64, by: i64) {
-        let (now, cap) = (self.now, self.cap);
+        let now = self.now;
         self.calm_since = now;
         self.jumped = Some(now);
         self.set_back = (now, -by.min(0));
@@ -311,7 +311,7 @@ impl Oracle {
             return;
         }
         for s in &mut self.subjects {
-            if s.idle_for(wall_before, cap).is_some_and(|idle_for| idle_for < -SLACK) {
+            if s.due().is_some_and(|due| wall_before < due - SLACK) {
                 s.held_until = now + GRACE;
             }
         }
@@ -337,6 +337,32 @@ impl Oracle {
         }
     }
 
+    /// Takes up what the rows say of when sandboxes are to be stopped.
+    pub fn takes_from(&mut self, rows: &[Sandbox]) {
+        let default = self.default;
+        for row in rows {
+            if let Some(s) = self.subject(&row.id) {
+                s.takes_from(row, default);
+            }
+        }
+    }
+
+    /// Somebody wishes that it be kept until then.
+    pub fn wished(&mut self, id: &SandboxId, until_wall: i64) {
+        if let Some(s) = self.subject(id) {
+            s.wished = s.wished.max(Some(until_wall));
+        }
+    }
+
+    /// Its limits are being changed: what would be over by then is spared for a grace, or for as long as it had.
+    pub fn changes(&mut self, id: &SandboxId) {
+        let wall = self.wall;
+        if let Some(s) = self.subject(id) {
+            let had = s.due_on_record(None, i64::MAX / 2).unwrap_or(i64::MAX);
+            s.law.spared = s.law.spared.max(Some(had.min(wall + GRACE)));
+        }
+    }
+
     pub fn delete_asked(&mut self, id: &SandboxId) {
         if let Some(s) = self.subject(id) {
             s.delete_asked = true;
@@ -351,8 +377,7 @@ impl Oracle {
 
     /// When a sandbox will be idle by all that is known, by the clock.
     pub fn due_of(&self, id: &SandboxId) -> Option<i64> {
-        let s = self.subjects.iter().find(|s| s.id == *id)?;
-        s.idle_for(0, self.cap).map(|idle_for| -idle_for)
+        self.subjects.iter().find(|s| s.id == *id)?.due()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is true of one sandbox, and when it is idle by the law. Independent of the code that decides it.
 
-use crate::domain::{ContainerId, Sandbox, SandboxId, Source, StopReason};
+use crate::domain::{ContainerId, Limit, Sandbox, SandboxId, Source, StopReason};
 
 /// For how long what we could not help may take to be seen: an answer of the engine that comes late, one of the
 /// relay, and what is written in between.
@@ -20,7 +20,9 @@ pub struct Subject {
     pub name: String,
     pub container: ContainerId,
     pub token: String,
-    pub limit: Option<i64>,
+    pub law: Law,
+    /// Until when somebody may have kept it, if that was taken up.
+    pub wished: Option<i64>,
     pub runs: bool,
     pub exists: bool,
     /// The last start, by the clock and since the trace began.
@@ -51,13 +53,14 @@ pub struct Subject {
 
 impl Subject {
     /// A container that was just made.
-    pub fn new(sandbox: &Sandbox, container: &ContainerId, limit: Option<i64>, wall: i64, now: i64) -> Self {
+    pub fn new(sandbox: &Sandbox, container: &ContainerId, wall: i64, now: i64) -> Self {
         Self {
             id: sandbox.id.clone(),
             name: sandbox.name.as_str().to_owned(),
             container: container.clone(),
             token: sandbox.token.reveal().to_owned(),
-            limit,
+            law: Law::default(),
+            wished: None,
             runs: false,
             exists: true,
             started: (wall, now),
@@ -85,33 +88,70 @@ impl Subject {
         self.start_answered.is_some()
     }
 
-    /// As [`Subject::idle_for`], and what may have been made up for it counted.
-    pub fn idle_at_least_for(&self, wall: i64, cap: Option<i64>) -> Option<i64> {
-        let limit = self.limit.filter(|_| self.runs)?;
-        Some(wall - due(self.latest_wall.0.max(self.excused_wall), self.latest_wall.1, limit, cap))
+    /// Takes up what its row says of when it is to be stopped: whether a wish that was never answered has come true only
+    /// that tells.
+    pub fn takes_from(&mut self, row: &Sandbox, default: Law) {
+        let own = |own: Option<Limit>, other| own.map_or(other, |l| l.span().map(|l| l.as_millis() as i64));
+        self.law = Law {
+            limit: own(row.own.idle_limit, default.limit),
+            cap: own(row.own.connection_cap, default.cap),
+            age: own(row.own.max_age, default.age),
+            keep: row.keep_until.map(|t| t.as_millisecond()),
+            spared: self.law.spared,
+        };
     }
 
-    /// For how long it has been idle by all that anybody could know; negative: for how long it is not yet.
-    pub fn idle_for(&self, wall: i64, cap: Option<i64>) -> Option<i64> {
-        let limit = self.limit.filter(|_| self.runs)?;
-        Some(wall - due(self.latest_wall.0, self.latest_wall.1, limit, cap))
+    /// When it is due by all that anybody could know; `None`: never, or it does not run.
+    pub fn due(&self) -> Option<i64> {
+        let (person, used) = self.latest_wall;
+        self.law.due(person, used, self.started.0).filter(|_| self.runs)
     }
 
-    /// When it is idle by what was recorded, or should have been, before `now`.
-    pub fn due_wall(&self, limit: i64, cap: Option<i64>, row: Option<&Sandbox>, now: i64) -> i64 {
+    /// When it is due at the latest, whatever may have been made up for it.
+    pub fn due_at_last(&self) -> Option<i64> {
+        let (person, used) = self.latest_wall;
+        let law = Law { keep: self.law.keep.max(self.wished), ..self.law };
+        law.due(person.max(self.excused_wall), used, self.started.0.max(self.excused_wall)).filter(|_| self.runs)
+    }
+
+    /// When it is due by what was recorded, or should have been, before `now`.
+    pub fn due_on_record(&self, row: Option<&Sandbox>, now: i64) -> Option<i64> {
         let recorded = |source| row.and_then(|r| r.evidence.last_of(source)).map_or(i64::MIN, |t| t.as_millisecond());
         let known = |wall, at, source| now - at > UNSEEN || recorded(source) >= wall;
         let (wall, at) = self.started;
         let start = Some(wall).filter(|_| known(wall, at, Source::Start));
         let person = start.max(self.checked_in_wall).unwrap_or(i64::MIN / 2);
         let used = self.uses.iter().filter(|(wall, at)| known(*wall, *at, Source::Connection)).map(|u| u.0).max();
-        due(person, used, limit, cap)
+        self.law.due(person, used, start.unwrap_or(i64::MIN / 2))
     }
 }
 
-/// The law: the last interactive evidence and the limit; connections count up to a cap after the former.
-pub fn due(person: i64, used: Option<i64>, limit: i64, cap: Option<i64>) -> i64 {
-    let by_use = used.map_or(i64::MIN, |at| at + limit);
-    let end = cap.map_or(i64::MAX, |cap| person.saturating_add(cap));
-    (person + limit).max(by_use.min(end))
+/// The law, in milliseconds: how long after what a sandbox is stopped.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Law {
+    /// After the last evidence.
+    pub limit: Option<i64>,
+    /// For how long after the last interactive evidence connections count.
+    pub cap: Option<i64>,
+    /// After the start, used or not.
+    pub age: Option<i64>,
+    /// Not for want of evidence before this.
+    pub keep: Option<i64>,
+    /// Not before this, since its limits were changed.
+    pub spared: Option<i64>,
+}
+
+impl Law {
+    /// The last interactive evidence and the limit; connections count up to a cap after the former; somebody may keep it;
+    /// its age cuts all that; and a change of limits reaches no further back than a grace.
+    fn due(&self, person: i64, used: Option<i64>, started: i64) -> Option<i64> {
+        let idle = self.limit.map(|limit| {
+            let by_use = used.map_or(i64::MIN, |at| at + limit);
+            let end = self.cap.map_or(i64::MAX, |cap| person.saturating_add(cap));
+            (person + limit).max(by_use.min(end)).max(self.keep.unwrap_or(i64::MIN))
+        });
+        let aged = self.age.map(|age| started + age);
+        let first = idle.into_iter().chain(aged).min();
+        first.map(|first| first.max(self.spared.unwrap_or(i64::MIN)))
+    }
 }

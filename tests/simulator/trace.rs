@@ -23,15 +23,17 @@ pub struct Outcome {
 }
 
 /// How often each thing happens, of a thousand.
-const USUAL: [(Action, i64); 20] = [
+const USUAL: [(Action, i64); 22] = [
     (Action::Create, 60),
-    (Action::Report, 220),
+    (Action::Report, 160),
     (Action::ReportZero, 80),
     (Action::Use, 110),
     (Action::Knock, 60),
     (Action::Stop, 60),
     (Action::Start, 90),
     (Action::Delete, 20),
+    (Action::Keep, 30),
+    (Action::Change, 30),
     (Action::EndBehindBack, 30),
     (Action::StartBehindBack, 30),
     (Action::RestartBehindBack, 20),
@@ -82,7 +84,7 @@ fn plan(dice: &Dice) -> Plan {
     Plan {
         flavour: Flavour {
             cap: Some(one_of(dice, [0, 90_000, 150_000])).filter(|c| *c > 0),
-            max_age: None,
+            max_age: Some(dice.of(80_000..200_000)).filter(|_| dice.in_thousand(200)),
             warn_before: Some(10_000).filter(|_| dice.in_thousand(300)),
             longest_end: one_of(dice, [0, 500, 3_000]),
             contrary: 300,
@@ -103,8 +105,10 @@ fn plan(dice: &Dice) -> Plan {
 }
 
 /// How often each thing happens just about somebody's deadline, of a thousand.
-const AT_A_DEADLINE: [(Action, i64); 6] = [
-    (Action::Report, 450),
+const AT_A_DEADLINE: [(Action, i64); 8] = [
+    (Action::Report, 350),
+    (Action::Keep, 50),
+    (Action::Change, 50),
     (Action::ReportZero, 100),
     (Action::Use, 200),
     (Action::Start, 100),

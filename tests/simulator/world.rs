@@ -16,6 +16,7 @@ use super::{
     life::{Dawdle, Dice, Life},
     oracle::Oracle,
     relay::{Line, SimRelay},
+    subject::Law,
 };
 use crate::{
     app::{App, CheckInDoor, Settings},
@@ -117,6 +118,7 @@ pub fn limit_of(milliseconds: Option<i64>) -> Limit {
 impl World {
     pub fn new(dice: Arc<Dice>, flavour: &Flavour, tells: bool) -> Arc<Self> {
         let engine = FakeEngine::default();
+        let law = Law { limit: Some(LIMIT), cap: flavour.cap, age: flavour.max_age, ..Law::default() };
         engine.add_image(&format!("{IMAGE}:latest"), &["22", "8000"], None);
         Arc::new(Self {
             clock: Arc::new(SimClock::new()),
@@ -129,7 +131,7 @@ impl World {
             trouble: Arc::default(),
             dawdle: flavour.dawdle,
             settings: settings(flavour),
-            oracle: Mutex::new(Oracle::new(Some(LIMIT), flavour.cap, tells)),
+            oracle: Mutex::new(Oracle::new(law, tells)),
             rows: Mutex::new(Arc::new(Store::in_memory().expect("there is memory"))),
             server: Mutex::default(),
         })
@@ -187,8 +189,7 @@ impl World {
     }
 
     pub fn made(&self, sandbox: &Sandbox, container: &ContainerId) {
-        let own = |limit: Limit| limit.span().map(|l| l.as_millis() as i64);
-        self.oracle().made(sandbox, container, sandbox.own.idle_limit.map(own));
+        self.oracle().made(sandbox, container);
     }
 
     /// Others hold a port of a sandbox: none whose connections nobody sees is stopped.
@@ -238,9 +239,10 @@ impl World {
         server.tasks.lock().expect("no holder panics").drain(..).for_each(|task| task.abort());
         self.oracle().tell(|| format!("server: is killed; relay too: {relay_too}; records too: {records_too}"));
         self.oracle().crashed();
+        let rows = self.rows();
+        self.oracle().takes_from(&rows);
         if relay_too {
             self.relay.forget();
-            let rows = self.rows();
             self.oracle().uses_are_lost(&rows);
         }
         if records_too {

@@ -1,0 +1,70 @@
+//! What people say about how long a sandbox shall live: they keep it, from outside and from inside, and change its
+//! limits.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    actions::Aim,
+    world::{LIMIT, Server, World, limit_of},
+};
+use crate::{app::Change, domain::OwnPolicy};
+
+impl World {
+    /// Keeps a sandbox for a while, or for its limit.
+    pub async fn keep(&self, server: &Server, aim: &Aim) {
+        let length = self.dice.of(10..150);
+        let (wall, for_limit, inside) = (self.clock.wall(), self.dice.in_thousand(300), self.dice.in_thousand(400));
+        let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
+        // Of its own limit nobody here needs to know more than that it is no longer than this.
+        let at_most = if for_limit { 4 * LIMIT } else { length * 1_000 };
+        self.oracle().wished(&aim.id, wall + at_most);
+        let length = Duration::from_secs(length as u64);
+        let kept = if inside {
+            let kept = server.app.keep_from_inside(Some(&token), None, length).await;
+            kept.map(|kept| kept.is_some())
+        } else {
+            let length = Some(length).filter(|_| !for_limit);
+            server.app.extend(&aim.name, "somebody", length).await.map(|_| true)
+        };
+        if server.life.is_dead() {
+            return;
+        }
+        let row = self.row(&aim.id);
+        let mut oracle = self.oracle();
+        oracle.tell(|| format!("keep {} for {length:?}: {kept:?}", aim.name));
+        oracle.takes_from(row.as_slice());
+        if kept.is_ok_and(|kept| kept) {
+            oracle.checked_in(&aim.id, wall, true);
+        }
+    }
+
+    /// Changes a sandbox's limits, or until when it is kept.
+    pub async fn change(&self, server: &Server, aim: &Aim) {
+        let some = || Some(limit_of(Some(self.dice.of(10..150) * 1_000)));
+        let mut change = Change::default();
+        match self.dice.of(0..5) {
+            0 | 1 => change.own.idle_limit = some(),
+            2 => change.own.max_age = some(),
+            3 => change.own = OwnPolicy { idle_limit: Some(limit_of(None)), max_age: some(), ..OwnPolicy::default() },
+            _ => {
+                let until = self.clock.wall() + self.dice.of(10_000..150_000);
+                let until = Timestamp::from_millisecond(until).expect("near");
+                change.keep_until = Some(Some(until).filter(|_| self.dice.in_thousand(600)));
+            }
+        }
+        if let Some(Some(until)) = change.keep_until {
+            self.oracle().wished(&aim.id, until.as_millisecond());
+        }
+        self.oracle().changes(&aim.id);
+        let changed = server.app.change(&aim.name, change.clone()).await;
+        if server.life.is_dead() {
+            return;
+        }
+        let row = self.row(&aim.id);
+        let mut oracle = self.oracle();
+        oracle.tell(|| format!("change {}: {change:?}: {}", aim.name, changed.is_ok()));
+        oracle.takes_from(row.as_slice());
+    }
+}
