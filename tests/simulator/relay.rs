@@ -153,7 +153,7 @@ impl SimRelay {
                 inner.changed.remove(&id);
                 Response::Done
             }
-            Request::Refuse(_) => Response::Done,
+            Request::Refuse(_) | Request::Overlook { .. } => Response::Done,
             Request::Counts => Response::Counts(inner.counts.values().cloned().collect()),
             Request::Load => Response::Load(Load::default()),
         }
@@ -234,6 +234,7 @@ fn word(request: &Request) -> &'static str {
         Request::Put(_) => "put",
         Request::Remove(_) => "remove",
         Request::Refuse(_) => "refuse",
+        Request::Overlook { .. } => "overlook",
         Request::Counts => "counts",
         Request::Load => "load",
     }

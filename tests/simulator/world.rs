@@ -160,7 +160,8 @@ impl World {
 
     /// All rows, as they are at this moment.
     pub fn rows(&self) -> Vec<Sandbox> {
-        self.store().all().now_or_never().expect("nobody waits for memory").expect("memory does not fail")
+        let rows = self.store().all().now_or_never().expect("nobody waits for memory").expect("memory does not fail");
+        rows.into_iter().map(Arc::unwrap_or_clone).collect()
     }
 
     pub fn row(&self, id: &SandboxId) -> Option<Sandbox> {
