@@ -37,7 +37,7 @@ impl App {
         let sandbox = self.get(reference).await?;
         let decisions = self.decisions(&sandbox).await?;
         let (now, hold_until) = (self.clock.now(), self.pulse().hold_until);
-        let policy = &self.settings.policy;
+        let (policy, relay_is_away) = (&self.settings.policy, self.pulse().relay_is_away);
         Ok(Activity {
             why: self.why(&sandbox),
             deadline: deadline(policy, &sandbox),
@@ -49,7 +49,7 @@ impl App {
             hold_until,
             reports: Reports::of(&sandbox, self.settings.report_period, now),
             ports: sandbox.ports.iter().map(|p| (*p, self.port_use(&sandbox, p))).collect(),
-            unseen: self.is_unseen(&sandbox),
+            unseen: self.is_unseen(&sandbox) || relay_is_away,
             decisions,
             sandbox,
         })

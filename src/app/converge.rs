@@ -84,6 +84,7 @@ impl App {
         };
         let observed = self.look(&suspects, all).await;
         report.hold_until = self.hold(now, steady, observed.is_ok() && counted.is_ok());
+        self.pulse().relay_is_away = counted.is_err();
         let observed = match observed {
             Ok(observed) => observed,
             Err(e) => {
@@ -112,13 +113,12 @@ impl App {
 
     /// Begins to do what was planned, and waits for what is quick.
     async fn apply(self: &Arc<Self>, plan: Plan, known: Vec<Arc<Sandbox>>) {
-        let is_idle = plan.steps.is_empty() && plan.warnings.is_empty();
+        let is_idle = plan.steps.is_empty();
         let wanted = known.iter().filter(|_| !is_idle);
         let known: HashMap<&SandboxId, &Arc<Sandbox>> = wanted.map(|s| (&s.id, s)).collect();
-        for (id, deadline, stop) in plan.warnings {
-            if let Some(sandbox) = known.get(&id) {
-                self.warn(Sandbox::clone(sandbox), deadline, stop);
-            }
+        // Who is told a time must be able to rely on it.
+        if !self.pulse().impaired {
+            plan.warnings.into_iter().for_each(|id| self.warn(id));
         }
         let mut quick = Vec::new();
         for step in plan.steps {
@@ -189,10 +189,19 @@ impl App {
                 pulse.engine = Some(Ok(info));
             }
             let observed = self.engine.list().await?;
-            let close = |o: &Observed| o.phase == Phase::Running && (all || suspects.contains(&o.container));
-            let looks = observed
-                .into_iter()
-                .map(|o| async move { if close(&o) { self.look_closely(o).await } else { Ok(Some(o)) } });
+            let (again, waiting) = self.mute(all);
+            let (again, waiting) = (&again, &waiting);
+            let close = |o: &Observed| {
+                let is_suspect = all || suspects.contains(&o.container) || again.contains(&o.container);
+                o.phase == Phase::Running && is_suspect
+            };
+            let looks = observed.into_iter().map(|o| async move {
+                match o {
+                    o if waiting.contains(&o.container) => Ok(Some(Observed { phase: Phase::Unclear, ..o })),
+                    o if close(&o) => self.look_closely(o, again).await,
+                    o => Ok(Some(o)),
+                }
+            });
             let looked: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS).collect().await;
             looked.into_iter().filter_map(std::result::Result::transpose).collect()
         }
@@ -225,20 +234,41 @@ impl App {
         }
     }
 
-    /// Looks at one container. One that the engine does not tell of is left alone and looked at again in the next
-    /// pass; it delays nobody.
-    async fn look_closely(&self, shallow: Observed) -> std::result::Result<Option<Observed>, EngineError> {
+    /// Of the containers of which the engine does not tell: those that are looked at again in this pass, so few that they
+    /// delay nobody, and those that wait for their turn.
+    fn mute(&self, all: bool) -> (HashSet<ContainerId>, HashSet<ContainerId>) {
+        let mut pulse = self.pulse();
+        let turn = if all { pulse.mute.len() } else { LOOKS.min(pulse.mute.len()) };
+        (pulse.mute.drain(..turn).collect(), pulse.mute.iter().cloned().collect())
+    }
+
+    /// Looks at one container. One that the engine does not tell of is left alone and looked at again later, when those
+    /// have had their turn that were mute before.
+    async fn look_closely(
+        &self,
+        shallow: Observed,
+        again: &HashSet<ContainerId>,
+    ) -> std::result::Result<Option<Observed>, EngineError> {
         match tokio::time::timeout(CLOSE_LOOK, self.engine.inspect(&shallow.container)).await {
             Ok(Ok(close)) => Ok(Some(close)),
             // Gone since the list was made.
             Ok(Err(EngineError::NoContainer)) => Ok(None),
             Ok(Err(e @ EngineError::Unavailable(_))) => Err(e),
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!(container = %shallow.container, "the engine does not tell of this container");
-                self.pulse().suspects.insert(shallow.container.clone());
+                if !again.contains(&shallow.container) {
+                    tracing::warn!(container = %shallow.container, "the engine does not tell of this container");
+                }
+                self.pulse().mute.push_back(shallow.container.clone());
                 Ok(Some(Observed { phase: Phase::Unclear, ..shallow }))
             }
         }
+    }
+
+    /// Whether nothing is to be stopped now, as far as the last pass and what was heard since tell.
+    pub(super) fn is_held(&self) -> bool {
+        let pulse = self.pulse();
+        let is_open = matches!(pulse.door, CheckInDoor::Open(_));
+        !broken(7) && (!is_open || pulse.impaired || pulse.hold_until.is_some_and(|until| self.clock.now() < until))
     }
 
     /// Until when nothing is stopped for being idle. A grace begins anew whenever sandboxes may have

@@ -5,11 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
-use super::{App, Result, chain};
-use crate::{
-    domain::{Evidence, Sandbox, Source, State},
-    engine::EngineError,
-};
+use super::{App, Error, Result, chain};
+use crate::domain::{Evidence, Sandbox, Source, State};
 
 /// The shortest time over which use is measured: below it, what a start of a program takes looks like work.
 const LEAST: Duration = Duration::from_secs(1);
@@ -17,14 +14,15 @@ const LEAST: Duration = Duration::from_secs(1);
 /// How many are looked at at once.
 const LOOKS: usize = 4;
 
-/// What a sandbox had used of the cpu when it was looked at.
+/// What is known of a sandbox's use of the cpu.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CpuSample {
     generation: u64,
-    at: Timestamp,
-    steady: Duration,
-    used: Duration,
-    /// There was one before it, so that it says how much was used in between.
+    /// When the engine was last asked.
+    asked_at: Timestamp,
+    /// What it had used, and when that was, by the time that passes whatever the clock does.
+    last: Option<(Duration, Duration)>,
+    /// There have been two, so that it is known how much was used in between.
     compared: bool,
 }
 
@@ -34,29 +32,37 @@ impl App {
     }
 
     /// Looks at those sandboxes for which cpu counts, each once in a report period, as a task of its own: an engine that
-    /// is slow to tell delays no pass.
+    /// is slow to tell delays no pass. One such task runs at a time.
     pub(super) fn sample_cpu(self: &Arc<Self>, known: &[Arc<Sandbox>], now: Timestamp) {
+        let counting: Vec<_> = known.iter().filter(|s| self.threshold(s).is_some()).collect();
+        let Some(looking) = Arc::clone(&self.cpu_looks).try_lock_owned().ok().filter(|_| !counting.is_empty()) else {
+            return;
+        };
         let due: Vec<Arc<Sandbox>> = {
             let mut pulse = self.pulse();
-            let is_due = |sandbox: &&Arc<Sandbox>| {
-                let sample = pulse.cpu.get(&sandbox.id).filter(|s| s.generation == sandbox.generation);
-                let age = sample.and_then(|s| Duration::try_from(now.duration_since(s.at)).ok());
-                self.threshold(sandbox).is_some() && age.is_none_or(|age| age >= self.settings.report_period)
-            };
-            let due: Vec<_> = known.iter().filter(is_due).cloned().collect();
-            // Asked for from now on, so that the next pass does not ask again.
-            for sandbox in &due {
-                if let Some(sample) = pulse.cpu.get_mut(&sandbox.id) {
-                    sample.at = now;
+            let mut is_due = |sandbox: &Sandbox| {
+                let never = CpuSample { generation: sandbox.generation, asked_at: now, last: None, compared: false };
+                let sample = pulse.cpu.entry(sandbox.id.clone()).or_insert(CpuSample { generation: u64::MAX, ..never });
+                if sample.generation != sandbox.generation {
+                    *sample = never;
+                    return true;
                 }
-            }
-            due
+                let age = Duration::try_from(now.duration_since(sample.asked_at));
+                // A clock that was set back asks too.
+                let is_due = age.is_err() || age.is_ok_and(|age| age >= self.settings.report_period);
+                if is_due {
+                    sample.asked_at = now;
+                }
+                is_due
+            };
+            counting.into_iter().filter(|s| is_due(s)).cloned().collect()
         };
         if due.is_empty() {
             return;
         }
         let app = Arc::clone(self);
         self.tasks.spawn(async move {
+            let _looking = looking;
             let looks = due.into_iter().map(|sandbox| {
                 let app = Arc::clone(&app);
                 async move {
@@ -69,41 +75,39 @@ impl App {
         });
     }
 
-    /// Looks at a sandbox's use of the cpu, and records it as evidence if it was above the threshold since the last look.
-    async fn look_at_cpu(&self, sandbox: &Sandbox) -> Result<()> {
+    /// Looks at a sandbox's use of the cpu, if that counts, and records it as evidence if it was above the threshold since
+    /// the last look.
+    pub(super) async fn look_at_cpu(&self, sandbox: &Sandbox) -> Result<()> {
         let (Some(threshold), Some(container)) = (self.threshold(sandbox), &sandbox.container) else { return Ok(()) };
         let told = self.engine.cpu_time(container).await;
-        let used = told.map_err(|e: EngineError| super::Error::engine("its cpu use could not be looked at", e))?;
+        let used = told.map_err(|e| Error::engine("its cpu use could not be looked at", e))?;
         let (at, steady) = (self.clock.now(), self.clock.steady());
-        let fresh = CpuSample { generation: sandbox.generation, at, steady, used, compared: false };
-        let works = {
-            let mut pulse = self.pulse();
-            let before = pulse.cpu.get(&sandbox.id).copied().filter(|b| b.generation == sandbox.generation);
-            let passed = before.map(|b| steady.saturating_sub(b.steady));
-            if passed.is_some_and(|passed| passed < LEAST) {
+        let before = self.pulse().cpu.get(&sandbox.id).copied().filter(|b| b.generation == sandbox.generation);
+        let last = before.and_then(|b| b.last);
+        if let Some((used_before, then)) = last {
+            let passed = steady.saturating_sub(then);
+            if passed < LEAST {
                 return Ok(());
             }
-            pulse.cpu.insert(sandbox.id.clone(), CpuSample { compared: before.is_some(), ..fresh });
-            let Some((before, passed)) = before.zip(passed) else { return Ok(()) };
-            let percent = used.saturating_sub(before.used).as_secs_f64() / passed.as_secs_f64() * 100.0;
-            percent >= f64::from(threshold)
-        };
-        if works {
-            let evidence = Evidence { source: Source::Cpu, at };
-            self.store.record_use(vec![(sandbox.id.clone(), sandbox.generation, evidence)]).await?;
+            let percent = used.saturating_sub(used_before).as_secs_f64() / passed.as_secs_f64() * 100.0;
+            if percent >= f64::from(threshold) {
+                let evidence = Evidence { source: Source::Cpu, at };
+                self.store.record_use(vec![(sandbox.id.clone(), sandbox.generation, evidence)]).await?;
+            }
         }
+        let fresh = CpuSample {
+            generation: sandbox.generation,
+            asked_at: at,
+            last: Some((used, steady)),
+            compared: last.is_some(),
+        };
+        self.pulse().cpu.insert(sandbox.id.clone(), fresh);
         Ok(())
     }
 
-    /// Looks at a sandbox for which cpu counts before it is stopped for being idle. False if nothing can be said yet: that
-    /// is no reason to stop it.
-    pub(super) async fn is_cpu_known(&self, sandbox: &Sandbox) -> Result<bool> {
-        if self.threshold(sandbox).is_none() {
-            return Ok(true);
-        }
-        self.look_at_cpu(sandbox).await?;
-        let pulse = self.pulse();
-        let sample = pulse.cpu.get(&sandbox.id).filter(|s| s.generation == sandbox.generation);
-        Ok(sample.is_some_and(|s| s.compared))
+    /// Whether it is known how much a sandbox used of the cpu lately, if that counts.
+    pub(super) fn is_cpu_known(&self, sandbox: &Sandbox) -> bool {
+        let is_known = |s: &CpuSample| s.generation == sandbox.generation && s.compared;
+        self.threshold(sandbox).is_none() || self.pulse().cpu.get(&sandbox.id).is_some_and(is_known)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{App, Result, chain};
-use crate::domain::{Decided, Decision, Sandbox, SandboxId, State, deadline, explain};
+use crate::domain::{Decided, Decision, Sandbox, SandboxId, Sight, State, StopReason, deadline, explain};
 
 /// A deadline that is awaited.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +22,20 @@ pub(super) struct Awaited {
 impl App {
     /// What there is to say of `sandbox` as it is now.
     pub fn why(&self, sandbox: &Sandbox) -> String {
-        let hold = self.pulse().hold_until;
-        explain(&self.settings.policy, hold, sandbox, &self.port_uses(sandbox), self.clock.now())
+        let hold_until = self.pulse().hold_until;
+        let sight = Sight { hold_until, ports: self.port_uses(sandbox), blind: self.is_blind(sandbox) };
+        explain(&self.settings.policy, sandbox, &sight, self.clock.now())
+    }
+
+    /// Why nobody can say whether a sandbox is used, if so: then it is not stopped for being idle.
+    pub(super) fn is_blind(&self, sandbox: &Sandbox) -> Option<&'static str> {
+        if self.policy_of(sandbox).evidence.connection && self.is_unseen(sandbox) {
+            Some("another program listens on one of its ports, and nobody sees whether that is used")
+        } else if !self.is_cpu_known(sandbox) {
+            Some("its cpu use counts and is not known")
+        } else {
+            None
+        }
     }
 
     /// A decision about `sandbox` on what is known of it.
@@ -71,9 +83,14 @@ impl App {
         now: Timestamp,
     ) -> Vec<(&'s Sandbox, Decided)> {
         let mut notable = Vec::new();
+        let is_blind = |sandbox: &Sandbox| self.is_blind(sandbox).is_some();
+        let blind: Vec<bool> = known.iter().map(|s| is_blind(s)).collect();
         let mut pulse = self.pulse();
-        for sandbox in known.iter().map(Arc::as_ref) {
-            let Some(deadline) = deadline(&self.settings.policy, sandbox) else { continue };
+        for (sandbox, blind) in known.iter().map(Arc::as_ref).zip(blind) {
+            let Some(deadline) = deadline(&self.settings.policy, sandbox) else {
+                pulse.awaited.remove(&sandbox.id);
+                continue;
+            };
             let fresh = Awaited { generation: sandbox.generation, due: deadline.at, refused: false };
             let Some(awaited) = pulse.awaited.get_mut(&sandbox.id) else {
                 pulse.awaited.insert(sandbox.id.clone(), fresh);
@@ -81,7 +98,8 @@ impl App {
             };
             let has_come = awaited.generation == sandbox.generation && now >= awaited.due;
             if has_come && now >= deadline.at {
-                if hold.is_some_and(|hold| now < hold) && !awaited.refused {
+                let held = hold.is_some_and(|hold| now < hold) || blind && deadline.reason() == StopReason::Idle;
+                if held && !awaited.refused {
                     awaited.refused = true;
                     notable.push((sandbox, Decided::Refused));
                 }

@@ -17,7 +17,6 @@ impl App {
             Ok(events) => events,
             Err(e) => {
                 tracing::debug!(error = %e, "the engine's events cannot be followed");
-                self.pulse().engine_was_away = true;
                 return Some(heard);
             }
         };

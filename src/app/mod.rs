@@ -18,7 +18,7 @@ mod traffic;
 mod warn;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -94,7 +94,7 @@ const HANDS: usize = 64;
 const HAND_HELD: Duration = Duration::from_secs(2);
 
 /// How many sandboxes are warned at once; each warning starts a process in one.
-const VOICES: usize = 4;
+const VOICES: usize = 16;
 
 /// What is remembered between passes, in memory only: after a crash it is rebuilt, on the safe side.
 #[derive(Debug, Default)]
@@ -124,6 +124,12 @@ struct Pulse {
     held: Vec<Unopened>,
     /// What each port has carried.
     traffic: HashMap<(SandboxId, u16), Count>,
+    /// Who is being warned.
+    being_warned: HashSet<SandboxId>,
+    /// Containers of which the engine does not tell, those first that were asked for longest ago.
+    mute: VecDeque<ContainerId>,
+    /// What connections carried could not be looked at.
+    relay_is_away: bool,
     /// The deadlines that are awaited.
     awaited: HashMap<SandboxId, Awaited>,
     /// What each sandbox that counts cpu had used when last looked at.
@@ -153,6 +159,8 @@ pub struct App {
     removals: Semaphore,
     hands: Semaphore,
     voices: Semaphore,
+    /// Held while somebody looks at cpu use.
+    cpu_looks: Arc<tokio::sync::Mutex<()>>,
     tasks: TaskTracker,
     wake: Notify,
     pass: tokio::sync::Mutex<()>,
@@ -179,6 +187,7 @@ impl App {
             removals: Semaphore::new(settings.start_concurrency),
             hands: Semaphore::new(HANDS),
             voices: Semaphore::new(VOICES),
+            cpu_looks: Arc::default(),
             tasks: TaskTracker::new(),
             wake: Notify::new(),
             pass: tokio::sync::Mutex::default(),
@@ -256,6 +265,7 @@ impl App {
     /// `deadline` has passed. What has not ended by then is finished by the next server's first pass.
     pub async fn drain(&self, deadline: Duration) {
         self.starts.close();
+        self.voices.close();
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "ended with work under way; the next start finishes it");

@@ -49,7 +49,8 @@ impl App {
             self.within_age(&sandbox, plus(now, length), "for", &span(length))?;
         }
         let length = length.or(self.policy_of(&sandbox).idle_limit.span()).unwrap_or_default();
-        self.keep(&sandbox, by, plus(now, length)).await?.ok_or(Error::NotRunning)
+        let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
+        self.keep(&sandbox, by, until).await?.ok_or(Error::NotRunning)
     }
 
     /// As [`App::extend`], by somebody inside: for `keep_max` at most. `None` if whoever asks is no running sandbox.
@@ -82,8 +83,12 @@ impl App {
         let kept = self.store.get(&seen.id).await?;
         if let Some(kept) = &kept {
             let why = self.why(kept);
-            tracing::info!(sandbox = %kept.id, name = %kept.name, by, why, "kept");
-            self.decided(kept, Decided::Extended, why).await;
+            // Whoever is inside can say it as often as they like, and shall neither fill our log nor hide what was decided.
+            let news = seen.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
+            if by != Extension::INSIDE || news {
+                tracing::info!(sandbox = %kept.id, name = %kept.name, by, why, "kept");
+                self.decided(kept, Decided::Extended, why).await;
+            }
         }
         Ok(kept)
     }

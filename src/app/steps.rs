@@ -40,9 +40,10 @@ impl App {
     pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) -> Option<JoinHandle<()>> {
         let claim = self.claim_for(&step).ok()?;
         let app = Arc::clone(self);
+        let engine_was_away = self.pulse().engine_is_back;
         Some(self.tasks.spawn(async move {
             let Ok(hand) = app.hands.acquire().await else { return };
-            let work = app.carry_out(step, known);
+            let work = app.carry_out(step, known, engine_was_away);
             tokio::pin!(work);
             if tokio::time::timeout(HAND_HELD, &mut work).await.is_err() {
                 drop(hand);
@@ -57,7 +58,7 @@ impl App {
         step.sandbox().map(|id| self.claims.try_claim(id).ok_or(Busy)).transpose()
     }
 
-    async fn carry_out(&self, step: Step, known: Option<Sandbox>) {
+    async fn carry_out(&self, step: Step, known: Option<Sandbox>, engine_was_away: bool) {
         let id = step.sandbox().cloned();
         let tried = match (&step, known) {
             (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
@@ -69,7 +70,7 @@ impl App {
             (Step::FinishDelete(_), Some(known)) => self.remove_rest(&known).await,
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
             (Step::RecordRunning(_, container), Some(known)) => self.record_running(&known, container).await,
-            (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known).await,
+            (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known, engine_was_away).await,
             (Step::RecordAddress(_, address, pid), Some(known)) => self.record_address(&known, *address, *pid).await,
             (Step::Forget(_), Some(known)) => self.forget_gone(&known).await,
             (Step::Adopt(container), _) => self.adopt(container).await,
@@ -113,7 +114,11 @@ impl App {
     /// Stops a sandbox whose deadline has passed, unless that has moved since the decision.
     async fn stop_idle(&self, known: &Sandbox, seen: Deadline) -> Tried {
         // Its age needs no look.
-        if seen.reason() == StopReason::Idle && self.is_unseen(known) {
+        let is_idle = seen.reason() == StopReason::Idle;
+        if is_idle && let Err(e) = self.look_at_cpu(known).await {
+            tracing::debug!(sandbox = %known.id, error = chain(&e), "its cpu use is not known");
+        }
+        if is_idle && self.is_blind(known).is_some() {
             return Ok(false);
         }
         // A restart behind our back, whose event is still on its way, is evidence too.
@@ -131,7 +136,8 @@ impl App {
         if !broken(8) {
             counted?;
         }
-        if seen.reason() == StopReason::Idle && !self.is_cpu_known(known).await? {
+        // It may have waited long for its turn.
+        if self.is_held() {
             return Ok(false);
         }
         if let Some(container) = known.container.as_ref().filter(|_| broken(9)) {
@@ -180,14 +186,14 @@ impl App {
         }
         match self.engine.stop(container, self.settings.stop_grace).await {
             Ok(()) if broken(11) => Ok(self.remove(id, Some(container)).await.map(|()| true)?),
-            Ok(()) => self.record_stopped(&sandbox).await,
+            Ok(()) => self.record_stopped(&sandbox, false).await,
             Err(EngineError::NoContainer) => self.forget_gone(&sandbox).await,
             Err(e) => Err(e.into()),
         }
     }
 
     /// Records that a sandbox has stopped, if the engine shows it so.
-    async fn record_stopped(&self, known: &Sandbox) -> Tried {
+    async fn record_stopped(&self, known: &Sandbox, engine_was_away: bool) -> Tried {
         let Some(container) = &known.container else { return Ok(false) };
         match self.engine.inspect(container).await {
             Ok(shown) if shown.phase == Phase::Running => return Ok(false),
@@ -201,7 +207,7 @@ impl App {
             State::Stopping { reason, .. } => reason,
             // Started before the machine was: it ended with the machine.
             State::Running { since, .. } if since < self.clock.booted_at() => StopReason::Reboot,
-            _ if self.pulse().engine_is_back => StopReason::Engine,
+            _ if engine_was_away => StopReason::Engine,
             _ => StopReason::Exited,
         };
         let is_news = matches!(now.state, State::Running { .. });

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{App, chain};
+use super::{App, Result, chain};
 use crate::{
-    domain::{Deadline, Decided, Sandbox, explain::warning_text},
+    domain::{Decided, Sandbox, SandboxId, Warning, explain::warning_text, warning},
+    engine::EngineError,
     relay::Request,
 };
 
@@ -14,38 +15,59 @@ use crate::{
 const SAYING: Duration = Duration::from_secs(15);
 
 impl App {
-    /// Warns those inside once of a deadline, as a task that [`App::drain`] owns. It claims nothing: a sandbox that does
-    /// not answer must not delay who wants to stop or start it. What cannot be told keeps nothing from being stopped.
-    pub(super) fn warn(self: &Arc<Self>, sandbox: Sandbox, deadline: Deadline, stop: Timestamp) {
+    /// Warns those inside, once for each moment at which they are to be stopped, as a task that [`App::drain`] owns. It
+    /// claims nothing: a sandbox that does not answer must not delay who wants to stop or start it.
+    pub(super) fn warn(self: &Arc<Self>, id: SandboxId) {
+        if !self.pulse().being_warned.insert(id.clone()) {
+            return;
+        }
         let app = Arc::clone(self);
         self.tasks.spawn(async move {
-            match app.store.mark_warned(&sandbox, deadline.at).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(e) => {
-                    tracing::error!(sandbox = %sandbox.id, error = chain(&e), "a warning is given later");
-                    return;
-                }
+            if let Err(e) = app.try_warn(&id).await {
+                tracing::error!(sandbox = %id, error = chain(&e), "a warning is given later");
             }
-            let Some(container) = &sandbox.container else { return };
-            let Ok(_voice) = app.voices.acquire().await else { return };
-            // What we say there ourselves must not keep it (`idleness.md`, rule 13).
-            let left = Duration::try_from(stop.duration_since(app.clock.now())).unwrap_or_default();
-            let for_ms = SAYING.min(left / 2).as_millis() as u64;
-            let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms };
-            if let Err(e) = app.relay.ask(overlook).await {
-                tracing::warn!(sandbox = %sandbox.id, error = %e, "a warning may be taken for use");
-            }
-            let text = warning_text(&app.settings.policy, &sandbox, &deadline, stop, app.clock.now());
-            let told = match app.engine.announce(container, &text).await {
-                Ok(0) => "nobody is logged in".to_owned(),
-                Ok(1) => "1 terminal was told".to_owned(),
-                Ok(terminals) => format!("{terminals} terminals were told"),
-                Err(e) => format!("nobody could be told: {e}"),
-            };
-            tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, told, stop = %stop, "warned");
-            let why = format!("{}; {told}", app.why(&sandbox));
-            app.decided(&sandbox, Decided::Warned, why).await;
+            app.pulse().being_warned.remove(&id);
         });
+    }
+
+    /// Warns if that is still due when its turn comes: it may have been used since.
+    async fn try_warn(&self, id: &SandboxId) -> Result<()> {
+        let Ok(_voice) = self.voices.acquire().await else { return Ok(()) };
+        let Some(sandbox) = self.store.get(id).await? else { return Ok(()) };
+        let (now, hold) = (self.clock.now(), self.pulse().hold_until);
+        let Warning::Due { deadline, stop } = warning(&self.settings.policy, hold, &sandbox, now) else {
+            return Ok(());
+        };
+        let Some(container) = sandbox.container.clone().filter(|_| !self.pulse().impaired) else { return Ok(()) };
+        if !self.store.mark_warned(&sandbox, Some(stop)).await? {
+            return Ok(());
+        }
+        self.overlook(&sandbox, stop, now).await;
+        let text = warning_text(&self.settings.policy, &sandbox, &deadline, stop, now);
+        let told = match self.engine.announce(&container, &text).await {
+            Ok(0) => "nobody is logged in".to_owned(),
+            Ok(1) => "1 terminal was told".to_owned(),
+            Ok(terminals) => format!("{terminals} terminals were told"),
+            Err(e @ (EngineError::Unavailable(_) | EngineError::Timeout { .. })) => {
+                tracing::debug!(sandbox = %id, error = %e, "a warning is given later");
+                self.store.mark_warned(&sandbox, None).await?;
+                return Ok(());
+            }
+            Err(e) => format!("nobody could be told: {e}"),
+        };
+        tracing::info!(sandbox = %id, name = %sandbox.name, told, stop = %stop, "warned");
+        let why = format!("{}; {told}", self.why(&sandbox));
+        self.decided(&sandbox, Decided::Warned, why).await;
+        Ok(())
+    }
+
+    /// What we say there ourselves must not keep it (`idleness.md`, rule 13).
+    async fn overlook(&self, sandbox: &Sandbox, stop: Timestamp, now: Timestamp) {
+        let left = Duration::try_from(stop.duration_since(now)).unwrap_or_default();
+        let for_ms = SAYING.min(left / 2).as_millis() as u64;
+        let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms };
+        if let Err(e) = self.relay.ask(overlook).await {
+            tracing::warn!(sandbox = %sandbox.id, error = %e, "a warning may be taken for use");
+        }
     }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     evidence::{Evidence, Source},
-    idle::{Because, By, Deadline, Verdict, plus, verdict},
+    idle::{Because, By, Deadline, Verdict, deadline_since, plus, verdict},
     policy::Policy,
     sandbox::{Extension, Sandbox, State, StopReason},
 };
@@ -75,8 +75,8 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
             None => format!("extended {when}"),
         },
         Source::Cpu => format!("its programs used the cpu, {when}"),
-        Source::Connection => match ports.iter().filter(|p| p.last_byte.is_some()).max_by_key(|p| p.last_byte) {
-            Some(PortUse { inside, connections, last_byte: Some(last), .. }) => {
+        Source::Connection => match ports.iter().filter(|p| p.last_use.is_some()).max_by_key(|p| p.last_use) {
+            Some(PortUse { inside, connections, last_use: Some(last), .. }) => {
                 let open = match connections {
                     0 => "a connection, closed since,".to_owned(),
                     1 => "1 connection".to_owned(),
@@ -107,14 +107,19 @@ pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timesta
     }
 }
 
-/// Why `sandbox` runs, will be stopped, or was; `ports` is what the relay sees.
-pub fn explain(
-    policy: &Policy,
-    hold_until: Option<Timestamp>,
-    sandbox: &Sandbox,
-    ports: &[PortUse],
-    now: Timestamp,
-) -> String {
+/// What is seen of a sandbox besides its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Until when nothing is stopped for being idle.
+    pub hold_until: Option<Timestamp>,
+    /// Its ports.
+    pub ports: Vec<PortUse>,
+    /// Why nobody can say whether it is used, so that it is not stopped.
+    pub blind: Option<&'static str>,
+}
+
+/// Why `sandbox` runs, will be stopped, or was.
+pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) -> String {
     match sandbox.state {
         State::Creating | State::Starting { .. } => "it is being started".into(),
         State::Deleting => "it is being deleted".into(),
@@ -129,25 +134,29 @@ pub fn explain(
             let newest = sandbox.evidence.newest(|s| counting.count(s)).filter(|e| e.at >= since);
             let newest = newest.unwrap_or(Evidence { source: Source::Start, at: since });
             let use_of_it = if now <= plus(newest.at, RECENT) {
-                format!("active: {}", in_use(sandbox, newest, ports, now))
+                format!("active: {}", in_use(sandbox, newest, &sight.ports, now))
             } else {
                 format!("idle since {} (the last was {})", clock_time(newest.at, now), name(newest.source))
             };
-            format!("{use_of_it}; {}", outlook(policy, hold_until, sandbox, now))
+            format!("{use_of_it}; {}", outlook(policy, sandbox, sight, now))
         }
     }
 }
 
-fn outlook(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> String {
-    match verdict(policy, hold_until, sandbox, now) {
+fn outlook(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) -> String {
+    match verdict(policy, sight.hold_until, sandbox, now) {
         Verdict::Keep { because: Because::NotRunning, .. } => String::new(),
         Verdict::Keep { because: Because::Never, .. } => "never stopped for being idle (idle_timeout is never)".into(),
         Verdict::Keep { because: Because::Before(deadline), .. } => end(policy, sandbox, &deadline, now),
         Verdict::Keep { because: Because::Held(deadline), until } => format!(
-            "its time was over at {}, and it is not stopped before {}: sandboxes could not report for a while",
+            "its time was over at {}, and it is not stopped before {}: for a while Spindle could not see whether it is used",
             clock_time(deadline.at, now),
             until.map(|at| clock_time(at, now)).unwrap_or_default()
         ),
+        Verdict::Stop { because } if because.reason() == StopReason::Idle && sight.blind.is_some() => {
+            let why = sight.blind.unwrap_or_default();
+            format!("its time was over at {}, and it is not stopped: {why}", clock_time(because.at, now))
+        }
         Verdict::Stop { because } => {
             format!("its time was over at {}: stopped in a moment", clock_time(because.at, now))
         }
@@ -156,19 +165,37 @@ fn outlook(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, no
 
 /// Why it was stopped.
 pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timestamp) -> String {
-    let counting = policy.of(sandbox).evidence;
-    let last = || match sandbox.evidence.newest(|s| counting.count(s)) {
-        Some(e) => format!("since {} (the last was {})", clock_time(e.at, now), name(e.source)),
-        None => "since its start".to_owned(),
-    };
-    match reason {
-        StopReason::Idle => format!("idle {}", last()),
-        StopReason::Requested => "somebody asked for it through the API".into(),
-        StopReason::Exited => "it ended by itself, or something other than Spindle stopped it".into(),
-        StopReason::MaxAge => format!("it had run for as long as it may (max_age); unused {}", last()),
-        StopReason::Engine => "it ended while the container engine was away".into(),
-        StopReason::Reboot => "the machine was started anew".into(),
+    let since = sandbox.evidence.last_of(Source::Start).unwrap_or(sandbox.created_at);
+    match (reason, deadline_since(policy, sandbox, since)) {
+        (StopReason::Idle, Some(deadline)) => {
+            format!("{}{}", after_change(&deadline), unused(policy, sandbox, &deadline, now))
+        }
+        (StopReason::Idle, None) => "it was idle".into(),
+        (StopReason::Requested, _) => "somebody asked for it through the API".into(),
+        (StopReason::Exited, _) => "it ended by itself, or something other than Spindle stopped it".into(),
+        (StopReason::MaxAge, deadline) => {
+            let change = deadline.as_ref().map_or("", after_change);
+            format!("{change}it had run for as long as it may since {} (max_age)", clock_time(since, now))
+        }
+        (StopReason::Engine, _) => "it ended while the container engine was away".into(),
+        (StopReason::Reboot, _) => "the machine was started anew".into(),
     }
+}
+
+fn after_change(deadline: &Deadline) -> &'static str {
+    if matches!(deadline.by, By::Change { .. }) { "its limits were changed, and " } else { "" }
+}
+
+/// Since when it is unused, and by what it was used last: where the cap has come, only what the cap is counted from.
+fn unused(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
+    let Deadline { by, evidence, .. } = *deadline;
+    if by != By::Cap {
+        return format!("idle since {} (the last was {})", clock_time(evidence.at, now), name(evidence.source));
+    }
+    let counting = policy.of(sandbox).evidence;
+    let person = sandbox.evidence.newest(|s| counting.count(s) && s.is_interactive());
+    let person = person.map_or("its start".into(), |e| format!("{} at {}", name(e.source), clock_time(e.at, now)));
+    format!("only {} kept it since {person}, for as long as that may (connection_cap)", name(evidence.source))
 }
 
 /// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.
@@ -188,17 +215,12 @@ pub fn warning_text(
              Save your work. Its files are kept, and it can be started again."
         ),
         _ => {
-            let evidence = deadline.evidence;
+            let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, now));
             let stay = match (deadline.by, policy.evidence.check_in || policy.evidence.connection) {
                 (By::Cap, _) | (_, false) => "To stay: spindle-keep 1h (or ask your instructor to extend it).",
                 _ => "To stay: use it, or spindle-keep 1h.",
             };
-            format!(
-                "Spindle: this sandbox will be stopped in {left}, at {at}: nobody has used it since {} ({}).\n\
-                 {stay} A stop deletes nothing.",
-                clock_time(evidence.at, now),
-                name(evidence.source)
-            )
+            format!("Spindle: this sandbox will be stopped in {left}, at {at}: {why}.\n{stay} A stop deletes nothing.")
         }
     }
 }
@@ -247,7 +269,7 @@ mod tests {
     };
 
     fn says(sandbox: &Sandbox, now: i64) -> String {
-        explain(&POLICY, None, sandbox, &[], at(now))
+        explain(&POLICY, sandbox, &Sight::default(), at(now))
     }
 
     #[test]
@@ -262,10 +284,10 @@ mod tests {
         let ports = [22, 80].map(|inside| PortUse {
             inside,
             connections: 2,
-            last_byte: Some(at(3_500 + i64::from(inside))),
-            last_use: None,
+            last_byte: None,
+            last_use: Some(at(3_500 + i64::from(inside))),
         });
-        let sentence = explain(&POLICY, None, &sandbox, &ports, at(3_608));
+        let sentence = explain(&POLICY, &sandbox, &Sight { ports: ports.into(), ..Sight::default() }, at(3_608));
         assert_eq!(
             sentence,
             "active: 2 connections on port 80, bytes moved 8 s ago; stops at 03:30:00 UTC unless used"
@@ -286,7 +308,8 @@ mod tests {
 
     #[test]
     fn held_is_told() {
-        let sentence = explain(&POLICY, Some(at(9_300)), &running(0), &[], at(9_100));
+        let sentence =
+            explain(&POLICY, &running(0), &Sight { hold_until: Some(at(9_300)), ..Sight::default() }, at(9_100));
         assert!(
             sentence.contains("its time was over at 02:30:00 UTC, and it is not stopped before 02:35:00 UTC"),
             "{sentence}"
@@ -298,8 +321,18 @@ mod tests {
         let sandbox = running(0);
         let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
         let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, at(8_400));
-        assert!(text.contains("in 10 min, at 02:30:00 UTC: nobody has used it since 00:00:00 UTC"), "{text}");
+        assert!(
+            text.contains("in 10 min, at 02:30:00 UTC: idle since 00:00:00 UTC (the last was its start)"),
+            "{text}"
+        );
         assert!(text.contains("spindle-keep 1h"), "{text}");
+        let capped =
+            Deadline { by: By::Cap, evidence: Evidence { source: Source::Connection, at: at(8_399) }, ..deadline };
+        let text_at_the_cap = warning_text(&POLICY, &sandbox, &capped, deadline.at, at(8_400));
+        assert!(
+            text_at_the_cap.contains("only bytes on a connection kept it since its start at 00:00:00 UTC"),
+            "{text_at_the_cap}"
+        );
         let aged = Deadline { by: By::Age, ..deadline };
         assert!(!warning_text(&POLICY, &sandbox, &aged, deadline.at, at(8_400)).contains("spindle-keep"));
     }

@@ -113,7 +113,11 @@ fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration
 /// (`contract.md` 31, `idleness.md`, Words).
 pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Deadline> {
     let State::Running { since, .. } = sandbox.state else { return None };
-    let since = if broken(1) { sandbox.created_at } else { since };
+    deadline_since(policy, sandbox, if broken(1) { sandbox.created_at } else { since })
+}
+
+/// As [`deadline`], of a sandbox that runs, or ran, since `since`.
+pub fn deadline_since(policy: &Policy, sandbox: &Sandbox, since: Timestamp) -> Option<Deadline> {
     let policy = policy.of(sandbox);
     let idle = policy.idle_limit.span().map(|limit| idle_at(&policy, sandbox, since, limit));
     let aged = policy.max_age.span().map(|age| {
@@ -160,15 +164,15 @@ pub fn verdict(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox
     }
 }
 
-/// Who is to be warned: those whose stop is no further away than the lead, once for each deadline. Otherwise, when that
-/// will be.
+/// Who is to be warned: those whose stop is no further away than the lead, once for each moment at which it is to come,
+/// which a grace puts off. Otherwise, when that will be.
 pub fn warning(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> Warning {
     let (Some(deadline), Some(lead)) = (deadline(policy, sandbox), policy.of(sandbox).lead()) else {
         return Warning::None;
     };
     let stop = hold_until.map_or(deadline.at, |hold| hold.max(deadline.at));
     let due = SignedDuration::try_from(lead).ok().and_then(|l| stop.checked_sub(l).ok()).unwrap_or(Timestamp::MIN);
-    if sandbox.warned_for == Some(deadline.at) || now >= stop {
+    if sandbox.warned_for == Some(stop) || now >= stop {
         Warning::None
     } else if now >= due {
         Warning::Due { deadline, stop }

@@ -16,7 +16,7 @@ pub mod traffic;
 
 pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
-pub use explain::{PortUse, Reports, explain};
+pub use explain::{PortUse, Reports, Sight, explain};
 pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warning};
 pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};

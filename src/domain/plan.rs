@@ -132,8 +132,8 @@ impl Step {
 pub struct Plan {
     /// The steps, in the order of the sandboxes' ages; each is about another sandbox.
     pub steps: Vec<Step>,
-    /// Who is to be warned of a deadline, and when it stops at the earliest.
-    pub warnings: Vec<(SandboxId, Deadline, Timestamp)>,
+    /// Who is to be warned of a stop.
+    pub warnings: Vec<SandboxId>,
     /// The earliest deadline or warning ahead; `None` if only a change can bring one.
     pub wake_at: Option<Timestamp>,
 }
@@ -171,7 +171,7 @@ pub fn plan(
         match warning(policy, hold, sandbox, now) {
             Warning::None => {}
             Warning::At(at) => plan.look_again(at),
-            Warning::Due { deadline, stop } => plan.warnings.push((sandbox.id.clone(), deadline, stop)),
+            Warning::Due { .. } => plan.warnings.push(sandbox.id.clone()),
         }
     }
     plan.steps.extend(strangers(known, observed));

@@ -233,7 +233,7 @@ pub struct Sandbox {
     pub keep_until: Option<Timestamp>,
     /// Not before this it is stopped, since its limits were changed.
     pub spared_until: Option<Timestamp>,
-    /// The deadline of which those inside have been warned.
+    /// The moment of the stop of which those inside have been warned.
     pub warned_for: Option<Timestamp>,
     /// Who last said that it shall be kept.
     pub extension: Option<Extension>,

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The version of the words in `message`; both sides must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -35,7 +35,7 @@ impl Store {
                 let sql = "UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1";
                 c.prepare_cached(sql)?.execute((id.as_str(), value as i64, millis(at)))?;
                 if value == 0 && broken(2) {
-                    c.execute("DELETE FROM evidence WHERE sandbox = ?1 AND source = 'check_in'", [id.as_str()])?;
+                    c.execute("UPDATE sandboxes SET check_in_at = NULL WHERE id = ?1", [id.as_str()])?;
                 }
                 if value > 0 {
                     record_evidence(c, &id, Evidence { source: Source::CheckIn, at })?;

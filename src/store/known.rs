@@ -24,7 +24,7 @@ pub struct Known {
     touched: Mutex<HashSet<i64>>,
 }
 
-/// What is behind it is a set of numbers or a copy of the disk: no panic leaves either half done.
+/// What is behind it is a set of numbers or a copy of the disk, and no panic leaves either half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -55,15 +55,24 @@ impl Known {
     /// All sandboxes, oldest first, as they are committed.
     pub fn read(&self, c: &Connection) -> Result<Vec<Arc<Sandbox>>> {
         let mut rows = lock(&self.rows);
-        let changed = std::mem::take(&mut *lock(&self.changed));
-        if !changed.is_empty() {
-            let numbers = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let fresh = rows::load_numbered(c, "seq IN (SELECT value FROM json_each(?1))", [format!("[{numbers}]")]);
-            let fresh = fresh.inspect_err(|_| lock(&self.changed).extend(&changed))?;
-            rows.retain(|number, _| !changed.contains(number));
+        let mut changed = Taken(std::mem::take(&mut *lock(&self.changed)), self);
+        if !changed.0.is_empty() {
+            let numbers = changed.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let fresh = rows::load_numbered(c, "seq IN (SELECT value FROM json_each(?1))", [format!("[{numbers}]")])?;
+            rows.retain(|number, _| !changed.0.contains(number));
             rows.extend(fresh.into_iter().map(|(number, sandbox)| (number, Arc::new(sandbox))));
+            changed.0.clear();
         }
         Ok(rows.values().cloned().collect())
+    }
+}
+
+/// Numbers that are given back when dropped, by an error or a panic alike, unless they were read.
+struct Taken<'k>(HashSet<i64>, &'k Known);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        lock(&self.1.changed).extend(self.0.drain());
     }
 }
 

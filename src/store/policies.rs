@@ -85,9 +85,10 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Records that those inside are warned of the deadline `of`. False if they have been already.
-    pub async fn mark_warned(&self, seen: &Sandbox, of: Timestamp) -> Result<bool> {
-        let key = (seen.id.as_str().to_owned(), seen.generation as i64, millis(of));
+    /// Records that those inside are warned of a stop at `of`, or that they could not be. False if it was recorded
+    /// already.
+    pub async fn mark_warned(&self, seen: &Sandbox, of: Option<Timestamp>) -> Result<bool> {
+        let key = (seen.id.as_str().to_owned(), seen.generation as i64, of.map(millis));
         let sql = "UPDATE sandboxes SET warned_for = ?3
                    WHERE id = ?1 AND generation = ?2 AND state = 'running' AND warned_for IS NOT ?3";
         self.writer.run(move |c| Ok(c.execute(sql, key)? == 1)).await

@@ -312,7 +312,7 @@ async fn what_is_known_is_what_is_on_the_disk() {
     let extension = crate::domain::Extension { at: at(10), by: "admin".into(), until: at(50) };
     assert!(store.extend(&a, extension).await.unwrap());
     same("an extension").await;
-    store.mark_warned(&a, at(900)).await.unwrap();
+    store.mark_warned(&a, Some(at(900))).await.unwrap();
     store.set_wake(&a.id, crate::domain::Wake::Never).await.unwrap();
     store.set_container(&b.id, &crate::domain::ContainerId::parse(&"b".repeat(64)).unwrap()).await.unwrap();
     same("small things").await;
