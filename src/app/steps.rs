@@ -38,7 +38,10 @@ impl App {
     /// claimed from now on, so that no pass decides it again while it waits for a hand. None: somebody else works
     /// on the sandbox.
     pub(super) fn dispatch(self: &Arc<Self>, step: Step, known: Option<Sandbox>) -> Option<JoinHandle<()>> {
-        let claim = self.claim_for(&step).ok()?;
+        let Ok(claim) = self.claim_for(&step) else {
+            self.look_again(&step, known.as_ref().and_then(|k| k.container.as_ref()));
+            return None;
+        };
         let app = Arc::clone(self);
         let engine_was_away = self.pulse().engine_is_back;
         Some(self.tasks.spawn(async move {
@@ -53,13 +56,20 @@ impl App {
         }))
     }
 
+    /// Sees to it that a step that only a close look shows is decided again, though it was not carried out.
+    fn look_again(&self, step: &Step, container: Option<&ContainerId>) {
+        if let (Step::RecordRunning(..) | Step::RecordAddress(..), Some(container)) = (step, container) {
+            self.pulse().suspects.insert(container.clone());
+        }
+    }
+
     /// Claims what a step is about. Whoever is at it already decides, and the next pass sees what they did.
     fn claim_for(&self, step: &Step) -> std::result::Result<Option<Claim>, Busy> {
         step.sandbox().map(|id| self.claims.try_claim(id).ok_or(Busy)).transpose()
     }
 
     async fn carry_out(&self, step: Step, known: Option<Sandbox>, engine_was_away: bool) {
-        let id = step.sandbox().cloned();
+        let (id, container) = (step.sandbox().cloned(), known.as_ref().and_then(|k| k.container.clone()));
         let tried = match (&step, known) {
             (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
             // Once it has been seen to be cut off it is not carried out any more, unless somebody asks for it.
@@ -92,6 +102,7 @@ impl App {
             Err(e) => {
                 let error = chain(e.as_ref());
                 tracing::warn!(?step, error, "a step failed; the next pass decides anew");
+                self.look_again(&step, container.as_ref());
             }
         }
     }
