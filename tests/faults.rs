@@ -257,6 +257,7 @@ async fn a_lost_record_is_rebuilt_and_its_clock_begins_anew() {
     let mut w = world().await;
     let c = w.http().create("image=spindle/mimic&name=lost&labels=a=b").await;
     w.pass_seconds(LIMIT - 5).await;
+    let generation = w.store.all().await.unwrap()[0].generation;
     w.store = Arc::new(spindle::store::Store::in_memory().unwrap());
     w.restart().await;
     let adopted = w.until(&c, is("running")).await;
@@ -264,5 +265,6 @@ async fn a_lost_record_is_rebuilt_and_its_clock_begins_anew() {
         assert_eq!(adopted[key], c[key], "{key}");
     }
     assert!(adopted["stops_at"].as_str() > c["stops_at"].as_str());
+    assert!(w.store.all().await.unwrap()[0].generation > generation, "a relay knows starts by their number");
     w.check().await;
 }

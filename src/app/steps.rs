@@ -327,6 +327,8 @@ impl App {
         let mut sandbox = self.engine.recover(container).await?;
         let shown = self.engine.inspect(container).await?;
         let now = self.clock.now();
+        // How often it was started nobody knows any more, but a relay may: what it has from earlier starts must be older.
+        sandbox.generation = now.as_millisecond().unsigned_abs();
         if shown.phase == Phase::Running {
             sandbox.state = shown.running(now);
             sandbox.evidence = EvidenceLog::of(Source::Start, now);
