@@ -28,6 +28,11 @@ pub(super) struct CutOff {
     before: Option<State>,
 }
 
+/// Whether it is being stopped because its deadline passed, and nobody asked for it.
+fn ends_by_deadline(sandbox: &Sandbox) -> bool {
+    matches!(sandbox.state, State::Stopping { reason: StopReason::Idle | StopReason::MaxAge, .. })
+}
+
 /// Somebody else works on the sandbox.
 struct Busy;
 
@@ -168,7 +173,7 @@ impl App {
             limit = %self.policy_of(known).idle_limit, "stopping"
         );
         let stopped = self.try_finish_stop(&known.id).await;
-        if stopped.is_err() && seen.reason() == StopReason::Idle {
+        if stopped.is_err() {
             // It is not tried again on what was decided now: by then it may have been used, or started anew.
             self.note_cut_off(known, Some(known.state.clone()));
         }
@@ -192,7 +197,7 @@ impl App {
             return Ok(false);
         };
         // Nobody knows from here on whether it ends; what it reports meanwhile counts if it does not.
-        if matches!(sandbox.state, State::Stopping { reason: StopReason::Idle, .. }) {
+        if ends_by_deadline(&sandbox) {
             self.note_cut_off(&sandbox, None);
         }
         match self.engine.stop(container, self.settings.stop_grace).await {
@@ -248,8 +253,8 @@ impl App {
     }
 
     fn is_cut_off(&self, known: &Sandbox) -> bool {
-        let is_idle = matches!(known.state, State::Stopping { reason: StopReason::Idle, .. });
-        is_idle && self.pulse().cut_off.get(&known.id).is_some_and(|cut| cut.generation == known.generation)
+        ends_by_deadline(known)
+            && self.pulse().cut_off.get(&known.id).is_some_and(|cut| cut.generation == known.generation)
     }
 
     /// The starts whose idle stop may have been cut off.

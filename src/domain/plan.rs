@@ -204,7 +204,9 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         }
         // An idle stop that was left half done is not carried out while sandboxes could not report: what it was
         // decided on may be long past.
-        (State::Stopping { reason: StopReason::Idle, .. }, Some(shown)) if shown.phase == Phase::Running && held => {
+        (State::Stopping { reason: StopReason::Idle | StopReason::MaxAge, .. }, Some(shown))
+            if shown.phase == Phase::Running && held =>
+        {
             Some(Step::TakeBack(id(), shown.container.clone()))
         }
         (State::Stopping { .. }, Some(shown)) if shown.phase == Phase::Running => Some(Step::FinishStop(id())),
