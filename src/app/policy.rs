@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{App, Change, Error, Result};
+use super::{App, Change, Error, Result, chain};
 use crate::domain::{
     Decided, Extension, Invalid, Sandbox, State, Token,
     explain::{clock_time, span},
@@ -25,6 +25,10 @@ impl App {
                 return Err(Invalid::new("keep_until", &until.to_string(), "it must lie ahead").into());
             }
             self.within_age(&change.apply(&sandbox), until, "keep_until", &until.to_string())?;
+        }
+        // What connections carried until now belongs to the time that it still had.
+        if let Err(e) = self.collect().await {
+            tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
         }
         let grace_end = plus(now, self.settings.resume_grace);
         let changed = self.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
