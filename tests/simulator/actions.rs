@@ -106,7 +106,7 @@ impl World {
                     && self.relay.knock(&aim.id)
                 {
                     self.oracle().tell(|| format!("somebody connects to {}, which sleeps", aim.name));
-                    self.oracle().wanted(&aim.id);
+                    self.wants(&aim.id);
                 }
             }
             (Action::EndBehindBack | Action::StartBehindBack | Action::RestartBehindBack, _)
@@ -185,13 +185,22 @@ impl World {
         }
     }
 
+    /// Somebody wants it to run: if it is being stopped, that is done first.
+    fn wants(&self, id: &SandboxId) {
+        if self.row(id).is_some_and(|r| matches!(r.state, State::Stopping { .. })) {
+            self.oracle().wanted(id);
+        }
+    }
+
     async fn start(&self, server: &Server, aim: &Aim) {
         self.oracle().tell(|| format!("start {}", aim.name));
-        self.oracle().wanted(&aim.id);
+        self.wants(&aim.id);
         let since = self.clock.elapsed();
         let answer = server.app.start(&aim.name).await;
         if !server.life.is_dead() {
+            let row = self.row(&aim.id);
             let mut oracle = self.oracle();
+            oracle.takes_from(row.as_slice());
             oracle.tell(|| format!("start {}: {:?}", aim.name, answer.as_ref().map(|s| word(&s.state))));
             if let Ok(s) = answer {
                 oracle.start_answered(&aim.id, since, &s.state);
@@ -263,10 +272,6 @@ impl World {
             (Action::StartBehindBack, Some(Phase::Exited)) => self.start_behind_back(&container),
             (Action::RestartBehindBack, Some(Phase::Running)) => {
                 self.start_behind_back(&container);
-                // Of a quick restart whose event is lost nothing is seen before its deadline.
-                if self.troubles().lost_events > 0 {
-                    self.oracle().excuse(&aim.id);
-                }
             }
             (Action::RemoveBehindBack, Some(Phase::Exited | Phase::Running)) => self.remove_behind_back(&container),
             _ => {}
@@ -290,11 +295,15 @@ impl World {
         }
         self.oracle().outage(None);
         pass(takes).await;
+        self.excuse_what_is_unseen(&self.rows());
         set(false);
         self.oracle().outage(Some(since));
     }
 
     async fn shut_door(&self, server: &Arc<Server>) {
+        if !server.has_door() {
+            return;
+        }
         let since = self.clock.elapsed();
         self.oracle().tell(|| "the check-in door is shut".into());
         self.oracle().outage(None);

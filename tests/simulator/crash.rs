@@ -124,6 +124,7 @@ fn tell(story: Story, fuse: Option<u32>, relay_is_ours: bool) -> (u32, Vec<Viola
             warn_before: None,
             longest_end: 100,
             contrary: 0,
+            loses_events: false,
             relay_is_ours,
             dawdle,
         };

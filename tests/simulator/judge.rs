@@ -31,24 +31,28 @@ impl Oracle {
         let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
         s.calm_since = now;
         if !matches!(reason, StopReason::Idle | StopReason::MaxAge) {
-            let lost = s.start_answered.is_some_and(|start| s.stop_asked.is_none_or(|stop| stop < start));
+            let asked = |since| s.stops_asked > 0 || s.stop_asked.is_some_and(|stop| stop >= since);
+            let lost = s.start_answered.is_some_and(|start| !asked(start));
             self.other_stops += 1;
             if lost {
                 self.violated(Kind::StartLost, format!("{name} was started, and a stop from before took it away"));
             }
             return reason;
         }
-        row.into_iter().for_each(|row| s.takes_from(row, default));
-        let due = s.due_on_record(row, now);
+        // What was changed while it was being stopped is in force if that was taken back in between, and else is not.
+        let due = match (s.due_on_record(row, now), s.under(row, default).due_on_record(row, now)) {
+            (Some(before), Some(after)) => Some(before.min(after)),
+            (before, after) => before.or(after),
+        };
         let early = due.is_none_or(|due| before < due);
         // Whoever wants it to run may have it stopped first, to be started.
         let wanted = now - s.wanted < WANTED;
-        let held = if wanted || reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
+        let held = if reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
         self.idle_stops += 1;
-        if early {
+        if early && !wanted {
             let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - before));
             self.violated(Kind::WrongStop, format!("{name} is stopped, and has {until}"));
-        } else if now < held {
+        } else if !wanted && now < held {
             self.violated(Kind::NoGrace, format!("{name} is stopped {} ms too soon after a trouble", held - now));
         }
         reason

@@ -69,6 +69,7 @@ pub struct Oracle {
     /// When the clock was set back last, and by how much.
     set_back: (i64, i64),
     records_lost: bool,
+    down_since: i64,
     created: u32,
     pub held_until: i64,
 }
@@ -179,7 +180,8 @@ impl Oracle {
     pub fn stop_asked(&mut self, id: &SandboxId, answered: bool) {
         let now = self.now;
         if let Some(s) = self.subject(id) {
-            s.stop_asked = Some(if answered { now } else { i64::MAX });
+            s.stops_asked = if answered { s.stops_asked.saturating_sub(1) } else { s.stops_asked + 1 };
+            s.stop_asked = s.stop_asked.max(Some(now).filter(|_| answered));
         }
     }
 
@@ -221,7 +223,7 @@ impl Oracle {
             }
             // What was being stopped may be taken back, once, at any time in the grace.
             if idle_for > -SLACK {
-                s.excused_wall = wall + GRACE;
+                s.excused_wall = s.excused_wall.max(wall + GRACE);
             }
         }
     }
@@ -240,16 +242,25 @@ impl Oracle {
         self.could_not_report(since, held_until);
     }
 
+    /// While it was being stopped nobody saw what else happened to it; if it was started, that is seen only now.
+    pub fn is_seen_late(&mut self, container: &ContainerId) {
+        let wall = self.wall;
+        if let Some(s) = self.of(container) {
+            s.excused_wall = s.excused_wall.max(wall + GRACE);
+        }
+    }
+
     /// The process is gone, and with it all that it waited for.
     pub fn crashed(&mut self) {
         self.down = true;
+        self.down_since = self.now;
         self.troubles = 0;
         self.calm_since = self.now;
         for s in &mut self.subjects {
             s.troubles = 0;
             s.calm_since = self.now;
             // Whether it was taken up nobody knows.
-            if s.stop_asked == Some(i64::MAX) {
+            if std::mem::take(&mut s.stops_asked) > 0 {
                 s.stop_asked = Some(self.now);
             }
         }
@@ -260,10 +271,15 @@ impl Oracle {
         self.down = false;
         self.calm_since = self.now;
         self.held_until = self.now + GRACE;
-        // Whose record was lost begins anew.
-        if std::mem::take(&mut self.records_lost) {
-            let began = (self.wall, self.now);
-            self.subjects.iter_mut().for_each(|s| s.started = began);
+        let (lost, began) = (std::mem::take(&mut self.records_lost), (self.wall, self.now));
+        for s in &mut self.subjects {
+            // Whose record was lost begins anew; who was started meanwhile is seen only now.
+            if lost {
+                s.started = began;
+            }
+            if lost || s.started.1 >= self.down_since {
+                s.excused_wall = s.excused_wall.max(began.0 + GRACE);
+            }
         }
         self.could_not_report(i64::MAX, 0);
     }
@@ -275,7 +291,7 @@ impl Oracle {
             s.ended = s.ended.map(|_| Ended::Others);
             (s.checked_in_wall, s.start_answered) = (None, None);
             s.uses.clear();
-            s.excused_wall = self.wall + GRACE;
+            s.excused_wall = s.excused_wall.max(self.wall + GRACE);
         }
     }
 
@@ -283,7 +299,7 @@ impl Oracle {
     pub fn excuse(&mut self, id: &SandboxId) {
         let wall = self.wall;
         if let Some(s) = self.subject(id) {
-            s.excused_wall = s.excused_wall.max(wall + s.law.limit.unwrap_or_default());
+            s.excused_wall = s.excused_wall.max(wall + 2 * PERIOD);
         }
     }
 
@@ -304,6 +320,12 @@ impl Oracle {
         self.calm_since = now;
         self.jumped = Some(now);
         self.set_back = (now, -by.min(0));
+        // A start that was not recorded before is recorded by the new time.
+        let wall = self.wall;
+        for s in &mut self.subjects {
+            s.excused_wall = s.excused_wall.max(s.started.0);
+            s.started.0 = s.started.0.min(wall);
+        }
         // A correction is none, yet it makes a grace shorter.
         if by.abs() <= 10_000 {
             self.held_until -= by.max(0);
@@ -316,6 +338,11 @@ impl Oracle {
             }
         }
         self.could_not_report(i64::MAX, 0);
+    }
+
+    /// Whether something keeps us from seeing.
+    pub fn is_blind(&self) -> bool {
+        self.down || self.troubles + self.outages > 0
     }
 
     /// Whether nothing is in anybody's way.
@@ -340,7 +367,8 @@ impl Oracle {
     /// Takes up what the rows say of when sandboxes are to be stopped.
     pub fn takes_from(&mut self, rows: &[Sandbox]) {
         let default = self.default;
-        for row in rows {
+        // What is changed while it is being stopped is about its next start.
+        for row in rows.iter().filter(|r| !matches!(r.state, State::Stopping { .. })) {
             if let Some(s) = self.subject(&row.id) {
                 s.takes_from(row, default);
             }
@@ -355,11 +383,11 @@ impl Oracle {
     }
 
     /// Its limits are being changed: what would be over by then is spared for a grace, or for as long as it had.
-    pub fn changes(&mut self, id: &SandboxId) {
-        let wall = self.wall;
+    pub fn changes(&mut self, id: &SandboxId, row: &Sandbox) {
+        let (wall, now) = (self.wall, self.now);
         if let Some(s) = self.subject(id) {
-            let had = s.due_on_record(None, i64::MAX / 2).unwrap_or(i64::MAX);
-            s.law.spared = s.law.spared.max(Some(had.min(wall + GRACE)));
+            let had = s.due_on_record(Some(row), now).unwrap_or(i64::MAX);
+            s.law.spared = Some(had.min(wall + GRACE));
         }
     }
 

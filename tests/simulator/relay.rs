@@ -96,7 +96,7 @@ impl SimRelay {
         });
         count.bytes_in += 10_000;
         count.last_byte = Some(at);
-        count.last_use = Some((generation, at));
+        count.last_use = count.last_use.max(Some((generation, at)));
         inner.changed.insert(id.clone());
         true
     }

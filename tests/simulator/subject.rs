@@ -14,7 +14,7 @@ pub enum Ended {
 }
 
 /// What is true of one sandbox. Times are milliseconds: `_wall` by the clock, others since the trace began.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Subject {
     pub id: SandboxId,
     pub name: String,
@@ -47,7 +47,9 @@ pub struct Subject {
     pub deleted: bool,
     pub removed_by_others: bool,
     pub start_answered: Option<i64>,
+    /// When a stop was answered last, and how many are not answered yet.
     pub stop_asked: Option<i64>,
+    pub stops_asked: u32,
     pub late: bool,
 }
 
@@ -79,6 +81,7 @@ impl Subject {
             removed_by_others: false,
             start_answered: None,
             stop_asked: None,
+            stops_asked: 0,
             late: false,
         }
     }
@@ -99,6 +102,13 @@ impl Subject {
             keep: row.keep_until.map(|t| t.as_millisecond()),
             spared: self.law.spared,
         };
+    }
+
+    /// The same under what its row says.
+    pub fn under(&self, row: Option<&Sandbox>, default: Law) -> Self {
+        let mut changed = self.clone();
+        row.into_iter().for_each(|row| changed.takes_from(row, default));
+        changed
     }
 
     /// When it is due by all that anybody could know; `None`: never, or it does not run.

@@ -81,6 +81,7 @@ fn plan(dice: &Dice) -> Plan {
         longest: one_of(dice, [3, 40, 300]),
     };
     let fault = |choices| if calm { 0 } else { one_of(dice, choices) };
+    let lost_events = fault([0, 0, 200]);
     Plan {
         flavour: Flavour {
             cap: Some(one_of(dice, [0, 90_000, 150_000])).filter(|c| *c > 0),
@@ -88,13 +89,14 @@ fn plan(dice: &Dice) -> Plan {
             warn_before: Some(10_000).filter(|_| dice.in_thousand(300)),
             longest_end: one_of(dice, [0, 500, 3_000]),
             contrary: 300,
+            loses_events: lost_events > 0,
             relay_is_ours: dice.in_thousand(500),
             dawdle,
         },
         length: dice.of(60_000..200_000),
         faults: (fault([0, 10, 40]), fault([0, 10, 40])),
         late_events: fault([0, 100, 300]),
-        lost_events: fault([0, 0, 200]),
+        lost_events,
         stubborn: fault([0, 100, 300]),
         hung_stops: fault([0, 0, 300]),
         latency: one_of(dice, [0, 20, 400]),
@@ -158,6 +160,7 @@ async fn watch(world: Arc<World>, tells_every: i64) {
         if second % 10 == 0 {
             let rows = world.rows();
             world.oracle().compare_reasons(&rows);
+            world.excuse_what_is_unseen(&rows);
         }
     }
 }

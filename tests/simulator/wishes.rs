@@ -9,7 +9,10 @@ use super::{
     actions::Aim,
     world::{LIMIT, Server, World, limit_of},
 };
-use crate::{app::Change, domain::OwnPolicy};
+use crate::{
+    app::Change,
+    domain::{OwnPolicy, State},
+};
 
 impl World {
     /// Keeps a sandbox for a while, or for its limit.
@@ -57,7 +60,10 @@ impl World {
         if let Some(Some(until)) = change.keep_until {
             self.oracle().wished(&aim.id, until.as_millisecond());
         }
-        self.oracle().changes(&aim.id);
+        // Who does not run has no time that could be over.
+        if let Some(row) = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. })) {
+            self.oracle().changes(&aim.id, &row);
+        }
         let changed = server.app.change(&aim.name, change.clone()).await;
         if server.life.is_dead() {
             return;

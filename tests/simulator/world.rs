@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,7 @@ use super::{
 };
 use crate::{
     app::{App, CheckInDoor, Settings},
-    domain::{ContainerId, Cpus, Limit, Memory, Observed, Phase, Policy, Sandbox, SandboxId, Sources, Wake},
+    domain::{ContainerId, Cpus, Limit, Memory, Observed, Phase, Policy, Sandbox, SandboxId, Sources, State, Wake},
     engine::{Engine, fake::FakeEngine},
     loops,
     relay::Relay,
@@ -49,6 +52,8 @@ pub struct World {
     pub longest_end: i64,
     /// How many of a thousand stops are followed by a start.
     pub contrary: i64,
+    /// Whether events may be lost without a word.
+    pub loses_events: bool,
     /// Whether the relay lives and dies with the server.
     pub relay_is_ours: bool,
     pub trouble: Arc<Mutex<Trouble>>,
@@ -65,7 +70,15 @@ pub struct Server {
     pub life: Arc<Life>,
     /// Ends the stream of the engine's events.
     pub cut: Arc<Notify>,
+    has_door: Arc<AtomicBool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Whether its check-in door has been opened.
+    pub fn has_door(&self) -> bool {
+        self.has_door.load(Ordering::Relaxed)
+    }
 }
 
 /// What differs from trace to trace.
@@ -79,6 +92,7 @@ pub struct Flavour {
     pub warn_before: Option<i64>,
     pub longest_end: i64,
     pub contrary: i64,
+    pub loses_events: bool,
     pub relay_is_ours: bool,
     pub dawdle: Dawdle,
 }
@@ -127,6 +141,7 @@ impl World {
             dice,
             longest_end: flavour.longest_end,
             contrary: flavour.contrary,
+            loses_events: flavour.loses_events,
             relay_is_ours: flavour.relay_is_ours,
             trouble: Arc::default(),
             dawdle: flavour.dawdle,
@@ -201,6 +216,22 @@ impl World {
         oracle.trouble(None, false);
     }
 
+    /// Of a quick restart whose event is lost nothing is seen before a close look, and of any start while nobody can look:
+    /// until then it is nobody's fault.
+    pub fn excuse_what_is_unseen(&self, rows: &[Sandbox]) {
+        if !self.loses_events && !self.oracle().is_blind() {
+            return;
+        }
+        for row in rows {
+            let Some(container) = &row.container else { continue };
+            let is_seen =
+                matches!(&row.state, State::Running { mark, .. } if self.starts_of(container).as_ref() == Some(mark));
+            if !is_seen {
+                self.oracle().excuse(&row.id);
+            }
+        }
+    }
+
     /// Begins another process of the server.
     pub fn boot(self: &Arc<Self>) -> Arc<Server> {
         let life = Life::new(self.dawdle, Arc::clone(&self.dice));
@@ -219,17 +250,21 @@ impl World {
         self.relay.connect(events);
         let app = App::new(store, engine, relay, self.clock.clone(), self.settings.clone());
         self.oracle().tell(|| "server: begins".into());
+        self.excuse_what_is_unseen(&self.rows());
         self.oracle().begun();
-        let never = CancellationToken::new();
+        for row in self.rows().iter().filter(|r| !matches!(r.state, State::Running { .. })) {
+            row.container.iter().for_each(|c| self.oracle().is_seen_late(c));
+        }
+        let (never, has_door) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let tasks = vec![
             tokio::spawn(loops::converge_when_woken(Arc::clone(&app), never.clone())),
             tokio::spawn(loops::follow_events(Arc::clone(&app), never.clone())),
             tokio::spawn(loops::follow_relay(Arc::clone(&app), never)),
             tokio::spawn(tick(Arc::clone(&app))),
-            tokio::spawn(open_door(Arc::clone(&app))),
+            tokio::spawn(open_door(Arc::clone(&app), Arc::clone(&has_door))),
         ];
         app.wake();
-        let server = Arc::new(Server { app, life, cut, tasks: Mutex::new(tasks) });
+        let server = Arc::new(Server { app, life, cut, has_door, tasks: Mutex::new(tasks) });
         *self.server.lock().expect("no holder panics") = Some(Arc::clone(&server));
         server
     }
@@ -262,9 +297,10 @@ async fn tick(app: Arc<App>) {
 }
 
 /// What the check-in door does.
-async fn open_door(app: Arc<App>) {
+async fn open_door(app: Arc<App>, has_door: Arc<AtomicBool>) {
     while app.door_address().is_none() {
         pass(50).await;
     }
     app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
+    has_door.store(true, Ordering::Relaxed);
 }
