@@ -1,5 +1,5 @@
 //! What a pass costs, over 1,000 and over 10,000 sandboxes in a store on the disk, against the scripted engine. Each has
-//! two ports and evidence of three kinds; nothing is due.
+//! two ports and evidence of several kinds; a tenth was used since the last pass, and nothing is due.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -8,7 +8,10 @@ mod yardstick;
 
 use std::{path::Path, time::Duration};
 
-use spindle::{app::CreateSpec, domain::ImageRef};
+use spindle::{
+    app::CreateSpec,
+    domain::{Evidence, ImageRef, Source},
+};
 use support::scripted::{Scripted, TestApp};
 use yardstick::{Samples, only_asked};
 
@@ -36,6 +39,11 @@ async fn pass(number: u32) -> f64 {
     let mut samples = Samples::default();
     for _ in 0..ROUNDS {
         world.clock.advance(Duration::from_secs(1));
+        // A tenth of them was used since the last pass.
+        let known = world.store.all().await.unwrap();
+        let evidence = Evidence { source: Source::Connection, at: support::scripted::now(&world) };
+        let used = known.iter().step_by(10).map(|s| (s.id.clone(), s.generation, evidence));
+        world.store.record_use(used.collect()).await.unwrap();
         samples.time(world.app.converge()).await;
     }
     std::fs::remove_dir_all(&directory).unwrap();

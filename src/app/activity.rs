@@ -36,7 +36,7 @@ impl App {
     pub async fn activity(&self, reference: &str) -> Result<Activity> {
         let sandbox = self.get(reference).await?;
         let decisions = self.decisions(&sandbox).await?;
-        let (now, hold_until) = (self.clock.now(), self.pulse().hold_until);
+        let (now, hold_until) = (self.clock.now(), self.hold_until());
         let (policy, relay_is_away) = (&self.settings.policy, self.pulse().relay_is_away);
         Ok(Activity {
             why: self.why(&sandbox),

@@ -36,14 +36,17 @@ impl App {
         Ok(())
     }
 
-    /// What is heard of a sandbox while nobody knows whether its idle stop was carried out counts if it was not.
+    /// What is heard of a sandbox while nobody knows whether its idle stop was carried out is remembered, and counts if it
+    /// was not. The late report of one that does stop changes nothing (`contract.md` 32).
     async fn hear_of_stopping(&self, token: Option<&str>, now: Timestamp) -> Result<()> {
-        let starts = self.cut_off();
-        if let Some(token) = token.and_then(Token::parse)
-            && !starts.is_empty()
-            && self.store.check_in_of_stopping(token, starts, now).await?
-        {
-            tracing::debug!("check-in of one that is being stopped");
+        let Some(token) = token.and_then(Token::parse).filter(|_| !self.pulse().cut_off.is_empty()) else {
+            return Ok(());
+        };
+        let Some((id, generation)) = self.store.stopping(token).await? else { return Ok(()) };
+        let mut pulse = self.pulse();
+        if let Some(cut) = pulse.cut_off.get_mut(&id).filter(|cut| cut.generation == generation) {
+            cut.heard = Some(now);
+            tracing::debug!(sandbox = %id, "check-in of one that is being stopped");
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
@@ -29,6 +31,8 @@ pub struct CreateSpec {
     pub env: Vec<(String, String)>,
     /// What it shall have of its own of the policy of stopping; the image's labels have their say where this has none.
     pub own: OwnPolicy,
+    /// Until when it shall be kept.
+    pub keep_until: Option<Timestamp>,
     /// A memory limit of its own.
     pub memory: Option<Memory>,
     /// A cpu limit of its own.
@@ -48,6 +52,7 @@ impl CreateSpec {
             ssh_key: None,
             env: Vec::new(),
             own: OwnPolicy::default(),
+            keep_until: None,
             memory: None,
             cpus: None,
             labels: Vec::new(),
@@ -64,6 +69,9 @@ impl App {
     /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
     /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
     pub async fn create(self: &Arc<Self>, spec: CreateSpec) -> Result<Sandbox> {
+        if let Some(until) = spec.keep_until {
+            self.is_ahead(until)?;
+        }
         self.first_pass().await?;
         let image = match self.engine.image(&spec.image).await {
             Ok(image) => image,
@@ -115,6 +123,14 @@ impl App {
                 )
             })
         };
+        let cpus = spec.cpus.unwrap_or(self.settings.cpus);
+        let labels = OwnPolicy::of_labels(&image.labels, least_idle_limit(self.settings.report_period))?;
+        let own = spec.own.or(labels);
+        let cpu = own.evidence.and_then(|e| e.cpu).filter(|percent| f64::from(*percent) > cpus.cores() * 100.0);
+        if let Some(percent) = cpu {
+            let allowed = format!("the container has {cpus} cpus, so that it never uses as much");
+            return Err(Invalid::new("evidence", &format!("cpu={percent}"), allowed).into());
+        }
         let id = SandboxId::from_bytes(random()?);
         let exposed: &[PortSpec] = &image.exposed;
         let label = |key: &str| image.labels.get(key).map(String::as_str);
@@ -134,13 +150,13 @@ impl App {
             active: 0,
             last_report: None,
             evidence: EvidenceLog::default(),
-            own: spec.own.or(OwnPolicy::of_labels(&image.labels, least_idle_limit(self.settings.report_period))?),
-            keep_until: None,
+            own,
+            keep_until: spec.keep_until,
             spared_until: None,
             warned_for: None,
             extension: None,
             memory: spec.memory.unwrap_or(self.settings.memory),
-            cpus: spec.cpus.unwrap_or(self.settings.cpus),
+            cpus,
             labels: spec.labels.clone(),
             token: Token::from_bytes(random()?),
             wake: spec.wake.or(by_image.transpose()?),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{App, Result, chain};
+use super::{App, Result, chain, plus};
 use crate::domain::{Decided, Decision, Sandbox, SandboxId, Sight, State, StopReason, deadline, explain};
 
 /// A deadline that is awaited.
@@ -22,9 +22,19 @@ pub(super) struct Awaited {
 impl App {
     /// What there is to say of `sandbox` as it is now.
     pub fn why(&self, sandbox: &Sandbox) -> String {
-        let hold_until = self.pulse().hold_until;
+        let hold_until = self.hold_until();
         let sight = Sight { hold_until, ports: self.port_uses(sandbox), blind: self.is_blind(sandbox) };
         explain(&self.settings.policy, sandbox, &sight, self.clock.now())
+    }
+
+    /// Until when nothing is stopped for being idle; before the first pass as that will say at the earliest.
+    pub(super) fn hold_until(&self) -> Option<Timestamp> {
+        let pulse = self.pulse();
+        if pulse.last_pass.is_none() {
+            Some(plus(self.clock.now(), self.settings.resume_grace))
+        } else {
+            pulse.hold_until
+        }
     }
 
     /// Why nobody can say whether a sandbox is used, if so: then it is not stopped for being idle.

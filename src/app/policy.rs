@@ -17,13 +17,11 @@ impl App {
     ///
     /// # Errors
     /// [`Error::NoSandbox`]; [`Error::Invalid`] if it shall be kept beyond its age.
-    pub async fn change(&self, reference: &str, change: Change) -> Result<Sandbox> {
+    pub async fn change(&self, reference: &str, by: &str, change: Change) -> Result<Sandbox> {
         let sandbox = self.get(reference).await?;
         let now = self.clock.now();
         if let Some(Some(until)) = change.keep_until {
-            if until <= now {
-                return Err(Invalid::new("keep_until", &until.to_string(), "it must lie ahead").into());
-            }
+            self.is_ahead(until)?;
             self.within_age(&change.apply(&sandbox), until, "keep_until", &until.to_string())?;
         }
         // What connections carried until now belongs to the time that it still had.
@@ -31,9 +29,10 @@ impl App {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
         }
         let grace_end = plus(now, self.settings.resume_grace);
+        let words = change.words();
         let changed = self.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
         let changed = changed.ok_or_else(|| Error::NoSandbox(reference.to_owned()))?;
-        let why = self.why(&changed);
+        let why = format!("{words} by {by}; {}", self.why(&changed));
         tracing::info!(sandbox = %changed.id, name = %changed.name, why, "its limits were changed");
         self.decided(&changed, Decided::Changed, why).await;
         // An earlier deadline, or a warning, may be due.
@@ -95,6 +94,16 @@ impl App {
             }
         }
         Ok(kept)
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] if `until` has passed.
+    pub(super) fn is_ahead(&self, until: Timestamp) -> Result<()> {
+        if until > self.clock.now() {
+            Ok(())
+        } else {
+            Err(Invalid::new("keep_until", &until.to_string(), "it must lie ahead").into())
+        }
     }
 
     fn within_age(&self, sandbox: &Sandbox, until: Timestamp, field: &'static str, value: &str) -> Result<()> {

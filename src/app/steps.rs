@@ -3,13 +3,14 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::{App, HAND_HELD, chain, claims::Claim};
 use crate::{
     domain::{
-        ContainerId, Deadline, Decided, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason,
-        explain, rules::broken,
+        ContainerId, Deadline, Decided, Evidence, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step,
+        StopReason, explain, rules::broken,
     },
     engine::EngineError,
 };
@@ -21,7 +22,9 @@ const ENDING: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(super) struct CutOff {
     /// Of which start.
-    generation: u64,
+    pub(super) generation: u64,
+    /// When it last reported that it is used; it counts if the stop was not carried out.
+    pub(super) heard: Option<Timestamp>,
     /// Until when, by the time that passes whatever the clock does, the container may still end by it.
     ends_until: Duration,
     /// The state that it had before.
@@ -164,7 +167,7 @@ impl App {
         let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
         let decision = self.decision(known, Decided::Stopped, why.clone());
         if !self.mark_idle(known, to, decision).await? {
-            tracing::info!(sandbox = %known.id, "a stop was dropped: it was used in the meantime");
+            tracing::info!(sandbox = %known.id, "a stop was dropped: its deadline has moved");
             self.decided_anew(known, Decided::Dropped).await;
             return Ok(false);
         }
@@ -257,19 +260,15 @@ impl App {
             && self.pulse().cut_off.get(&known.id).is_some_and(|cut| cut.generation == known.generation)
     }
 
-    /// The starts whose idle stop may have been cut off.
-    pub(super) fn cut_off(&self) -> Vec<(SandboxId, u64)> {
-        self.pulse().cut_off.iter().map(|(id, cut)| (id.clone(), cut.generation)).collect()
-    }
-
     /// Remembers that an idle stop was cut off, and what was stopped, if this process saw that.
     fn note_cut_off(&self, known: &Sandbox, before: Option<State>) -> CutOff {
         let ends_until = self.clock.steady() + self.settings.stop_grace + ENDING;
-        let fresh = CutOff { generation: known.generation, ends_until, before };
+        let fresh = CutOff { generation: known.generation, ends_until, before, heard: None };
         let mut pulse = self.pulse();
         let noted = pulse.cut_off.entry(known.id.clone()).or_insert_with(|| fresh.clone());
         if noted.generation != known.generation || fresh.before.is_some() {
-            *noted = fresh;
+            let heard = noted.heard.filter(|_| noted.generation == known.generation);
+            *noted = CutOff { heard, ..fresh };
         }
         noted.clone()
     }
@@ -289,7 +288,14 @@ impl App {
             Some(before @ State::Running { mark, .. }) if is_same(mark) => self.mark(known, before.clone()).await?,
             _ => self.record_running(known, container).await?,
         };
-        self.pulse().cut_off.remove(&known.id);
+        let heard = self.pulse().cut_off.remove(&known.id).and_then(|cut| cut.heard);
+        let Some(now) = self.store.get(&known.id).await?.filter(|_| done) else { return Ok(done) };
+        if let Some(at) = heard.filter(|_| now.generation == known.generation) {
+            let evidence = Evidence { source: Source::CheckIn, at };
+            self.store.record_use(vec![(now.id.clone(), now.generation, evidence)]).await?;
+        }
+        let why = "the stop was not carried out: the engine failed, or was told by a server that ended".into();
+        self.decided(&now, Decided::Dropped, why).await;
         Ok(done)
     }
 

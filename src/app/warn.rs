@@ -43,7 +43,7 @@ impl App {
             return Ok(());
         }
         self.overlook(&sandbox, stop, now).await;
-        let text = warning_text(&self.settings.policy, &sandbox, &deadline, stop, now);
+        let text = warning_text(&self.settings.policy, &sandbox, &deadline, stop, self.settings.keep_max, now);
         let told = match self.engine.announce(&container, &text).await {
             Ok(0) => "nobody is logged in".to_owned(),
             Ok(1) => "1 terminal was told".to_owned(),

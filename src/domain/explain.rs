@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     evidence::{Evidence, Source},
-    idle::{Because, By, Deadline, Verdict, deadline_since, plus, verdict},
-    policy::Policy,
+    idle::{Because, By, Deadline, Verdict, deadline_since, end_of_age, plus, verdict},
+    policy::{Policy, Sources},
     sandbox::{Extension, Sandbox, State, StopReason},
 };
 
@@ -93,10 +93,12 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
 pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
     let at = clock_time(deadline.at, now);
     match deadline.by {
+        By::Evidence if policy.of(sandbox).evidence == Sources::NONE => format!("stops at {at} unless extended"),
         By::Evidence => format!("stops at {at} unless used"),
         By::Keep => format!("kept until {at}, then stopped unless used"),
         By::Cap => format!(
-            "stops at {at} unless somebody reports, extends or starts it: connections alone have kept it for as long as they may"
+            "stops at {at} unless somebody reports or extends it: {} alone has kept it for as long as that may",
+            name(deadline.evidence.source)
         ),
         By::Age => {
             let age = policy.of(sandbox).max_age.span().map(span).unwrap_or_default();
@@ -199,11 +201,13 @@ fn unused(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestam
 }
 
 /// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.
+/// `keep_max` is the longest that those inside may ask for.
 pub fn warning_text(
     policy: &Policy,
     sandbox: &Sandbox,
     deadline: &Deadline,
     stop: Timestamp,
+    keep_max: Duration,
     now: Timestamp,
 ) -> String {
     let left = span(Duration::try_from(stop.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1)));
@@ -216,9 +220,18 @@ pub fn warning_text(
         ),
         _ => {
             let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, now));
+            // What is asked for beyond its age is refused.
+            let age = end_of_age(&policy, sandbox).map_or(Duration::MAX, |end| since(now, end));
+            let keep = Duration::from_secs(3_600).min(keep_max).min(age);
+            let minutes = keep.as_secs() / 60;
+            let keep = if minutes > 0 {
+                format!("spindle-keep {minutes}m")
+            } else {
+                format!("spindle-keep {}", keep.as_secs())
+            };
             let stay = match (deadline.by, policy.evidence.check_in || policy.evidence.connection) {
-                (By::Cap, _) | (_, false) => "To stay: spindle-keep 1h (or ask your instructor to extend it).",
-                _ => "To stay: use it, or spindle-keep 1h.",
+                (By::Cap, _) | (_, false) => format!("To stay: {keep} (or ask your instructor to extend it)."),
+                _ => format!("To stay: use it, or {keep}."),
             };
             format!("Spindle: this sandbox will be stopped in {left}, at {at}: {why}.\n{stay} A stop deletes nothing.")
         }
@@ -320,21 +333,23 @@ mod tests {
     fn a_warning_names_time_reason_and_how_to_stay() {
         let sandbox = running(0);
         let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
-        let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, at(8_400));
+        let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, Duration::MAX, at(8_400));
         assert!(
             text.contains("in 10 min, at 02:30:00 UTC: idle since 00:00:00 UTC (the last was its start)"),
             "{text}"
         );
-        assert!(text.contains("spindle-keep 1h"), "{text}");
+        assert!(text.contains("spindle-keep 60m"), "{text}");
         let capped =
             Deadline { by: By::Cap, evidence: Evidence { source: Source::Connection, at: at(8_399) }, ..deadline };
-        let text_at_the_cap = warning_text(&POLICY, &sandbox, &capped, deadline.at, at(8_400));
+        let text_at_the_cap = warning_text(&POLICY, &sandbox, &capped, deadline.at, Duration::MAX, at(8_400));
         assert!(
             text_at_the_cap.contains("only bytes on a connection kept it since its start at 00:00:00 UTC"),
             "{text_at_the_cap}"
         );
         let aged = Deadline { by: By::Age, ..deadline };
-        assert!(!warning_text(&POLICY, &sandbox, &aged, deadline.at, at(8_400)).contains("spindle-keep"));
+        assert!(
+            !warning_text(&POLICY, &sandbox, &aged, deadline.at, Duration::MAX, at(8_400)).contains("spindle-keep")
+        );
     }
 
     #[test]

@@ -101,6 +101,9 @@ impl Sources {
     /// What counts unless somebody says otherwise.
     pub const DEFAULT: Sources = Sources { check_in: true, connection: true, cpu: None };
 
+    /// Only starts and extensions.
+    pub const NONE: Sources = Sources { check_in: false, connection: false, cpu: None };
+
     /// What is allowed, as the end of a sentence.
     pub const ALLOWED: &str =
         "it is \"none\", or a list of \"check_in\", \"connection\" and \"cpu\" or \"cpu=20\" (percent of one core)";
@@ -110,7 +113,7 @@ impl Sources {
 
     /// Reads a list such as `check_in,connection,cpu=50`; `None` if it is none.
     pub fn read(text: &str) -> Option<Self> {
-        let mut sources = Sources { check_in: false, connection: false, cpu: None };
+        let mut sources = Self::NONE;
         if text == "none" {
             return Some(sources);
         }
@@ -259,6 +262,18 @@ impl OwnPolicy {
             limit(self.warn_before),
             self.evidence.map(|e| e.to_string()),
         ]
+    }
+
+    /// This without the field of that name, one of [`OwnPolicy::KEYS`].
+    pub fn without(mut self, key: &str) -> Self {
+        match key {
+            "idle_timeout" => self.idle_limit = None,
+            "connection_cap" => self.connection_cap = None,
+            "max_age" => self.max_age = None,
+            "warn_before" => self.warn_before = None,
+            _ => self.evidence = None,
+        }
+        self
     }
 
     /// This, and what `other` has where this has nothing.

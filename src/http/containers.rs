@@ -68,7 +68,7 @@ async fn create(
 
 #[patch("/v1/containers/<id>", data = "<fields>")]
 async fn patch_one(
-    _admin: Admin,
+    admin: Admin,
     app: &State<Arc<App>>,
     id: &str,
     fields: Result<Fields, ApiError>,
@@ -81,9 +81,10 @@ async fn patch_one(
         return Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\""));
     }
     let wake = fields.string("wake")?.map(|w| Wake::parse("wake", &w)).transpose()?;
-    let change = Change { own: own_policy(app, &fields)?, keep_until: keep_until(&fields)? };
+    let (own, to_default) = own_policy(app, &fields)?;
+    let change = Change { own, to_default, keep_until: keep_until(&fields)? };
     if !change.is_empty() {
-        app.change(id, change).await?;
+        app.change(id, admin.user(), change).await?;
     }
     if let Some(wake) = wake {
         app.set_wake(id, wake).await?;
@@ -140,7 +141,8 @@ fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_key: filled(fields.string("ssh_key")?).map(|k| ssh_key("ssh_key", &k)).transpose()?,
         env: env(fields.object("env", None)?)?,
-        own: own_policy(app, fields)?,
+        own: own_policy(app, fields)?.0,
+        keep_until: keep_until(fields)?.flatten(),
         memory: fields.text(&["memory"])?.map(|m| Memory::parse(&m)).transpose()?,
         cpus: fields.text(&["cpus"])?.map(|c| Cpus::parse(&c)).transpose()?,
         labels: labels(fields.object("labels", Some(label_list))?)?,
@@ -148,24 +150,29 @@ fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
     })
 }
 
-/// Reads what a caller says of the policy of stopping.
-fn own_policy(app: &App, fields: &Fields) -> Result<OwnPolicy, ApiError> {
-    let mut texts = Vec::new();
+/// Reads what a caller says of the policy of stopping, and what of it shall be as configured again.
+fn own_policy(app: &App, fields: &Fields) -> Result<(OwnPolicy, Vec<&'static str>), ApiError> {
+    let (mut texts, mut to_default) = (Vec::new(), Vec::new());
     for key in OwnPolicy::KEYS {
-        texts.push((key, fields.text(&[key])?));
+        match fields.text(&[key])? {
+            Some(text) if text == "default" => to_default.push(key),
+            text => texts.push((key, text)),
+        }
     }
     let text = |key| texts.iter().find(|(k, _)| *k == key).and_then(|(_, text)| text.as_deref());
-    Ok(OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.report_period()), text)?)
+    Ok((OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.report_period()), text)?, to_default))
 }
 
 /// Reads until when a sandbox shall be kept; `Some(None)`: no longer.
 fn keep_until(fields: &Fields) -> Result<Option<Option<Timestamp>>, ApiError> {
-    let allowed = "it is an instant such as 2026-12-24T18:00:00Z, or \"none\"";
+    let allowed = "it is an instant with its zone, such as 2026-12-24T18:00:00Z, or \"none\"";
     match fields.string("keep_until")?.as_deref() {
         None => Ok(None),
         Some("none") => Ok(Some(None)),
         Some(text) => {
-            let until = text.trim().parse().map_err(|_| ApiError::invalid("keep_until", text, allowed))?;
+            // A form takes the + of a zone for a space.
+            let until =
+                text.trim().replace(' ', "+").parse().map_err(|_| ApiError::invalid("keep_until", text, allowed))?;
             Ok(Some(Some(until)))
         }
     }

@@ -45,27 +45,15 @@ impl Store {
             .await
     }
 
-    /// Records a report above zero from the sandbox that bears `token` if it is one of these starts, which are being
-    /// stopped for being idle; no more than the evidence is changed. Whether it was.
-    pub async fn check_in_of_stopping(
-        &self,
-        token: Token,
-        starts: Vec<(SandboxId, u64)>,
-        at: Timestamp,
-    ) -> Result<bool> {
+    /// The start of the sandbox that bears `token`, if that is being stopped.
+    pub async fn stopping(&self, token: Token) -> Result<Option<(SandboxId, u64)>> {
         let job = move |c: &Connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE token = ?1 AND id = ?2 AND generation = ?3
-                       AND state = 'stopping' AND reason = 'idle')";
-            for (id, generation) in &starts {
-                let key = (token.reveal(), id.as_str(), *generation as i64);
-                if c.prepare_cached(sql)?.query_row(key, |r| r.get(0))? {
-                    record_evidence(c, id, Evidence { source: Source::CheckIn, at })?;
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            let sql = "SELECT id, generation FROM sandboxes WHERE token = ?1 AND state = 'stopping'";
+            let found: Option<(String, i64)> =
+                c.prepare_cached(sql)?.query_row([token.reveal()], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+            Ok(found.and_then(|(id, generation)| Some((SandboxId::parse(&id)?, generation as u64))))
         };
-        self.writer.run(job).await
+        self.reader.run(job).await
     }
 
     /// Who reports, as for [`Store::check_in`].

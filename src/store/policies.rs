@@ -13,6 +13,8 @@ use crate::domain::{
 pub struct Change {
     /// Its own values; those that are `None` stay.
     pub own: OwnPolicy,
+    /// Which of them shall be as configured again, by their names in [`OwnPolicy::KEYS`].
+    pub to_default: Vec<&'static str>,
     /// Until when it shall be kept; `Some(None)`: no longer.
     pub keep_until: Option<Option<Timestamp>>,
 }
@@ -23,10 +25,22 @@ impl Change {
         *self == Change::default()
     }
 
+    /// What is changed, in words.
+    pub fn words(&self) -> String {
+        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words());
+        let mut words: Vec<String> = own.filter_map(|(key, value)| Some(format!("{key}={}", value?))).collect();
+        words.extend(self.to_default.iter().map(|key| format!("{key}=default")));
+        words.extend(
+            self.keep_until
+                .map(|until| format!("keep_until={}", until.map_or("none".to_owned(), |until| format!("{until:.0}")))),
+        );
+        words.join(", ")
+    }
+
     /// `sandbox` with the change in force.
     pub fn apply(&self, sandbox: &Sandbox) -> Sandbox {
         Sandbox {
-            own: self.own.or(sandbox.own),
+            own: self.to_default.iter().fold(self.own.or(sandbox.own), |own, key| own.without(key)),
             keep_until: self.keep_until.unwrap_or(sandbox.keep_until),
             ..sandbox.clone()
         }
@@ -73,8 +87,12 @@ impl Store {
     pub async fn extend(&self, seen: &Sandbox, extension: Extension) -> Result<bool> {
         let (id, generation) = (seen.id.clone(), seen.generation as i64);
         let job = move |c: &Connection| {
-            let sql = "UPDATE sandboxes SET keep_until = max(coalesce(keep_until, ?3), ?3), extended_at = ?4,
-                       extended_by = ?5, extended_until = ?3 WHERE id = ?1 AND generation = ?2 AND state = 'running'";
+            // Who is named is whose wish reaches furthest.
+            let sql = "UPDATE sandboxes SET keep_until = max(coalesce(keep_until, ?3), ?3),
+                       extended_at = iif(?3 >= coalesce(keep_until, ?3), ?4, extended_at),
+                       extended_by = iif(?3 >= coalesce(keep_until, ?3), ?5, extended_by),
+                       extended_until = iif(?3 >= coalesce(keep_until, ?3), ?3, extended_until)
+                       WHERE id = ?1 AND generation = ?2 AND state = 'running'";
             let (until, at) = (millis(extension.until), millis(extension.at));
             let done = c.execute(sql, (id.as_str(), generation, until, at, &extension.by))? == 1;
             if done {

@@ -64,7 +64,7 @@ impl World {
         if let Some(row) = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. })) {
             self.oracle().changes(&aim.id, &row);
         }
-        let changed = server.app.change(&aim.name, change.clone()).await;
+        let changed = server.app.change(&aim.name, "admin", change.clone()).await;
         if server.life.is_dead() {
             return;
         }

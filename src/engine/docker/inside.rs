@@ -33,7 +33,7 @@ impl DockerEngine {
         match self.run_inside(container, &["sh", "-c", TO_TERMINALS, "sh", &shown]).await {
             Ok(said) if is_no_program(&said) => {}
             Err(EngineError::Refused(why)) if is_no_program(&why) => {}
-            said => return said.and_then(|said| said.parse().map_err(|_| not_written(&said))),
+            said => return said.and_then(|said| terminals(&said).ok_or_else(|| not_written(&said))),
         }
         // It finds terminals only where somebody keeps a record of logins, and tells nobody how many.
         let said = self.run_inside(container, &["wall", "--", &lines.join("\n")]).await?;
@@ -94,8 +94,19 @@ fn is_no_program(said: &str) -> bool {
     said.contains("executable file") && said.contains("not found")
 }
 
+/// On how many terminals was written. It may be the learner's own program that says so.
+fn terminals(said: &str) -> Option<u32> {
+    said.parse().ok().filter(|n| *n <= 4_096)
+}
+
+/// The words are the learner's perhaps: nothing in them shall steer the terminal of whoever reads them.
 fn not_written(said: &str) -> EngineError {
-    let said = if said.is_empty() { "no process could be started there" } else { said };
+    let said: String = said.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(200).collect();
+    let said = if said.is_empty() {
+        "no process could be started there".to_owned()
+    } else {
+        format!("{said:?} was said there")
+    };
     EngineError::Refused(format!("the terminals inside were not written to: {said}"))
 }
 
