@@ -82,6 +82,8 @@ async fn bytes_on_a_connection_keep_a_sandbox_up_to_the_cap() {
     w.pass_seconds(LIMIT / 2 + 1).await;
     let stopped = settle(&w, &c, "stopped").await;
     assert_eq!(stopped["stopped_reason"], "idle", "a tab that stays open does not keep it for ever");
+    let why = stopped["why"].as_str().unwrap();
+    assert!(why.contains("only bytes on a connection kept it since its start at 09:00:00 UTC"), "{why}");
     w.check().await;
 }
 

@@ -208,6 +208,57 @@ async fn those_inside_can_keep_it_for_as_long_as_they_may() {
     assert_eq!(answer.text, "", "a stranger learns nothing");
 }
 
+/// Whoever is inside can say it as often as they like; what was decided before is not hidden by that.
+#[tokio::test]
+async fn who_keeps_it_again_and_again_hides_nothing() {
+    let w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    extend(&w, &c, "for=2m").await.expect(200);
+    for _ in 0..120 {
+        assert_eq!(w.check_in_at(&c, "/v1/check-in", "keep=30s", "").await.0, 200);
+    }
+    let seen = activity(&w, &c).await;
+    assert_eq!(decisions(&seen), ["extended"]);
+    assert_eq!(seen["extended"]["by"], "admin", "whose wish reaches furthest");
+}
+
+#[tokio::test]
+async fn a_creator_may_keep_it_and_what_was_set_can_be_unset() {
+    let w = world().await;
+    let until = (support::scripted::now(&w) + Duration::from_secs(600)).to_string();
+    let c = w.http().create(&format!("image=spindle/mimic&keep_until={until}&idle_timeout=30")).await;
+    assert_eq!(left(&w, &c), 600);
+    let unset = w.http().patch(&c, "keep_until=none&idle_timeout=default").await.expect(200).json();
+    assert_eq!((&unset["idle_timeout"], left(&w, &unset)), (&json!(LIMIT), LIMIT as i64));
+    let why = &activity(&w, &c).await["decisions"][0]["why"];
+    assert!(why.as_str().unwrap().starts_with("idle_timeout=default, keep_until=none by admin; "), "{why}");
+    for (form, field) in [("keep_until=2020-01-01T00:00:00Z", "keep_until"), ("evidence=cpu=101&cpus=1", "evidence")] {
+        let refused = w.http().send("POST", "/v1/containers", Body::Form(&format!("image=spindle/mimic&{form}"))).await;
+        assert!(refused.expect_error(400, "invalid_field").contains(field), "{form}");
+    }
+}
+
+/// Who is used between the decision to warn and its turn is not told that nobody uses it.
+#[tokio::test]
+async fn a_warning_that_waited_is_not_given_to_those_who_work() {
+    let w = warned().await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        w.engine.next("announce", Fault::Hang);
+        all.push(w.http().create("image=spindle/mimic").await);
+    }
+    w.pass_seconds(41).await;
+    while w.engine.calls("announce") < 16 {
+        tokio::task::yield_now().await;
+    }
+    for c in &all {
+        w.check_in(c, "active=1").await;
+    }
+    w.engine.release();
+    w.pass_seconds(1).await;
+    assert_eq!(w.engine.calls("announce"), 16);
+}
+
 #[tokio::test]
 async fn those_inside_are_warned_once_for_each_deadline() {
     let w = warned().await;

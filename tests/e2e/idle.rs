@@ -70,3 +70,28 @@ async fn a_deadline_that_passed_while_the_server_was_away_waits_for_a_report() {
     assert!(instant(&now, "stopped_at") >= back + SignedDuration::from_secs(5), "before the grace was over: {now}");
     assert_eq!(world.http().now(&reports).await["status"], "running");
 }
+
+/// People stop and start while passes go on and deadlines come: the last word holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_and_starts_during_passes_has_the_last_word() {
+    let world = Docker::start(&[("CONVERGE_EVERY", "1"), ("STOP_GRACE", "1")]).await;
+    let c = world.http().create("image=spindle/mimic&idle_timeout=3").await;
+    let until = Timestamp::now() + SignedDuration::from_secs(15);
+    let mut turns = 0;
+    while Timestamp::now() < until {
+        world.http().patch(&c, "status=stopped").await.expect(200);
+        let started = world.http().patch(&c, "status=running").await.expect(200).json();
+        assert_eq!(started["status"], "running");
+        let left = instant(&started, "stops_at").duration_since(Timestamp::now());
+        assert!(left > SignedDuration::from_secs(1), "a start has its whole limit before it: {started}");
+        // Every third time its deadline comes in between.
+        turns += 1;
+        if turns % 3 == 0 {
+            world.until(&c, |c| c["status"] == "stopped" && c["stopped_reason"] == "idle").await;
+        }
+    }
+    assert!(turns >= 3, "{turns} turns");
+    let running = world.http().patch(&c, "status=running").await.expect(200).json();
+    check_in(&running);
+    assert_eq!(world.http().now(&c).await["status"], "running");
+}

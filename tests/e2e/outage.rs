@@ -26,6 +26,8 @@ use crate::support::{
 /// Long enough that the outage of a few seconds outlasts it.
 const LIMIT: SignedDuration = SignedDuration::from_secs(8);
 const GRACE: SignedDuration = SignedDuration::from_secs(6);
+/// How long the engine is away at least.
+const OUTAGE: SignedDuration = SignedDuration::from_secs(60);
 const SANDBOXES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -103,7 +105,8 @@ async fn down(world: &Docker, sandboxes: &[Value], token: &str) {
     wait_for("health to notice", Duration::from_secs(10), || super::clients::curl(world, &[], "/v1/health").0 == 503);
     let (one, two) = (&sandboxes[0], &sandboxes[1]);
     let overdue = sandboxes.iter().map(|c| text(c, "stops_at").parse::<Timestamp>().unwrap()).max().unwrap();
-    while Timestamp::now() < overdue + SignedDuration::from_secs(2) {
+    let until = (overdue + SignedDuration::from_secs(2)).max(Timestamp::now() + OUTAGE);
+    while Timestamp::now() < until {
         engine_is_away(world).await;
         let report = Body::Form("active-connections=3");
         door.bare("POST", "/v1/check-in", report, &[("x-spindle-token", token)]).await.expect(200);
@@ -205,10 +208,14 @@ async fn a_reboot_stops_all_and_loses_none(world: &Docker, expected: usize) {
     let all = world.http().get("/v1/containers").await.expect(200).json();
     let all = all.as_array().unwrap();
     assert_eq!(all.len(), expected);
+    let mut by_engine = 0;
     for c in all {
         let stopped = world.until(c, is("stopped")).await;
         assert_eq!(stopped["ports"], c["ports"]);
+        assert_ne!(stopped["stopped_reason"], "exited", "none of them ended by itself: {stopped}");
+        by_engine += usize::from(stopped["stopped_reason"] == "engine");
     }
+    assert!(by_engine > 0, "those that ran were ended with the engine");
     let again = world.http().patch(&all[1], "status=running").await.expect(200).json();
     assert_eq!((id(&again), &again["ports"]), (id(&all[1]), &all[1]["ports"]));
     wait_for_mimic(&again);
