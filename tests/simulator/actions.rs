@@ -256,7 +256,7 @@ impl World {
                 let Ok(listed) = server.app.list().await else { return };
                 if let Some(undead) = listed.iter().find(|s| gone.contains(&s.id)) {
                     let what = format!("{} was deleted, and is listed", undead.name);
-                    self.oracle().violated(super::oracle::Kind::Undead, what);
+                    self.oracle().violated(super::violation::Kind::Undead, what);
                 }
             }
         }

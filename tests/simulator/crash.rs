@@ -7,7 +7,7 @@ use super::{
     actions::{Action, Aim},
     clock::pass,
     life::{Dawdle, Dice},
-    oracle::{Kind, Violation},
+    violation::{Kind, Violation},
     world::{Flavour, GRACE, LIMIT, PERIOD, World},
 };
 use crate::{

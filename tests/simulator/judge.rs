@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::{
     actions::word,
-    oracle::{Kind, Oracle, SLACK},
+    oracle::{Oracle, SLACK},
     subject::Ended,
+    violation::Kind,
     world::{GRACE, PERIOD},
 };
 use crate::domain::{ContainerId, Observed, Phase, Sandbox, State, StopReason};

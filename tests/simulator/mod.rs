@@ -16,6 +16,7 @@ mod rules;
 mod run;
 mod subject;
 mod trace;
+mod violation;
 mod wishes;
 mod world;
 

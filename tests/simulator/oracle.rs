@@ -1,49 +1,16 @@
 //! The oracle: it is told what really happened to each sandbox. It has the law from `idleness.md` and not from the code
 //! that it judges.
 
-use std::fmt;
-
 use super::{
     actions::word,
     subject::{Ended, Law, Subject, UNSEEN},
+    violation::{Kind, Violation},
     world::{GRACE, PERIOD},
 };
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
 
 /// Beyond one pass and one grace, how late a stop may be: the pass itself takes a while.
 pub const SLACK: i64 = 9_000;
-
-/// What must not happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Stopped for being idle, with evidence younger than its limit on record.
-    WrongStop,
-    /// Idle for longer than its limit, one pass and one grace, with nothing in the way.
-    LateStop,
-    /// Stopped for being idle before everybody could report again.
-    NoGrace,
-    /// The engine was told to stop what no row says shall be stopped.
-    NoIntent,
-    /// Its row or its container went, and nobody deleted it.
-    Lost,
-    /// Deleted, and still there.
-    Undead,
-    /// We stopped it, and the row says otherwise.
-    Unexplained,
-    /// A start was answered, and a stop from before took it away.
-    StartLost,
-    /// The store and the engine disagree, or an intent is never finished.
-    HalfDone,
-    /// Something panicked.
-    Panic,
-}
-
-/// One thing that must not have happened.
-#[derive(Debug, Clone)]
-pub struct Violation {
-    pub kind: Kind,
-    pub what: String,
-}
 
 /// What is known of all.
 #[derive(Debug, Default)]
@@ -323,7 +290,9 @@ impl Oracle {
         // A start that was not recorded before is recorded by the new time.
         let wall = self.wall;
         for s in &mut self.subjects {
-            s.excused_wall = s.excused_wall.max(s.started.0);
+            // So is its start by which it is late.
+            let seen = if now - s.started.1 < UNSEEN { wall } else { s.started.0 };
+            s.excused_wall = s.excused_wall.max(seen);
             s.started.0 = s.started.0.min(wall);
         }
         // A correction is none, yet it makes a grace shorter.
@@ -382,12 +351,18 @@ impl Oracle {
         }
     }
 
-    /// Its limits are being changed: what would be over by then is spared for a grace, or for as long as it had.
-    pub fn changes(&mut self, id: &SandboxId, row: &Sandbox) {
+    /// Its limits are being changed: until when it is then spared, since what would be over by then has a grace, or as
+    /// long as it had.
+    pub fn sparing(&mut self, id: &SandboxId, row: &Sandbox) -> Option<i64> {
         let (wall, now) = (self.wall, self.now);
+        let had = self.subject(id)?.due_on_record(Some(row), now).unwrap_or(i64::MAX);
+        Some(had.min(wall + GRACE))
+    }
+
+    /// Its limits have been changed.
+    pub fn spares(&mut self, id: &SandboxId, until_wall: Option<i64>) {
         if let Some(s) = self.subject(id) {
-            let had = s.due_on_record(Some(row), now).unwrap_or(i64::MAX);
-            s.law.spared = Some(had.min(wall + GRACE));
+            s.law.spared = until_wall;
         }
     }
 
@@ -406,11 +381,5 @@ impl Oracle {
     /// When a sandbox will be idle by all that is known, by the clock.
     pub fn due_of(&self, id: &SandboxId) -> Option<i64> {
         self.subjects.iter().find(|s| s.id == *id)?.due()
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.what)
     }
 }

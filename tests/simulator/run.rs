@@ -101,10 +101,10 @@ pub fn account(seed: u64) -> String {
 impl Sum {
     /// One table, and the accounts of the first that failed.
     pub fn report(&self) -> String {
-        let count = |kinds: &dyn Fn(&super::oracle::Kind) -> bool| {
+        let count = |kinds: &dyn Fn(&super::violation::Kind) -> bool| {
             self.failed.iter().flat_map(|o| &o.violations).filter(|v| kinds(&v.kind)).count()
         };
-        use super::oracle::Kind::{LateStop, WrongStop};
+        use super::violation::Kind::{LateStop, WrongStop};
         let rows = [
             ("traces", self.traces.to_string()),
             ("idle stops", self.idle_stops.to_string()),

@@ -6,7 +6,7 @@ use super::{
     actions::Action,
     clock::pass,
     life::{Dawdle, Dice},
-    oracle::{Kind, Violation},
+    violation::{Kind, Violation},
     world::{Flavour, GRACE, LIMIT, PERIOD, World},
 };
 use crate::domain::{Sandbox, State};

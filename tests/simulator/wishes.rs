@@ -61,9 +61,8 @@ impl World {
             self.oracle().wished(&aim.id, until.as_millisecond());
         }
         // Who does not run has no time that could be over.
-        if let Some(row) = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. })) {
-            self.oracle().changes(&aim.id, &row);
-        }
+        let running = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
+        let spared = running.and_then(|row| self.oracle().sparing(&aim.id, &row));
         let changed = server.app.change(&aim.name, "admin", change.clone()).await;
         if server.life.is_dead() {
             return;
@@ -71,6 +70,9 @@ impl World {
         let row = self.row(&aim.id);
         let mut oracle = self.oracle();
         oracle.tell(|| format!("change {}: {change:?}: {}", aim.name, changed.is_ok()));
+        if changed.is_ok() {
+            oracle.spares(&aim.id, spared);
+        }
         oracle.takes_from(row.as_slice());
     }
 }

@@ -284,6 +284,9 @@ impl World {
         if records_too {
             *self.rows.lock().expect("no holder panics") = Arc::new(Store::in_memory().expect("there is memory"));
             self.oracle().records_lost();
+            // What cannot be adopted at once may find its ports taken by then, and that is another matter.
+            self.troubles().end();
+            self.relay.set_faults(0);
         }
     }
 }

@@ -1,0 +1,41 @@
+//! What must not happen.
+
+use std::fmt;
+
+/// What must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Stopped for being idle, with evidence younger than its limit on record.
+    WrongStop,
+    /// Idle for longer than its limit, one pass and one grace, with nothing in the way.
+    LateStop,
+    /// Stopped for being idle before everybody could report again.
+    NoGrace,
+    /// The engine was told to stop what no row says shall be stopped.
+    NoIntent,
+    /// Its row or its container went, and nobody deleted it.
+    Lost,
+    /// Deleted, and still there.
+    Undead,
+    /// We stopped it, and the row says otherwise.
+    Unexplained,
+    /// A start was answered, and a stop from before took it away.
+    StartLost,
+    /// The store and the engine disagree, or an intent is never finished.
+    HalfDone,
+    /// Something panicked.
+    Panic,
+}
+
+/// One thing that must not have happened.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    pub kind: Kind,
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.what)
+    }
+}
