@@ -1,0 +1,145 @@
+//! Warnings before a stop: when, to whom, and what if they cannot be given. The real pass against a scripted engine and a
+//! manual clock.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use spindle::{
+    domain::{ContainerId, Limit},
+    engine::{EngineError, fake::Fault},
+};
+use support::{
+    World, id,
+    scripted::{LIMIT, Scripted, TestApp, settle},
+    uri,
+};
+
+fn container(c: &Value) -> ContainerId {
+    ContainerId::parse(id(c)).unwrap()
+}
+
+fn after(seconds: u64) -> Limit {
+    Limit::After(Duration::from_secs(seconds))
+}
+
+async fn activity(w: &Scripted, c: &Value) -> Value {
+    w.http().get(&format!("{}/activity", uri(c))).await.expect(200).json()
+}
+
+/// Seconds until `stops_at`.
+fn left(w: &Scripted, c: &Value) -> i64 {
+    let at: jiff::Timestamp = c["stops_at"].as_str().unwrap().parse().unwrap();
+    at.duration_since(support::scripted::now(w)).as_secs()
+}
+
+fn decisions(activity: &Value) -> Vec<&str> {
+    activity["decisions"].as_array().unwrap().iter().map(|d| d["decision"].as_str().unwrap()).collect()
+}
+
+/// A world with a lead of 20 s, in which only the test makes passes.
+async fn warned() -> Scripted {
+    let mut app = TestApp { loops: false, ..TestApp::default() };
+    app.settings.policy.idle_limit = after(LIMIT);
+    app.settings.policy.warn_before = after(20);
+    app.settings.resume_grace = Duration::from_secs(5);
+    app.start().await
+}
+
+/// Waits until the engine has been asked to announce so many times.
+async fn announced(w: &Scripted, c: &Value, times: usize) -> Vec<String> {
+    for _ in 0..10_000 {
+        let said = w.engine.announcements(&container(c));
+        if said.len() >= times {
+            return said;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("no announcement");
+}
+
+/// Who is used between the decision to warn and its turn is not told that nobody uses it.
+#[tokio::test]
+async fn a_warning_that_waited_is_not_given_to_those_who_work() {
+    let w = warned().await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        w.engine.next("announce", Fault::Hang);
+        all.push(w.http().create("image=spindle/mimic").await);
+    }
+    w.pass_seconds(41).await;
+    while w.engine.calls("announce") < 16 {
+        tokio::task::yield_now().await;
+    }
+    for c in &all {
+        w.check_in(c, "active=1").await;
+    }
+    w.engine.release();
+    w.pass_seconds(1).await;
+    assert_eq!(w.engine.calls("announce"), 16);
+}
+
+#[tokio::test]
+async fn those_inside_are_warned_once_for_each_deadline() {
+    let w = warned().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    w.pass_seconds(39).await;
+    assert_eq!(w.engine.announcements(&container(&c)).len(), 0);
+    w.pass_seconds(1).await;
+    let said = announced(&w, &c, 1).await;
+    assert!(
+        said[0].contains("in 20 s") && said[0].contains("idle since 09:00:00 UTC") && said[0].contains("spindle-keep"),
+        "{said:?}"
+    );
+    w.pass_seconds(5).await;
+    w.check_in(&c, "active=1").await;
+    w.pass_seconds(39).await;
+    assert_eq!(announced(&w, &c, 1).await.len(), 1, "once");
+    w.pass_seconds(1).await;
+    announced(&w, &c, 2).await;
+    w.pass_seconds(21).await;
+    settle(&w, &c, "stopped").await;
+    let seen = activity(&w, &c).await;
+    assert_eq!(decisions(&seen)[0], "stopped");
+    assert_eq!(decisions(&seen).iter().filter(|d| **d == "warned").count(), 2, "{seen}");
+}
+
+/// A warning that cannot be given, or that takes its time, keeps nobody from stopping, and is told.
+#[tokio::test]
+async fn a_warning_that_fails_or_hangs_delays_nobody() {
+    let w = warned().await;
+    let (fails, hangs) = (w.http().create("image=spindle/mimic").await, w.http().create("image=spindle/mimic").await);
+    w.engine.next("announce", Fault::Fail(EngineError::Refused("no shell".into())));
+    w.engine.next("announce", Fault::Hang);
+    w.pass_seconds(42).await;
+    w.http().patch(&hangs, "status=stopped").await.expect(200);
+    settle(&w, &hangs, "stopped").await;
+    w.pass_seconds(20).await;
+    settle(&w, &fails, "stopped").await;
+    let seen = [activity(&w, &fails).await, activity(&w, &hangs).await];
+    assert!(seen.iter().any(|a| a.to_string().contains("nobody could be told: no shell")), "{seen:?}");
+    w.engine.release();
+}
+
+/// `failures.md` 35: at once, and never into the past.
+#[tokio::test]
+async fn a_change_applies_at_once_and_never_into_the_past() {
+    let w = warned().await;
+    let c = w.http().create("image=spindle/mimic&idle_timeout=1000").await;
+    w.pass_seconds(100).await;
+    let changed = w.http().patch(&c, "idle_timeout=50").await.expect(200).json();
+    assert_eq!(left(&w, &changed), 5, "one grace, not the past");
+    assert!(changed["why"].as_str().unwrap().contains("its limits were changed"), "{changed}");
+    w.pass_seconds(1).await;
+    assert_eq!(announced(&w, &c, 1).await.len(), 1, "and a warning");
+    w.pass_seconds(3).await;
+    assert_eq!(w.http().now(&c).await["status"], "running");
+    w.pass_seconds(2).await;
+    assert_eq!(settle(&w, &c, "stopped").await["stopped_reason"], "idle");
+    let longer = w.http().create("image=spindle/mimic").await;
+    w.pass_seconds(LIMIT - 1).await;
+    assert_eq!(left(&w, &w.http().patch(&longer, "idle_timeout=never&max_age=300").await.expect(200).json()), 300 - 59);
+    let used = w.http().patch(&longer, "idle_timeout=200").await.expect(200).json();
+    assert_eq!(left(&w, &used), 141, "what is still ahead is no past");
+}
