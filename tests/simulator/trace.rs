@@ -254,6 +254,7 @@ pub fn run(seed: u64, tells: bool) -> Outcome {
         fall_asleep(&world).await;
         watching.abort();
         looking.iter().for_each(|l| l.abort());
+        world.end();
         let panics = super::run::panics_of_this_thread();
         let mut oracle = world.oracle();
         for what in panics {

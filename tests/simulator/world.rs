@@ -269,6 +269,11 @@ impl World {
         server
     }
 
+    /// Lets go of the server, which holds this world as its engine: otherwise neither would ever be dropped.
+    pub fn end(&self) {
+        *self.server.lock().expect("no holder panics") = None;
+    }
+
     /// What is left when a process has been cut off.
     pub fn bury(&self, server: &Server, relay_too: bool, records_too: bool) {
         server.life.end();
