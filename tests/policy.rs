@@ -6,40 +6,15 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spindle::{
-    domain::{ContainerId, Limit},
-    engine::{EngineError, fake::Fault},
-};
+use spindle::engine::{EngineError, fake::Fault};
 use support::{
-    Body, World, id,
-    scripted::{LIMIT, Scripted, settle, world},
+    Body, World,
+    scripted::{LIMIT, Scripted, activity, after, container, decisions, left, settle, world},
     uri,
 };
 
-fn container(c: &Value) -> ContainerId {
-    ContainerId::parse(id(c)).unwrap()
-}
-
-fn after(seconds: u64) -> Limit {
-    Limit::After(Duration::from_secs(seconds))
-}
-
-async fn activity(w: &Scripted, c: &Value) -> Value {
-    w.http().get(&format!("{}/activity", uri(c))).await.expect(200).json()
-}
-
 async fn extend(w: &Scripted, c: &Value, form: &str) -> support::Answer {
     w.http().send("POST", &format!("{}/extend", uri(c)), Body::Form(form)).await
-}
-
-/// Seconds until `stops_at`.
-fn left(w: &Scripted, c: &Value) -> i64 {
-    let at: jiff::Timestamp = c["stops_at"].as_str().unwrap().parse().unwrap();
-    at.duration_since(support::scripted::now(w)).as_secs()
-}
-
-fn decisions(activity: &Value) -> Vec<&str> {
-    activity["decisions"].as_array().unwrap().iter().map(|d| d["decision"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]

@@ -323,3 +323,29 @@ pub async fn passes(w: &Scripted, number: usize) {
         tokio::task::yield_now().await;
     }
 }
+
+/// The engine's id of a container.
+pub fn container(c: &Value) -> ContainerId {
+    ContainerId::parse(id(c)).unwrap()
+}
+
+/// A limit of so many seconds.
+pub fn after(seconds: u64) -> Limit {
+    Limit::After(Duration::from_secs(seconds))
+}
+
+/// What is said of a container's activity.
+pub async fn activity(w: &Scripted, c: &Value) -> Value {
+    w.http().get(&format!("{}/activity", super::uri(c))).await.expect(200).json()
+}
+
+/// Seconds until `stops_at`.
+pub fn left(w: &Scripted, c: &Value) -> i64 {
+    let at: jiff::Timestamp = c["stops_at"].as_str().unwrap().parse().unwrap();
+    at.duration_since(now(w)).as_secs()
+}
+
+/// What was decided, newest first.
+pub fn decisions(activity: &Value) -> Vec<&str> {
+    activity["decisions"].as_array().unwrap().iter().map(|d| d["decision"].as_str().unwrap()).collect()
+}
