@@ -40,6 +40,7 @@ fn remember_panics() {
 #[derive(Debug, Default)]
 pub struct Sum {
     pub traces: u64,
+    pub done: u64,
     pub idle_stops: u64,
     pub other_stops: u64,
     pub too_late: u64,
@@ -47,8 +48,8 @@ pub struct Sum {
     pub took: Duration,
 }
 
-/// Runs the traces of the seeds from `first` on.
-pub fn many(first: u64, traces: u64) -> Sum {
+/// Runs the traces of the seeds from `first` on; `after_each` sees what has come of them so far.
+pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum) + Sync) -> Sum {
     remember_panics();
     let watch = Stopwatch::start();
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum { traces, ..Sum::default() }));
@@ -60,12 +61,14 @@ pub fn many(first: u64, traces: u64) -> Sum {
             }
             let outcome = trace::run(first + number, false);
             let mut sum = sum.lock().expect("no holder panics");
+            sum.done += 1;
             sum.idle_stops += outcome.idle_stops;
             sum.other_stops += outcome.other_stops;
             sum.too_late += outcome.too_late;
             if !outcome.violations.is_empty() {
                 sum.failed.push(outcome);
             }
+            after_each(&sum);
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
