@@ -67,8 +67,14 @@ impl App {
     /// Sees to it that a step that only a close look shows is decided again, though it was not carried out.
     fn look_again(&self, step: &Step, container: Option<&ContainerId>) {
         if let (Step::RecordRunning(..) | Step::RecordAddress(..), Some(container)) = (step, container) {
-            self.pulse().suspects.insert(container.clone());
+            self.look_closely_soon(container.clone());
         }
+    }
+
+    /// Has the next pass look closely. A container whose start is recorded may have been restarted between our look at
+    /// it and the record: the event of that was heard too early, and only a close look shows it.
+    pub(super) fn look_closely_soon(&self, container: ContainerId) {
+        self.pulse().suspects.insert(container);
     }
 
     /// Claims what a step is about. Whoever is at it already decides, and the next pass sees what they did.
@@ -146,7 +152,7 @@ impl App {
             && self.engine.inspect(container).await?.mark.as_ref() != Some(mark)
         {
             // Its event may also have been lost: then only a close look records the start, and its clock runs again.
-            self.pulse().suspects.insert(container.clone());
+            self.look_closely_soon(container.clone());
             self.wake();
             return Ok(false);
         }
@@ -348,6 +354,7 @@ impl App {
         }
         let (id, name, furnished) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.clone());
         let done = self.store.adopt(sandbox).await?;
+        self.look_closely_soon(container.clone());
         self.pulse().table_is_stale = true;
         if let Some(url) = self.door_url() {
             self.engine.furnish(&furnished, &url).await?;

@@ -55,6 +55,9 @@ impl App {
     /// As [`App::mark`], as a new start.
     pub(super) async fn mark_started(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let done = self.store.mark_started(seen, to).await?;
+        if let Some(container) = seen.container.clone().filter(|_| done) {
+            self.look_closely_soon(container);
+        }
         Ok(self.shown(seen, done).await)
     }
 

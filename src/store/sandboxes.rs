@@ -167,7 +167,7 @@ impl Store {
             let done = mark(c, &seen, &to)?;
             if done {
                 let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0, wake_failed_at = NULL,
-                           wake_failure = NULL, spared_until = NULL, warned_for = NULL WHERE id = ?1";
+                           wake_failure = NULL, warned_for = NULL WHERE id = ?1";
                 c.execute(sql, [seen.id.as_str()])?;
                 if !broken(1) {
                     record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;

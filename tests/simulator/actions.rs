@@ -301,7 +301,7 @@ impl World {
     }
 
     async fn shut_door(&self, server: &Arc<Server>) {
-        if !server.has_door() {
+        if !server.take_door() {
             return;
         }
         let since = self.clock.elapsed();
@@ -309,7 +309,7 @@ impl World {
         self.oracle().outage(None);
         server.app.set_door(CheckInDoor::Shut("scripted".into()));
         pass(self.dice.of(200..30_000)).await;
-        server.app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
+        server.open_door();
         self.oracle().tell(|| "the check-in door is open".into());
         // That of the next process was not shut.
         let since = if server.life.is_dead() { self.clock.elapsed() } else { since };

@@ -20,8 +20,8 @@ impl Oracle {
         let (now, held, default) = (self.now, self.held_until, self.default);
         let before = self.wall_before();
         let name = self.name(container);
-        let reason = match row.map(|r| &r.state) {
-            Some(State::Stopping { reason, .. }) => *reason,
+        let (reason, decided) = match row.map(|r| &r.state) {
+            Some(State::Stopping { reason, since }) => (*reason, since.as_millisecond()),
             other => {
                 let what = format!("{name} is told to stop, and its row says {:?}", other.map(word));
                 self.violated(Kind::NoIntent, what);
@@ -29,6 +29,8 @@ impl Oracle {
             }
         };
         self.tell(|| format!("engine: {name} is told to stop: {}", reason.word()));
+        // What was decided before the clock was set is not too soon for that.
+        let is_older = self.was_before_the_jump(decided);
         let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
         s.calm_since = now;
         if !matches!(reason, StopReason::Idle | StopReason::MaxAge) {
@@ -48,7 +50,7 @@ impl Oracle {
         let early = due.is_none_or(|due| before < due);
         // Whoever wants it to run may have it stopped first, to be started.
         let wanted = now - s.wanted < WANTED;
-        let held = if reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
+        let held = if is_older || reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
         self.idle_stops += 1;
         if early && !wanted {
             let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - before));

@@ -32,7 +32,8 @@ pub struct Oracle {
     pub outages: u32,
     /// Whether no process runs.
     pub down: bool,
-    jumped: Option<i64>,
+    /// When the clock was set last, and what it showed then.
+    jumped: Option<(i64, i64)>,
     /// When the clock was set back last, and by how much.
     set_back: (i64, i64),
     records_lost: bool,
@@ -89,7 +90,6 @@ impl Oracle {
         s.uses.clear();
         s.latest_wall.0 = s.latest_wall.0.max(wall);
         s.calm_since = now;
-        s.law.spared = None;
         (s.ended, s.late) = (None, false);
     }
 
@@ -276,16 +276,21 @@ impl Oracle {
         if self.now - at < UNSEEN { self.wall + by } else { self.wall }
     }
 
+    /// Whether what was decided at that moment by the clock was decided before the clock was set.
+    pub fn was_before_the_jump(&self, since_wall: i64) -> bool {
+        self.jumped.is_some_and(|(at, wall)| self.now - at < UNSEEN && !(wall..=self.wall).contains(&since_wall))
+    }
+
     /// Whether the last jump of the clock has been noticed by now.
     pub fn may_jump(&self) -> bool {
-        self.jumped.is_none_or(|at| self.now - at > 30_000)
+        self.jumped.is_none_or(|(at, _)| self.now - at > 30_000)
     }
 
     /// The clock was set: who was not idle before has a grace.
     pub fn jumped(&mut self, wall_before: i64, by: i64) {
         let now = self.now;
         self.calm_since = now;
-        self.jumped = Some(now);
+        self.jumped = Some((now, self.wall));
         self.set_back = (now, -by.min(0));
         // A start that was not recorded before is recorded by the new time.
         let wall = self.wall;

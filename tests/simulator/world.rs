@@ -75,9 +75,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether its check-in door has been opened.
-    pub fn has_door(&self) -> bool {
-        self.has_door.load(Ordering::Relaxed)
+    /// Whether its check-in door is open; from then on it is whoever asked that opens it.
+    pub fn take_door(&self) -> bool {
+        self.has_door.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn open_door(&self) {
+        open(&self.app, &self.has_door);
     }
 }
 
@@ -309,6 +313,10 @@ async fn open_door(app: Arc<App>, has_door: Arc<AtomicBool>) {
     while app.door_address().is_none() {
         pass(50).await;
     }
+    open(&app, &has_door);
+}
+
+fn open(app: &App, has_door: &AtomicBool) {
     app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
     has_door.store(true, Ordering::Relaxed);
 }
