@@ -5,10 +5,13 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use spindle::engine::{EngineError, fake::Fault};
+use spindle::{
+    domain::Phase,
+    engine::{EngineError, fake::Fault},
+};
 use support::{
     Body, World, is,
-    scripted::{LIMIT, passes, settle, world},
+    scripted::{LIMIT, activity, container, passes, settle, world},
 };
 
 #[tokio::test]
@@ -48,6 +51,17 @@ async fn a_missing_container_is_looked_for_once_more() {
     w.http().get(support::uri(&c)).await.expect(200);
     w.app.converge().await;
     w.http().get(support::uri(&c)).await.expect(404);
+    w.check().await;
+}
+
+/// A restart whose event came while the start before it was still being recorded, and told nobody anything.
+#[tokio::test]
+async fn a_restart_between_our_look_and_the_record_is_seen() {
+    let w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    w.engine.force(&container(&c), Phase::Running);
+    w.app.converge().await;
+    assert_eq!(activity(&w, &c).await["sources"][0]["count"], 2, "it has been started twice");
     w.check().await;
 }
 

@@ -28,7 +28,7 @@ const TRACES: u64 = 300;
 
 #[test]
 fn nobody_is_stopped_wrongly_or_late() {
-    let sum = run::many(SEEDS, TRACES, |_| ());
+    let sum = run::many(SEEDS, TRACES, |_, _| ());
     println!("{}", sum.report());
     assert!(sum.failed.is_empty(), "{}", sum.report());
     assert!(sum.idle_stops > sum.traces, "too few stops to prove anything: {}", sum.idle_stops);
@@ -54,7 +54,8 @@ fn simulate() {
         println!("{}", run::account(seed));
         return;
     }
-    let sum = run::many(SEEDS, number("SPINDLE_SIMULATE_TRACES").unwrap_or(100_000), |sum| {
+    let sum = run::many(SEEDS, number("SPINDLE_SIMULATE_TRACES").unwrap_or(100_000), |sum, outcome| {
+        outcome.violations.iter().for_each(|violation| println!("{:#x}: {violation}", outcome.seed));
         if sum.done % 5_000 == 0 {
             println!("{} traces, {} idle stops, {} traces failed", sum.done, sum.idle_stops, sum.failed.len());
         }

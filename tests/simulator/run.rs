@@ -48,8 +48,9 @@ pub struct Sum {
     pub took: Duration,
 }
 
-/// Runs the traces of the seeds from `first` on; `after_each` sees what has come of them so far.
-pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum) + Sync) -> Sum {
+/// Runs the traces of the seeds from `first` on; `after_each` sees what has come of all so far, and of
+/// one.
+pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum, &Outcome) + Sync) -> Sum {
     remember_panics();
     let watch = Stopwatch::start();
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum { traces, ..Sum::default() }));
@@ -65,10 +66,10 @@ pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum) + Sync) -> Sum {
             sum.idle_stops += outcome.idle_stops;
             sum.other_stops += outcome.other_stops;
             sum.too_late += outcome.too_late;
+            after_each(&sum, &outcome);
             if !outcome.violations.is_empty() {
                 sum.failed.push(outcome);
             }
-            after_each(&sum);
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
