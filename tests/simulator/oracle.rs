@@ -90,6 +90,7 @@ impl Oracle {
         s.uses.clear();
         s.latest_wall.0 = s.latest_wall.0.max(wall);
         s.calm_since = now;
+        s.law.spared = None;
         (s.ended, s.late) = (None, false);
     }
 
@@ -243,6 +244,7 @@ impl Oracle {
             // Whose record was lost begins anew; who was started meanwhile is seen only now.
             if lost {
                 s.started = began;
+                s.is_unknown = true;
             }
             if lost || s.started.1 >= self.down_since {
                 s.excused_wall = s.excused_wall.max(began.0 + GRACE);
@@ -292,12 +294,16 @@ impl Oracle {
         self.calm_since = now;
         self.jumped = Some((now, self.wall));
         self.set_back = (now, -by.min(0));
-        // A start that was not recorded before is recorded by the new time.
         let wall = self.wall;
         for s in &mut self.subjects {
-            // So is its start by which it is late.
+            // A start that was not recorded before is recorded by the new time, by which it is late.
             let seen = if now - s.started.1 < UNSEEN { wall } else { s.started.0 };
             s.excused_wall = s.excused_wall.max(seen);
+            // A grace by the clock from before is a long one now; it need not be granted twice.
+            if let Some(until) = s.law.spared.filter(|until| *until > wall + GRACE) {
+                s.excused_wall = s.excused_wall.max(until);
+                s.law.spared = None;
+            }
             s.started.0 = s.started.0.min(wall);
         }
         // A correction is none, yet it makes a grace shorter.
@@ -340,11 +346,15 @@ impl Oracle {
 
     /// Takes up what the rows say of when sandboxes are to be stopped.
     pub fn takes_from(&mut self, rows: &[Sandbox]) {
-        let default = self.default;
+        let (default, wall) = (self.default, self.wall);
         // What is changed while it is being stopped is about its next start.
         for row in rows.iter().filter(|r| !matches!(r.state, State::Stopping { .. })) {
             if let Some(s) = self.subject(&row.id) {
                 s.takes_from(row, default);
+                // It begins anew when its record is there again.
+                if std::mem::take(&mut s.is_unknown) {
+                    s.excused_wall = s.excused_wall.max(wall);
+                }
             }
         }
     }

@@ -35,6 +35,8 @@ pub struct Subject {
     pub latest_wall: (i64, Option<i64>),
     /// Evidence that may have been made up for it on the safe side, at the latest.
     pub excused_wall: i64,
+    /// Its record is lost, and not rebuilt yet.
+    pub is_unknown: bool,
     /// When somebody last wanted it to run.
     pub wanted: i64,
     pub calm_since: i64,
@@ -70,6 +72,7 @@ impl Subject {
             uses: Vec::new(),
             latest_wall: (wall, None),
             excused_wall: wall,
+            is_unknown: false,
             wanted: i64::MIN / 2,
             calm_since: now,
             troubles: 0,
