@@ -55,10 +55,11 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         wake: Some(Wake::Always),
         wake_failure: None,
         traffic: Traffic::parse("connect", "http", "8000").unwrap(),
+        access: None,
         id,
     };
     let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in_url }
+    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in_url, no_new_privileges: true }
 }
 
 /// The life of a container, with every call twice where "already so" must be success.
@@ -70,13 +71,17 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let image = engine.image(&ImageRef::parse("spindle/mimic:many").unwrap()).await.unwrap();
     let exposed: Vec<String> = image.exposed.iter().map(ToString::to_string).collect();
     assert_eq!(exposed, ["22/tcp", "7000/tcp", "8000/tcp", "9000/udp"]);
-    assert_eq!(image.labels.get("app_port").map(String::as_str), Some("8000"));
+    assert_eq!(image.labels.get("spindle.app_port").map(String::as_str), Some("8000"));
+    assert!(image.id.starts_with("sha256:") && image.size > 0 && image.platform.starts_with("linux/"), "{image:?}");
     assert!(engine.list().await.unwrap().is_empty());
+    let latest = engine.image(&ImageRef::parse("spindle/mimic").unwrap()).await.unwrap().id;
+    assert_eq!(engine.containers_of(&latest).await, Ok(0));
 
     let mut events = engine.watch("2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap();
     let spec = spec(1, "spindle/mimic", ports[0]);
     let container = engine.create(&spec).await.unwrap();
     assert_eq!(engine.inspect(&container).await.unwrap().phase, Phase::Created);
+    assert_eq!((engine.containers_of(&latest).await, engine.containers_of(&image.id).await), (Ok(1), Ok(0)));
     engine.start(&container).await.unwrap();
     engine.start(&container).await.expect("it runs already");
     let heard = tokio::time::timeout(Duration::from_secs(5), events.next()).await.expect("an event").unwrap();
@@ -119,6 +124,7 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
 async fn refusals(engine: &dyn Engine, gone: &ContainerId, port: u16) {
     let unknown = ImageRef::parse("no/such-image").unwrap();
     assert_eq!(engine.image(&unknown).await, Err(EngineError::NoImage));
+    assert_eq!(engine.remove_image(&unknown).await, Err(EngineError::NoImage));
     assert_eq!(engine.create(&spec(2, "no/such-image", port)).await, Err(EngineError::NoImage));
     assert_eq!(engine.start(gone).await, Err(EngineError::NoContainer));
     assert_eq!(engine.stop(gone, GRACE).await, Err(EngineError::NoContainer));

@@ -71,10 +71,11 @@ impl Bare {
             wake: None,
             wake_failure: None,
             traffic: Traffic::default(),
+            access: None,
             id,
         };
         let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in_url }
+        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in_url, no_new_privileges: true }
     }
 
     pub async fn create(&self, spec: &SandboxSpec) -> ContainerId {

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        ContainerId, Cpus, EvidenceLog, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Sandbox, SandboxId,
-        SandboxName, State, Token, Traffic, Wake, policy::least_idle_limit,
+        ContainerId, Cpus, EvidenceLog, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Sandbox,
+        SandboxId, SandboxName, State, Token, Wake, policy::least_idle_limit,
     },
-    engine::{EngineError, ImageDetails, SandboxSpec},
+    engine::{EngineError, SandboxSpec},
     relay,
     store::StoreError,
 };
@@ -79,7 +79,9 @@ impl App {
             Err(e) => return Err(Error::engine("the container could not be created", e)),
         };
         let check_in_url = self.check_in_url().await?;
-        let draft = self.draft(&spec, &image)?;
+        let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
+        let no_new_privileges = labels.no_new_privileges;
+        let draft = self.draft(&spec, &image.exposed, labels)?;
         let _claim = self.claims.claim(&draft.id).await;
         let name = draft.name.clone();
         let pool = self.settings.pool.clone();
@@ -92,7 +94,7 @@ impl App {
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut spec = SandboxSpec { sandbox, env: spec.env, ssh_key, check_in_url };
+        let mut spec = SandboxSpec { sandbox, env: spec.env, ssh_key, check_in_url, no_new_privileges };
         let made = self.make(&mut spec).await;
         if made.is_err() {
             self.unmake(&spec.sandbox).await;
@@ -113,7 +115,7 @@ impl App {
     }
 
     /// The record of a sandbox that does not exist yet.
-    fn draft(&self, spec: &CreateSpec, image: &ImageDetails) -> Result<Sandbox> {
+    fn draft(&self, spec: &CreateSpec, exposed: &[PortSpec], labels: ImageLabels) -> Result<Sandbox> {
         let random = || {
             let mut bytes = [0; 16];
             getrandom::fill(&mut bytes).map(|()| bytes).map_err(|e| {
@@ -123,21 +125,14 @@ impl App {
                 )
             })
         };
-        let cpus = spec.cpus.unwrap_or(self.settings.cpus);
-        let labels = OwnPolicy::of_labels(&image.labels, least_idle_limit(self.settings.report_period))?;
-        let own = spec.own.or(labels);
+        let cpus = spec.cpus.or(labels.cpus).unwrap_or(self.settings.cpus);
+        let own = spec.own.or(labels.own);
         let cpu = own.evidence.and_then(|e| e.cpu).filter(|percent| f64::from(*percent) > cpus.cores() * 100.0);
         if let Some(percent) = cpu {
             let allowed = format!("the container has {cpus} cpus, so that it never uses as much");
             return Err(Invalid::new("evidence", &format!("cpu={percent}"), allowed).into());
         }
         let id = SandboxId::from_bytes(random()?);
-        let exposed: &[PortSpec] = &image.exposed;
-        let label = |key: &str| image.labels.get(key).map(String::as_str);
-        let word = |key: &str| label(key).unwrap_or_default();
-        let traffic = Traffic::parse(word("wake_on"), word("app_protocol"), word("proxy_protocol"))?;
-        let by_image =
-            label("wake").filter(|w| !w.is_empty()).map(|w| Wake::parse("the image's label spindle.wake", w));
         Ok(Sandbox {
             container: None,
             name: spec.name.clone().unwrap_or_else(|| SandboxName::generated(&id)),
@@ -146,7 +141,7 @@ impl App {
             state: State::Creating,
             generation: 0,
             ports: vec![],
-            app_port: Sandbox::pick_app_port(exposed, label("app_port")),
+            app_port: Sandbox::pick_app_port(exposed, labels.app_port.as_deref()),
             active: 0,
             last_report: None,
             evidence: EvidenceLog::default(),
@@ -155,13 +150,14 @@ impl App {
             spared_until: None,
             warned_for: None,
             extension: None,
-            memory: spec.memory.unwrap_or(self.settings.memory),
+            memory: spec.memory.or(labels.memory).unwrap_or(self.settings.memory),
             cpus,
             labels: spec.labels.clone(),
             token: Token::from_bytes(random()?),
-            wake: spec.wake.or(by_image.transpose()?),
+            wake: spec.wake.or(labels.wake),
             wake_failure: None,
-            traffic,
+            traffic: labels.traffic,
+            access: labels.access,
             id,
         })
     }

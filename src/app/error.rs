@@ -19,6 +19,12 @@ pub enum Error {
     /// The image is not on this server, and nothing is pulled (`contract.md` 18).
     #[error("Image {0} not found on this server")]
     NoImage(ImageRef),
+    /// Containers were made from the image.
+    #[error("Image {0} is in use: {1}")]
+    ImageInUse(ImageRef, String),
+    /// No registry that can be reached has the image.
+    #[error("Image {0} could not be pulled: no registry has it, or it asks for a login")]
+    NotInRegistry(ImageRef),
     /// The name is in use.
     #[error("name: \"{0}\" is taken by another container; names are unique")]
     NameTaken(SandboxName),
@@ -69,6 +75,14 @@ impl From<Unreachable> for Error {
 }
 
 impl Error {
+    /// Why an image could not be pulled.
+    pub fn of_pull(image: &ImageRef, source: EngineError) -> Self {
+        match source {
+            EngineError::NoImage => Self::NotInRegistry(image.clone()),
+            source => Self::engine("the image could not be pulled", source),
+        }
+    }
+
     /// Sorts an engine's error; `what` could not be done.
     pub(super) fn engine(what: &'static str, source: EngineError) -> Self {
         match source {

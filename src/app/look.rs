@@ -1,4 +1,4 @@
-//! Look: images and sandboxes as they are. What we do ourselves is never evidence.
+//! Look: sandboxes as they are. What we do ourselves is never evidence.
 
 use std::sync::Arc;
 
@@ -6,14 +6,6 @@ use super::{App, Error, Result};
 use crate::domain::{Evidence, Sandbox, SandboxRef, Source, rules::broken};
 
 impl App {
-    /// The images from which sandboxes can be made (`contract.md` 7).
-    ///
-    /// # Errors
-    /// [`Error::EngineAway`], [`Error::Engine`].
-    pub async fn images(&self) -> Result<Vec<String>> {
-        self.engine.images().await.map_err(|e| Error::engine("the images could not be listed", e))
-    }
-
     /// Every sandbox that was started and not deleted, oldest first (`contract.md` 12).
     ///
     /// # Errors

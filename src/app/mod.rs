@@ -10,6 +10,7 @@ mod decide;
 mod error;
 mod follow;
 mod health;
+mod images;
 mod lifecycle;
 mod look;
 mod policy;
@@ -26,6 +27,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
@@ -45,6 +47,7 @@ pub use create::CreateSpec;
 use decide::Awaited;
 pub use error::{Error, chain};
 pub use health::{CheckInDoor, Health};
+pub use images::{Ensured, Image, Pull, PullState};
 use steps::CutOff;
 
 /// The use cases' result.
@@ -161,6 +164,10 @@ pub struct App {
     voices: Semaphore,
     /// Held while somebody looks at cpu use.
     cpu_looks: Arc<tokio::sync::Mutex<()>>,
+    /// Images that are being pulled, by tag.
+    pulls: Mutex<HashMap<String, Pull>>,
+    /// Cancelled when the server is being shut down.
+    closing: CancellationToken,
     tasks: TaskTracker,
     wake: Notify,
     pass: tokio::sync::Mutex<()>,
@@ -188,6 +195,8 @@ impl App {
             hands: Semaphore::new(HANDS),
             voices: Semaphore::new(VOICES),
             cpu_looks: Arc::default(),
+            pulls: Mutex::default(),
+            closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             wake: Notify::new(),
             pass: tokio::sync::Mutex::default(),
@@ -198,6 +207,10 @@ impl App {
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().expect("no holder panics")
+    }
+
+    fn pulls(&self) -> MutexGuard<'_, HashMap<String, Pull>> {
+        self.pulls.lock().expect("no holder panics")
     }
 
     /// Waits until somebody wants a pass.
@@ -264,6 +277,7 @@ impl App {
     /// Starts no further creation or start, and waits until what is under way has ended, at most until
     /// `deadline` has passed. What has not ended by then is finished by the next server's first pass.
     pub async fn drain(&self, deadline: Duration) {
+        self.closing.cancel();
         self.starts.close();
         self.voices.close();
         self.tasks.close();

@@ -47,6 +47,7 @@ pub fn running(since: i64) -> Sandbox {
         wake: None,
         wake_failure: None,
         traffic: Traffic::default(),
+        access: None,
         id,
     }
 }

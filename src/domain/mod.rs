@@ -6,6 +6,7 @@ pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod idle;
+pub mod image;
 pub mod limits;
 pub mod names;
 pub mod plan;
@@ -18,6 +19,7 @@ pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
 pub use explain::{PortUse, Reports, Sight, explain};
 pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warning};
+pub use image::{AccessPath, ImageLabels};
 pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
 pub use plan::{Observed, Phase, Plan, Step, plan};

@@ -131,6 +131,12 @@ impl ImageRef {
         }
         Ok(Self(text.to_owned()))
     }
+
+    /// The same with its tag, which is `latest` where it has neither tag nor digest.
+    pub fn tagged(&self) -> String {
+        let name = self.0.rsplit('/').next().unwrap_or_default();
+        if name.contains([':', '@']) { self.0.clone() } else { format!("{}:latest", self.0) }
+    }
 }
 
 /// A sandbox's name, unique among Spindle's sandboxes and the engine's containers.
@@ -253,6 +259,13 @@ mod tests {
         for bad in ["", "../containers", "a/../b", "/a", "a//b", "a b", "a?b", "a%2e", "é", "a\n"] {
             assert!(ImageRef::parse(bad).is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn an_image_without_a_tag_is_the_latest() {
+        let tagged = |text| ImageRef::parse(text).unwrap().tagged();
+        assert_eq!(tagged("host:5000/a/b"), "host:5000/a/b:latest");
+        assert_eq!((tagged("a:1"), tagged("a@sha256:00")), ("a:1".into(), "a@sha256:00".into()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The policy of stopping: limits and which evidence counts. One for all sandboxes, and what each has of its own.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use super::{evidence::Source, names::Invalid, sandbox::Sandbox};
 
@@ -241,7 +241,7 @@ impl OwnPolicy {
     ///
     /// # Errors
     /// Which one is not allowed.
-    pub fn of_labels(labels: &BTreeMap<String, String>, least_idle_limit: Duration) -> Result<Self, Invalid> {
+    pub fn of_labels<'a>(label: impl Fn(&str) -> Option<&'a str>, least_idle_limit: Duration) -> Result<Self, Invalid> {
         let names = [
             "the image's label spindle.idle_timeout",
             "the image's label spindle.connection_cap",
@@ -249,7 +249,7 @@ impl OwnPolicy {
             "the image's label spindle.warn_before",
             "the image's label spindle.evidence",
         ];
-        Self::parse(names, least_idle_limit, |key| labels.get(key).map(String::as_str).filter(|v| !v.is_empty()))
+        Self::parse(names, least_idle_limit, label)
     }
 
     /// What [`OwnPolicy::parse`] reads, in the order of [`OwnPolicy::KEYS`].
@@ -290,6 +290,8 @@ impl OwnPolicy {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn seconds(s: u64) -> Limit {
@@ -321,8 +323,8 @@ mod tests {
 
     #[test]
     fn the_creators_word_goes_over_the_images_and_this_over_the_configured() {
-        let image = BTreeMap::from([("idle_timeout".into(), "300".into()), ("max_age".into(), "3600".into())]);
-        let image = OwnPolicy::of_labels(&image, Duration::ZERO).unwrap();
+        let labels = BTreeMap::from([("idle_timeout", "300"), ("max_age", "3600")]);
+        let image = OwnPolicy::of_labels(|key| labels.get(key).copied(), Duration::ZERO).unwrap();
         let creator = OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() };
         let own = creator.or(image);
         assert_eq!((own.idle_limit, own.max_age, own.warn_before), (Some(Limit::Never), Some(seconds(3_600)), None));
@@ -332,8 +334,8 @@ mod tests {
             words[names.iter().position(|k| *k == key).unwrap()].as_deref()
         });
         assert_eq!(read, Ok(own));
-        let bad = BTreeMap::from([("max_age".into(), "0".into())]);
-        let message = OwnPolicy::of_labels(&bad, Duration::ZERO).unwrap_err().to_string();
+        let bad = |key: &str| Some("0").filter(|_| key == "max_age");
+        let message = OwnPolicy::of_labels(bad, Duration::ZERO).unwrap_err().to_string();
         assert!(message.contains("label spindle.max_age") && message.contains("never"), "{message}");
     }
 }

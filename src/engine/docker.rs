@@ -2,6 +2,7 @@
 //! in `errors`.
 
 mod errors;
+mod images;
 mod inside;
 mod network;
 mod spec;
@@ -26,8 +27,7 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-        ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-        StopContainerOptionsBuilder,
+        LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
 use errors::{translate, within};
@@ -35,8 +35,8 @@ use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
-use super::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec};
-use crate::domain::{ContainerId, ImageRef, Observed, Phase, PortSpec, Sandbox, SandboxId, Token};
+use super::{Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
+use crate::domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, Token};
 
 /// How this deployment's containers are made.
 #[derive(Debug, Clone)]
@@ -136,27 +136,23 @@ impl Engine for DockerEngine {
     }
 
     async fn images(&self) -> Result<Vec<String>> {
-        let client = self.client().await?;
-        let call = client.list_images(None::<ListImagesOptions>);
-        let images = self.seen(within(QUICK, "list images", call, EngineError::NoImage).await)?;
-        let mut tags: Vec<String> = images.into_iter().flat_map(|i| i.repo_tags).collect();
-        tags.retain(|tag| !tag.contains("<none>"));
-        tags.sort();
-        tags.dedup();
-        Ok(tags)
+        self.tagged_images().await
     }
 
     async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
-        let client = self.client().await?;
-        let call = client.inspect_image(image.as_str());
-        let shown = self.seen(within(QUICK, "inspect image", call, EngineError::NoImage).await)?;
-        let config = shown.config.unwrap_or_default();
-        let mut exposed: Vec<PortSpec> =
-            config.exposed_ports.iter().flatten().filter_map(|p| PortSpec::parse(p)).collect();
-        exposed.sort();
-        exposed.dedup();
-        let ours = |(key, value): (String, String)| Some((key.strip_prefix("spindle.")?.to_owned(), value));
-        Ok(ImageDetails { exposed, labels: config.labels.into_iter().flatten().filter_map(ours).collect() })
+        self.image_details(image).await
+    }
+
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+        self.pull_image(image).await
+    }
+
+    async fn remove_image(&self, image: &ImageRef) -> Result<()> {
+        self.untag(image).await
+    }
+
+    async fn containers_of(&self, id: &str) -> Result<usize> {
+        Ok(self.all_of_this_deployment().await?.iter().filter(|s| s.image_id.as_deref() == Some(id)).count())
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
@@ -263,11 +259,7 @@ impl Engine for DockerEngine {
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {
-        let client = self.client().await?;
-        let filters = HashMap::from([("label", vec![format!("{}={}", spec::DEPLOYMENT, self.settings.deployment)])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let call = client.list_containers(Some(options));
-        let shown = self.seen(within(QUICK, "list", call, EngineError::NoContainer).await)?;
+        let shown = self.all_of_this_deployment().await?;
         Ok(shown.into_iter().filter_map(|s| self.observed(s)).collect())
     }
 
@@ -307,6 +299,14 @@ impl Engine for DockerEngine {
 }
 
 impl DockerEngine {
+    async fn all_of_this_deployment(&self) -> Result<Vec<ContainerSummary>> {
+        let client = self.client().await?;
+        let filters = HashMap::from([("label", vec![format!("{}={}", spec::DEPLOYMENT, self.settings.deployment)])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let call = client.list_containers(Some(options));
+        self.seen(within(QUICK, "list", call, EngineError::NoContainer).await)
+    }
+
     fn observed(&self, shown: ContainerSummary) -> Option<Observed> {
         let phase = match shown.state {
             Some(ContainerSummaryStateEnum::CREATED) => Phase::Created,

@@ -1,12 +1,13 @@
 //! A scripted engine for tests: it keeps containers in memory, and fails, hangs and lies on request.
 
+mod images;
 mod inside;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -14,12 +15,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream::BoxStream};
+use images::Images;
 use inside::Inside;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
-use super::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec};
-use crate::domain::{Carrier, ContainerId, EvidenceLog, ImageRef, Observed, Phase, PortSpec, Sandbox, SandboxId};
+use super::{Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
+use crate::domain::{Carrier, ContainerId, EvidenceLog, ImageRef, Observed, Phase, Sandbox, SandboxId};
 
 /// What a call shall do instead of what it should.
 #[derive(Debug, Clone)]
@@ -53,7 +55,6 @@ impl Container {
 
 #[derive(Debug, Default)]
 struct Inner {
-    images: BTreeMap<String, ImageDetails>,
     containers: BTreeMap<ContainerId, Container>,
     made: u32,
     away: bool,
@@ -68,6 +69,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct FakeEngine {
     inner: Mutex<Inner>,
+    images: Arc<Images>,
     events: broadcast::Sender<ContainerId>,
     release: Notify,
     /// Below its containers' addresses: engines of tests that run side by side have their own.
@@ -78,33 +80,19 @@ impl Default for FakeEngine {
     fn default() -> Self {
         static ENGINES: AtomicU32 = AtomicU32::new(0);
         let network = 0x7f01_0000 + (ENGINES.fetch_add(1, Ordering::Relaxed) % 0x800) * 0x1000;
-        Self { inner: Mutex::default(), events: broadcast::channel(1024).0, release: Notify::new(), network }
+        Self {
+            inner: Mutex::default(),
+            images: Arc::default(),
+            events: broadcast::channel(1024).0,
+            release: Notify::new(),
+            network,
+        }
     }
 }
 
 impl FakeEngine {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder panics")
-    }
-
-    /// Adds an image that exposes `ports` (Docker's notation), its `spindle.app_port` label, if any, too.
-    pub fn add_image(&self, tag: &str, ports: &[&str], app_port: Option<&str>) {
-        let mut exposed: Vec<PortSpec> = ports.iter().filter_map(|p| PortSpec::parse(p)).collect();
-        exposed.sort();
-        let labels = app_port.map(|port| ("app_port".to_owned(), port.to_owned())).into_iter().collect();
-        self.inner().images.insert(tag.to_owned(), ImageDetails { exposed, labels });
-    }
-
-    /// Labels an image; `key` is without `spindle.`.
-    pub fn label_image(&self, tag: &str, key: &str, value: &str) {
-        if let Some(image) = self.inner().images.get_mut(tag) {
-            image.labels.insert(key.to_owned(), value.to_owned());
-        }
-    }
-
-    /// Removes an image.
-    pub fn remove_image(&self, tag: &str) {
-        self.inner().images.remove(tag);
     }
 
     /// Makes the next call of a method (by its name) misbehave; several queue up.
@@ -240,23 +228,37 @@ impl Engine for FakeEngine {
 
     async fn images(&self) -> Result<Vec<String>> {
         let lie = self.enter("images").await?;
-        or_lie(self.inner().images.keys().cloned().collect(), lie)
+        or_lie(self.images.tags(), lie)
     }
 
     async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
         let lie = self.enter("image").await?;
-        let inner = self.inner();
-        let found = inner.images.get(image.as_str()).or_else(|| inner.images.get(&format!("{image}:latest")));
-        or_lie(found.cloned().ok_or(EngineError::NoImage)?, lie)
+        or_lie(self.images.get(image)?, lie)
+    }
+
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+        let lie = self.enter("pull").await?;
+        or_lie(self.images.pull(image)?, lie)
+    }
+
+    async fn remove_image(&self, image: &ImageRef) -> Result<()> {
+        let lie = self.enter("remove_image").await?;
+        let id = self.images.get(image)?.id;
+        if self.made_from(&id) > 0 {
+            return Err(EngineError::ImageInUse("a container is using it (scripted)".into()));
+        }
+        self.images.remove(image);
+        or_lie((), lie)
+    }
+
+    async fn containers_of(&self, id: &str) -> Result<usize> {
+        let lie = self.enter("containers_of").await?;
+        or_lie(self.made_from(id), lie)
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
         let lie = self.enter("create").await?;
-        let image =
-            self.inner().images.keys().any(|i| i.split(':').next() == spec.sandbox.image.as_str().split(':').next());
-        if !image {
-            return Err(EngineError::NoImage);
-        }
+        self.images.get(&spec.sandbox.image)?;
         let mut inner = self.inner();
         inner.made += 1;
         let made = inner.made;

@@ -28,6 +28,9 @@ pub enum EngineError {
     /// It has no such image.
     #[error("no such image")]
     NoImage,
+    /// Containers were made from the image.
+    #[error("{0}")]
+    ImageInUse(String),
     /// It has no such container.
     #[error("no such container")]
     NoContainer,
@@ -60,13 +63,34 @@ pub struct EngineInfo {
     pub api_version: String,
 }
 
-/// What a sandbox needs to know of an image.
+/// What there is to know of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDetails {
+    /// The engine's id of it: `sha256:` and 64 hex digits.
+    pub id: String,
+    /// What it is called, as `repository:tag`.
+    pub tags: Vec<String>,
+    /// Bytes on the disk, layers that it shares with others included.
+    pub size: u64,
+    /// When it was built, where it says so.
+    pub created: Option<Timestamp>,
+    /// For which machines it is, such as `linux/amd64`.
+    pub platform: String,
     /// The ports that it exposes, without duplicates; SCTP is left out.
     pub exposed: Vec<PortSpec>,
-    /// Its labels that begin with `spindle.`, without that.
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// How far one layer of an image is that is being pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerProgress {
+    /// Which layer.
+    pub layer: String,
+    /// Whether it is here.
+    pub done: bool,
+    /// Of how many bytes how many are here, while they are being counted.
+    pub bytes: Option<(u64, u64)>,
 }
 
 /// Everything from which the engine makes a container.
@@ -80,6 +104,8 @@ pub struct SandboxSpec {
     pub ssh_key: Option<String>,
     /// Where the sandbox checks in.
     pub check_in_url: String,
+    /// Whether no program in it gains privileges by being run, as `sudo` does.
+    pub no_new_privileges: bool,
 }
 
 /// An engine. Every method has a deadline of its own; "already so" is success.
@@ -99,6 +125,22 @@ pub trait Engine: Send + Sync {
 
     /// Looks at one image. Never pulls.
     async fn image(&self, image: &ImageRef) -> Result<ImageDetails>;
+
+    /// Pulls an image from its registry; the stream ends when it is here. Whoever drops it breaks the pull off.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`] if the registry has none of that name; [`EngineError::Refused`] with why it could not
+    /// be had.
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>>;
+
+    /// Removes an image's name, and the image with its last one.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`]; [`EngineError::ImageInUse`] if a container was made from it, ours or not.
+    async fn remove_image(&self, image: &ImageRef) -> Result<()>;
+
+    /// How many containers of this deployment were made from an image; `id` as in [`ImageDetails`].
+    async fn containers_of(&self, id: &str) -> Result<usize>;
 
     /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries
     /// labels from which [`Engine::recover`] rebuilds the sandbox, and finds `check_in_url`, `token` and

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use rocket::{
     Route, State, delete, get,
-    http::{Header, Status},
+    http::{Header, Status, uri::Host},
     patch, post,
     serde::json::Json,
 };
@@ -37,31 +37,38 @@ struct Created {
 }
 
 #[get("/v1/containers?<audit>")]
-async fn list(_admin: Admin, app: &State<Arc<App>>, audit: Option<&str>) -> Result<Json<Vec<Container>>, ApiError> {
+async fn list(
+    _admin: Admin,
+    app: &State<Arc<App>>,
+    asked: Option<&Host<'_>>,
+    audit: Option<&str>,
+) -> Result<Json<Vec<Container>>, ApiError> {
     audit_if_asked(app, audit).await?;
     let sandboxes = app.list().await?;
-    Ok(Json(sandboxes.iter().map(|s| Container::new(app, s)).collect()))
+    Ok(Json(sandboxes.iter().map(|s| Container::new(app, s, asked)).collect()))
 }
 
 #[get("/v1/containers/<id>?<audit>")]
 async fn get_one(
     _admin: Admin,
     app: &State<Arc<App>>,
+    asked: Option<&Host<'_>>,
     id: &str,
     audit: Option<&str>,
 ) -> Result<Json<Container>, ApiError> {
     audit_if_asked(app, audit).await?;
-    Ok(Json(Container::new(app, &app.get(id).await?)))
+    Ok(Json(Container::new(app, &app.get(id).await?, asked)))
 }
 
 #[post("/v1/containers", data = "<fields>")]
 async fn create(
     _admin: Admin,
     app: &State<Arc<App>>,
+    asked: Option<&Host<'_>>,
     fields: Result<Fields, ApiError>,
 ) -> Result<(Status, Created), ApiError> {
     let spec = create_spec(app, &fields?)?;
-    let container = Container::new(app, &app.create(spec).await?);
+    let container = Container::new(app, &app.create(spec).await?, asked);
     let location = Header::new("Location", container.uri());
     Ok((Status::Created, Created { body: Json(container), location }))
 }
@@ -70,6 +77,7 @@ async fn create(
 async fn patch_one(
     admin: Admin,
     app: &State<Arc<App>>,
+    asked: Option<&Host<'_>>,
     id: &str,
     fields: Result<Fields, ApiError>,
 ) -> Result<Json<Container>, ApiError> {
@@ -94,7 +102,7 @@ async fn patch_one(
         Some("stopped") => app.stop(id).await?,
         _ => app.get(id).await?,
     };
-    Ok(Json(Container::new(app, &sandbox)))
+    Ok(Json(Container::new(app, &sandbox, asked)))
 }
 
 #[delete("/v1/containers/<id>")]
@@ -113,12 +121,13 @@ async fn activity(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Json
 async fn extend(
     admin: Admin,
     app: &State<Arc<App>>,
+    asked: Option<&Host<'_>>,
     id: &str,
     fields: Result<Fields, ApiError>,
 ) -> Result<Json<Container>, ApiError> {
     let length = fields?.text(&["for"])?.map(|text| length("for", &text)).transpose()?;
     let sandbox = app.extend(id, admin.user(), length).await?;
-    Ok(Json(Container::new(app, &sandbox)))
+    Ok(Json(Container::new(app, &sandbox, asked)))
 }
 
 async fn audit_if_asked(app: &Arc<App>, audit: Option<&str>) -> Result<(), ApiError> {

@@ -34,6 +34,16 @@ impl ApiError {
         Self { status, code, message: message.into(), allow: None, cause: None }
     }
 
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// For programs.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Missing or wrong credentials (`contract.md` 2).
     pub fn unauthorized() -> Self {
         Self::new(Status::Unauthorized, "unauthorized", "Valid credentials are required (HTTP Basic)")
@@ -62,6 +72,8 @@ impl From<Error> for ApiError {
             Error::Invalid(_) => (Status::BadRequest, "invalid_field"),
             Error::NoSandbox(_) => (Status::NotFound, "container_not_found"),
             Error::NoImage(_) => (Status::NotFound, "image_not_found"),
+            Error::ImageInUse(..) => (Status::Conflict, "image_in_use"),
+            Error::NotInRegistry(_) => (Status::NotFound, "image_not_found"),
             Error::NameTaken(_) => (Status::Conflict, "name_taken"),
             Error::NotRunning => (Status::Conflict, "not_running"),
             Error::PortHeld(_) => (Status::Conflict, "port_in_use"),
@@ -112,6 +124,7 @@ fn known_path(path: &str) -> Option<(&'static str, bool)> {
         "/v1/containers" => Some(("GET, HEAD, POST", true)),
         "/v1/check-in" | "/v1/check_in" => Some(("POST", false)),
         "/v1/health" => Some(("GET, HEAD", false)),
+        _ if path.starts_with("/v1/images/") => Some(("GET, HEAD, PUT, DELETE", true)),
         _ => {
             let id = path.strip_prefix("/v1/containers/")?;
             let (id, part) = id.split_once('/').unwrap_or((id, ""));

@@ -1,18 +1,139 @@
 //! `/v1/images`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use rocket::{Route, State, get, serde::json::Json};
+use rocket::{
+    Route, State, delete, get,
+    http::{
+        ContentType, Status,
+        uri::{Segments, fmt::Path},
+    },
+    put,
+    response::stream::TextStream,
+    serde::json::Json,
+};
+use serde_json::{Value, json};
 
-use super::{auth::Admin, error::ApiError};
-use crate::app::App;
+use super::{auth::Admin, error::ApiError, wire::Image};
+use crate::{
+    app::{App, Ensured, Error, Pull, PullState},
+    domain::{ImageRef, Invalid},
+};
+
+/// How long an answer waits for an end: what fails at once is an error, and what is quick needs no progress.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// How often a pull tells how far it is, whether or not that has changed: so that no proxy takes it for dead.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
-    rocket::routes![list]
+    rocket::routes![list, get_one, put_one, delete_one]
 }
 
 #[get("/v1/images")]
 async fn list(_admin: Admin, app: &State<Arc<App>>) -> Result<Json<Vec<String>>, ApiError> {
     Ok(Json(app.images().await?))
+}
+
+#[get("/v1/images/<first>/<rest..>")]
+async fn get_one(
+    _admin: Admin,
+    app: &State<Arc<App>>,
+    first: &str,
+    rest: Segments<'_, Path>,
+) -> Result<Json<Image>, ApiError> {
+    let image = reference(first, rest)?;
+    Ok(Json(Image::new(&image, app.image(&image).await?)))
+}
+
+/// Answers with lines of JSON: `pulling` while it is at it, and in the end `present` or `failed`.
+#[put("/v1/images/<first>/<rest..>")]
+async fn put_one(
+    _admin: Admin,
+    app: &State<Arc<App>>,
+    first: &str,
+    rest: Segments<'_, Path>,
+) -> Result<(ContentType, TextStream![String]), ApiError> {
+    let image = reference(first, rest)?;
+    let mut pull = match app.ensure_image(&image).await? {
+        Ensured::Present(_) => None,
+        Ensured::Pulling(pull) => Some(pull),
+    };
+    if let Some(pull) = &mut pull
+        && let Ended::Failed(e) = ends_within(AT_ONCE, &image, pull).await
+    {
+        return Err(e.into());
+    }
+    let app = Arc::clone(app);
+    let lines = TextStream! {
+        while let Some(pull) = &mut pull {
+            // Made before the wait: a watched state must not be held on to.
+            let so_far = pulling(&pull.borrow());
+            match ends_within(EVERY, &image, pull).await {
+                Ended::NotYet => yield so_far,
+                Ended::Well => break,
+                Ended::Failed(e) => {
+                    yield failed(e);
+                    return;
+                }
+            }
+        }
+        yield match app.image(&image).await {
+            Ok(shown) => line(json!({"status": "present", "image": Image::new(&image, shown)})),
+            Err(e) => failed(e),
+        };
+    };
+    Ok((ContentType::new("application", "x-ndjson"), lines))
+}
+
+#[delete("/v1/images/<first>/<rest..>")]
+async fn delete_one(
+    _admin: Admin,
+    app: &State<Arc<App>>,
+    first: &str,
+    rest: Segments<'_, Path>,
+) -> Result<Status, ApiError> {
+    app.remove_image(&reference(first, rest)?).await?;
+    Ok(Status::NoContent)
+}
+
+/// An image's name has slashes of its own, which may be escaped or not.
+fn reference(first: &str, rest: Segments<'_, Path>) -> Result<ImageRef, Invalid> {
+    let parts: Vec<&str> = std::iter::once(first).chain(rest).collect();
+    ImageRef::parse(&parts.join("/"))
+}
+
+enum Ended {
+    NotYet,
+    Well,
+    Failed(Error),
+}
+
+async fn ends_within(limit: Duration, image: &ImageRef, pull: &mut Pull) -> Ended {
+    match tokio::time::timeout(limit, pull.wait_for(|state| state.ended.is_some())).await {
+        Err(_) => Ended::NotYet,
+        // Whoever pulled is gone without a word.
+        Ok(Err(_)) => Ended::Failed(Error::ShuttingDown),
+        Ok(Ok(state)) => match state.ended.clone() {
+            Some(Err(e)) => Ended::Failed(Error::of_pull(image, e)),
+            _ => Ended::Well,
+        },
+    }
+}
+
+fn line(value: Value) -> String {
+    format!("{value}\n")
+}
+
+fn pulling(state: &PullState) -> String {
+    let ((layers_done, layers), (bytes_done, bytes)) = (state.layers(), state.bytes());
+    line(json!({
+        "status": "pulling", "layers_done": layers_done, "layers": layers, "bytes_done": bytes_done, "bytes": bytes,
+    }))
+}
+
+fn failed(error: Error) -> String {
+    let error = ApiError::from(error);
+    line(json!({"status": "failed", "message": error.message(), "code": error.code()}))
 }

@@ -1,13 +1,13 @@
 //! What goes over the wire. The first eight keys of a container are spin-docker's, and strings; the rest
 //! is ours, properly typed (`contract.md` 8).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use rocket::serde::Serialize;
+use rocket::{http::uri::Host, serde::Serialize};
 
 use crate::{
-    app::{App, CheckInDoor, Health},
-    domain::{self, Extension, Limit, PortMapping, PortSpec, Sandbox, Source, State},
+    app::{self, App, CheckInDoor, Health},
+    domain::{self, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
 /// RFC 3339 in UTC, always to the millisecond.
@@ -98,6 +98,7 @@ pub struct Container {
     active: String,
     ssh_port: String,
     app_port: String,
+    access: Option<String>,
     uri: String,
     ports: Vec<Port>,
     created_at: String,
@@ -131,8 +132,8 @@ pub fn status(state: &State) -> &'static str {
 }
 
 impl Container {
-    /// The object for `sandbox`, with what only `app` knows of it.
-    pub fn new(app: &App, sandbox: &Sandbox) -> Self {
+    /// The object for `sandbox`, with what only `app` knows of it. `asked`: the host that the request was sent to.
+    pub fn new(app: &App, sandbox: &Sandbox, asked: Option<&Host<'_>>) -> Self {
         let id = sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default();
         let status = status(&sandbox.state);
         let live = status != "stopped";
@@ -156,6 +157,7 @@ impl Container {
             active: sandbox.active.to_string(),
             ssh_port: port(Some(PortSpec::SSH)),
             app_port: port(sandbox.app_port),
+            access: access(sandbox, asked),
             ports: sandbox.ports.iter().map(Port::from).collect(),
             created_at: instant(sandbox.created_at),
             started_at: started_at.map(instant),
@@ -181,6 +183,56 @@ impl Container {
     /// Where it is found.
     pub fn uri(&self) -> String {
         self.uri.clone()
+    }
+}
+
+/// Where a browser begins, stopped or not: it may be woken by that. A server that publishes on every address is reached
+/// by the name under which it was asked.
+fn access(sandbox: &Sandbox, asked: Option<&Host<'_>>) -> Option<String> {
+    let endpoint = sandbox.endpoint(sandbox.app_port?)?;
+    let host = match endpoint.host {
+        host if host.is_unspecified() => asked.map_or("localhost".into(), |host| host.domain().to_string()),
+        IpAddr::V6(host) => format!("[{host}]"),
+        IpAddr::V4(host) => host.to_string(),
+    };
+    Some(sandbox.access.as_ref()?.url(&host, endpoint.port, &sandbox.token))
+}
+
+/// An image.
+#[derive(Serialize)]
+#[serde(crate = "rocket::serde")]
+pub struct Image {
+    image: String,
+    id: String,
+    tags: Vec<String>,
+    title: Option<String>,
+    description: Option<String>,
+    size: u64,
+    created_at: Option<String>,
+    platform: String,
+    exposed_ports: Vec<String>,
+    labels: BTreeMap<String, String>,
+    containers: usize,
+}
+
+impl Image {
+    /// The object for what was asked for as `image`.
+    pub fn new(image: &ImageRef, shown: app::Image) -> Self {
+        let app::Image { details, containers } = shown;
+        let label = |key| details.labels.get(key).filter(|text| !text.is_empty()).cloned();
+        Self {
+            image: image.to_string(),
+            title: label("spindle.title"),
+            description: label("spindle.description"),
+            id: details.id,
+            tags: details.tags,
+            size: details.size,
+            created_at: details.created.map(instant),
+            platform: details.platform,
+            exposed_ports: details.exposed.iter().map(ToString::to_string).collect(),
+            labels: details.labels,
+            containers,
+        }
     }
 }
 

@@ -104,6 +104,8 @@ const STEPS: &[&str] = &[
         evidence_at   INTEGER
     ) STRICT;
     CREATE INDEX decisions_by_sandbox ON decisions (sandbox, seq);",
+    // 4: where a browser begins.
+    "ALTER TABLE sandboxes ADD COLUMN access TEXT;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

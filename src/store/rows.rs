@@ -7,9 +7,9 @@ use rusqlite::{Connection, Row, types::FromSql};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef, Label, Limit,
-    Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources, State,
-    StopReason, Token, Traffic, Wake, WakeFailure,
+    AccessPath, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef,
+    Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources,
+    State, StopReason, Token, Traffic, Wake, WakeFailure,
 };
 
 /// A state as its columns: word, instant, reason, address, mark, process.
@@ -114,7 +114,7 @@ fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
 const REST: &str =
     "id, container, name, image, created_at, generation, app_port, active, last_report, memory, cpus, token,
     wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
-    extended_at, extended_by, extended_until";
+    extended_at, extended_by, extended_until, access";
 
 /// In the order of [`Source::ALL`].
 const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
@@ -167,6 +167,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
             (Some(at), Some(by), Some(until)) => Some(Extension { at, by, until }),
             _ => None,
         },
+        access: c.maybe("access", |a| AccessPath::parse(a).ok())?,
         own: own(c)?,
         state: state(c)?,
         ports: Vec::new(),

@@ -278,9 +278,9 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     let inserted = c.execute(
         "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
             address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token, pid, wake, wake_on,
-            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until)
+            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until, access)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24, ?25, ?26, ?27, ?28)",
+            ?24, ?25, ?26, ?27, ?28, ?29)",
         rusqlite::params![
             s.id.as_str(),
             s.container.as_ref().map(ContainerId::as_str),
@@ -310,6 +310,7 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             warn_before,
             counting,
             s.keep_until.map(millis),
+            s.access.as_ref().map(ToString::to_string),
         ],
     );
     match inserted {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::{clock::pass, life::Life, subject::Ended, world::World};
 use crate::{
     domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, StopReason},
-    engine::{Engine, EngineError, EngineInfo, ImageDetails, Result, SandboxSpec},
+    engine::{Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec},
 };
 
 /// Deadlines, as the real driver has them.
@@ -203,6 +203,18 @@ impl Engine for Driven {
 
     async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
         self.call("image", None, QUICK, self.world.engine.image(image)).await
+    }
+
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+        self.call("pull", None, SLOW, self.world.engine.pull(image)).await
+    }
+
+    async fn remove_image(&self, image: &ImageRef) -> Result<()> {
+        self.call("remove image", None, SLOW, self.world.engine.remove_image(image)).await
+    }
+
+    async fn containers_of(&self, id: &str) -> Result<usize> {
+        self.call("containers of", None, QUICK, self.world.engine.containers_of(id)).await
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::DockerSettings;
 use crate::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping, PortSpec,
-        Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
+        AccessPath, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
+        PortSpec, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
     },
     engine::SandboxSpec,
 };
@@ -36,6 +36,7 @@ const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
 const WAKE: &str = "spindle.wake";
 const WAKE_ON: &str = "spindle.wake_on";
+const ACCESS: &str = "spindle.access";
 const APP_PROTOCOL: &str = "spindle.app_protocol";
 const PROXY_PROTOCOL: &str = "spindle.proxy_protocol";
 
@@ -59,6 +60,7 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             memory_swap: Some(sandbox.memory.bytes() as i64),
             nano_cpus: Some(sandbox.cpus.nano()),
             pids_limit: Some(i64::from(settings.pids_limit)),
+            security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges:true".into()]),
             cap_drop: Some(vec!["ALL".into()]),
             cap_add: Some(settings.capabilities.clone()),
             log_config: Some(HostConfigLogConfig {
@@ -103,6 +105,7 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (WAKE_ON, Some(wake_on)),
         (APP_PROTOCOL, Some(app_protocol)),
         (PROXY_PROTOCOL, Some(proxy_protocol)),
+        (ACCESS, Some(s.access.as_ref().map(ToString::to_string).unwrap_or_default())),
     ];
     // Empty where unset: the image's own, and those of an image made from a sandbox, would be handed on.
     let own = OWN.into_iter().zip(s.own.words().map(|word| Some(word.unwrap_or_default())));
@@ -155,6 +158,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
             label(PROXY_PROTOCOL).unwrap_or_default(),
         )
         .ok()?,
+        access: label(ACCESS).and_then(|path| AccessPath::parse(path).ok()),
         id,
     })
 }
@@ -198,6 +202,7 @@ mod tests {
             app_port: PortSpec::parse("53/udp"),
             wake: Some(Wake::Always),
             traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
+            access: AccessPath::parse("/lab?token={token}").ok(),
             own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },
             labels: vec![Label::parse("course", "db, 101").unwrap()],
             ..running(60)
@@ -207,6 +212,7 @@ mod tests {
             env: vec![("A".into(), "b=c".into())],
             ssh_key: Some("ssh-ed25519 AAAA".into()),
             check_in_url: "http://10.0.0.1/v1/check-in".into(),
+            no_new_privileges: true,
         }
     }
 
@@ -232,6 +238,9 @@ mod tests {
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_000_000_000), Some(9)));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(vec!["KILL".to_owned()]));
+        assert_eq!(host.security_opt, Some(vec!["no-new-privileges:true".to_owned()]));
+        let may = SandboxSpec { no_new_privileges: false, ..spec() };
+        assert_eq!(request(&may, &settings(), Path::new("/x")).host_config.unwrap().security_opt, None);
         assert_eq!(host.binds, Some(vec!["/files/x:/run/spindle:ro".to_owned()]));
         assert_eq!(body.env.unwrap(), ["A=b=c", "SPINDLE_CHECK_IN_URL=http://10.0.0.1/v1/check-in"]);
         assert!(host.privileged.is_none());

@@ -1,0 +1,194 @@
+//! Images: what there is, what one is like, making sure that one is here, and removing it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+use super::{App, Error, Result};
+use crate::{
+    domain::ImageRef,
+    engine::{EngineError, ImageDetails, LayerProgress},
+};
+
+/// An image, and how many of our sandboxes were made from it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What the engine tells of it.
+    pub details: ImageDetails,
+    /// How many sandboxes, running or not.
+    pub containers: usize,
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PullState {
+    layers: BTreeMap<String, Layer>,
+    /// How it ended; `None`: it is under way.
+    pub ended: Option<std::result::Result<(), EngineError>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Layer {
+    done: bool,
+    here: u64,
+    of: u64,
+}
+
+impl PullState {
+    fn takes(&mut self, news: LayerProgress) {
+        let layer = self.layers.entry(news.layer).or_default();
+        layer.done |= news.done;
+        if let Some((here, of)) = news.bytes {
+            (layer.here, layer.of) = (here, of);
+        }
+        if layer.done {
+            layer.here = layer.of;
+        }
+    }
+
+    /// How many of how many layers are here; more may become known.
+    pub fn layers(&self) -> (usize, usize) {
+        (self.layers.values().filter(|l| l.done).count(), self.layers.len())
+    }
+
+    /// How many of how many bytes are here, of the layers that are being counted.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.layers.values().fold((0, 0), |(here, of), l| (here + l.here, of + l.of))
+    }
+}
+
+/// A pull that is under way, whoever asked for it first. It goes on when nobody watches it any more.
+pub type Pull = watch::Receiver<PullState>;
+
+/// What is to be done for an image to be here.
+#[derive(Debug)]
+pub enum Ensured {
+    /// Nothing.
+    Present(Image),
+    /// It is being pulled.
+    Pulling(Pull),
+}
+
+impl App {
+    /// The images from which sandboxes can be made (`contract.md` 7).
+    ///
+    /// # Errors
+    /// [`Error::EngineAway`], [`Error::Engine`].
+    pub async fn images(&self) -> Result<Vec<String>> {
+        self.engine.images().await.map_err(|e| Error::engine("the images could not be listed", e))
+    }
+
+    /// One image. Nothing is pulled.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], [`Error::EngineAway`], [`Error::Engine`].
+    pub async fn image(&self, image: &ImageRef) -> Result<Image> {
+        let failed = |e| match e {
+            EngineError::NoImage => Error::NoImage(image.clone()),
+            e => Error::engine("the image could not be looked at", e),
+        };
+        let details = self.engine.image(image).await.map_err(failed)?;
+        let containers = self.engine.containers_of(&details.id).await.map_err(failed)?;
+        Ok(Image { details, containers })
+    }
+
+    /// Sees to it that an image is here, pulling it if it is not. Who asks for one that is being pulled watches that.
+    ///
+    /// # Errors
+    /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
+    pub async fn ensure_image(self: &Arc<Self>, image: &ImageRef) -> Result<Ensured> {
+        if let Some(pull) = self.pull_under_way(image) {
+            return Ok(Ensured::Pulling(pull));
+        }
+        match self.image(image).await {
+            Ok(image) => return Ok(Ensured::Present(image)),
+            Err(Error::NoImage(_)) => {}
+            Err(e) => return Err(e),
+        }
+        if self.closing.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        let (tell, pull) = watch::channel(PullState::default());
+        {
+            let mut pulls = self.pulls();
+            // Somebody else may have asked meanwhile.
+            if let Some(other) = pulls.get(&image.tagged()) {
+                return Ok(Ensured::Pulling(other.clone()));
+            }
+            pulls.insert(image.tagged(), pull.clone());
+        }
+        let (app, image) = (Arc::clone(self), image.clone());
+        self.tasks.spawn(async move {
+            let ended = tokio::select! {
+                ended = app.pull(&image, &tell) => Some(ended),
+                // The engine keeps the layers that it has; who asks again goes on from there.
+                () = app.closing.cancelled() => None,
+            };
+            app.pulls().remove(&image.tagged());
+            match &ended {
+                Some(Ok(())) => tracing::info!(%image, "pulled"),
+                Some(Err(e)) => tracing::warn!(%image, error = %e, "an image could not be pulled"),
+                None => tracing::warn!(%image, "a pull was broken off: the server is shutting down"),
+            }
+            tell.send_modify(|state| state.ended = ended);
+        });
+        Ok(Ensured::Pulling(pull))
+    }
+
+    async fn pull(&self, image: &ImageRef, tell: &watch::Sender<PullState>) -> std::result::Result<(), EngineError> {
+        tracing::info!(%image, "pulling");
+        let mut news = self.engine.pull(image).await?;
+        while let Some(layer) = news.next().await {
+            let layer = layer?;
+            tell.send_modify(|state| state.takes(layer));
+        }
+        // Whatever its last line was: what counts is that it is here.
+        self.engine.image(image).await.map(drop)
+    }
+
+    fn pull_under_way(&self, image: &ImageRef) -> Option<Pull> {
+        self.pulls().get(&image.tagged()).cloned()
+    }
+
+    /// Removes an image's name, and with its last name the image.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
+    pub async fn remove_image(&self, image: &ImageRef) -> Result<()> {
+        let containers = self.image(image).await?.containers;
+        if containers > 0 {
+            let why = match containers {
+                1 => "a container was made from it; delete that first".into(),
+                n => format!("{n} containers were made from it; delete them first"),
+            };
+            return Err(Error::ImageInUse(image.clone(), why));
+        }
+        self.engine.remove_image(image).await.map_err(|e| match e {
+            EngineError::NoImage => Error::NoImage(image.clone()),
+            EngineError::ImageInUse(why) => {
+                Error::ImageInUse(image.clone(), format!("by what is not Spindle's; the engine says: {why}"))
+            }
+            e => Error::engine("the image could not be removed", e),
+        })?;
+        tracing::info!(%image, "image removed");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_and_bytes_add_up() {
+        let mut state = PullState::default();
+        let news = |layer: &str, done, bytes| LayerProgress { layer: layer.into(), done, bytes };
+        state.takes(news("a", false, Some((3, 9))));
+        state.takes(news("b", false, None));
+        assert_eq!((state.layers(), state.bytes()), ((0, 2), (3, 9)));
+        state.takes(news("a", true, None));
+        state.takes(news("c", true, None));
+        assert_eq!((state.layers(), state.bytes()), ((2, 3), (9, 9)));
+    }
+}

@@ -1,0 +1,132 @@
+//! What an image's labels say of the sandboxes that are made from it.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use super::{Cpus, Invalid, Memory, OwnPolicy, Token, Traffic, Wake};
+
+/// The labels of an image that are for us, understood. What they leave open the configuration decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageLabels {
+    /// Which exposed port is the app's; a wrong one is nobody's.
+    pub app_port: Option<String>,
+    /// Limits of the policy of stopping.
+    pub own: OwnPolicy,
+    /// How its ports are carried.
+    pub traffic: Traffic,
+    /// Which connections wake its sandboxes.
+    pub wake: Option<Wake>,
+    /// Their memory limit.
+    pub memory: Option<Memory>,
+    /// Their cpu limit.
+    pub cpus: Option<Cpus>,
+    /// Where a browser begins.
+    pub access: Option<AccessPath>,
+    /// Whether no program in them gains privileges by being run: true unless the image needs `sudo` or its like.
+    pub no_new_privileges: bool,
+}
+
+impl ImageLabels {
+    /// Reads all labels of an image, other people's included. An empty one counts as absent: so an image that is built on
+    /// another takes a label back.
+    ///
+    /// # Errors
+    /// Which one is not allowed.
+    pub fn parse(labels: &BTreeMap<String, String>, least_idle_limit: Duration) -> Result<Self, Invalid> {
+        let label = |key: &str| labels.get(&format!("spindle.{key}")).map(String::as_str).filter(|v| !v.is_empty());
+        let word = |key| label(key).unwrap_or_default();
+        let named = |field| move |invalid: Invalid| Invalid { field, ..invalid };
+        let (memory, cpus) = ("the image's label spindle.memory", "the image's label spindle.cpus");
+        Ok(Self {
+            app_port: label("app_port").map(str::to_owned),
+            own: OwnPolicy::of_labels(label, least_idle_limit)?,
+            traffic: Traffic::parse(word("wake_on"), word("app_protocol"), word("proxy_protocol"))?,
+            wake: label("wake").map(|w| Wake::parse("the image's label spindle.wake", w)).transpose()?,
+            memory: label("memory").map(Memory::parse).transpose().map_err(named(memory))?,
+            cpus: label("cpus").map(Cpus::parse).transpose().map_err(named(cpus))?,
+            access: label("access").map(AccessPath::parse).transpose()?,
+            no_new_privileges: label("no_new_privileges").map(truth).transpose()?.unwrap_or(true),
+        })
+    }
+}
+
+fn truth(text: &str) -> Result<bool, Invalid> {
+    text.parse().map_err(|_| {
+        Invalid::new("the image's label spindle.no_new_privileges", text, "it is \"true\" or \"false\" (for sudo)")
+    })
+}
+
+/// Where on a sandbox's app port a browser begins: a path in which [`AccessPath::TOKEN`] stands for the sandbox's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessPath(String);
+
+impl AccessPath {
+    /// What the token is put in for.
+    pub const TOKEN: &str = "{token}";
+
+    /// Parses a path, with a query if there is one.
+    ///
+    /// # Errors
+    /// If it does not begin with a slash, or has what does not belong into a URL.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/?=&%+:@!$,;()*".contains(&b);
+        let rest = text.replacen(Self::TOKEN, "", 1);
+        if !text.starts_with('/') || text.starts_with("//") || text.len() > 255 || !rest.bytes().all(plain) {
+            let allowed = "it is the path of a URL, such as /lab?token={token}, of at most 255 characters";
+            return Err(Invalid::new("the image's label spindle.access", text, allowed));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URL of a sandbox's app, reached at `host` (a name or an address as it stands in URLs).
+    pub fn url(&self, host: &str, port: u16, token: &Token) -> String {
+        format!("http://{host}:{port}{}", self.0.replace(Self::TOKEN, token.reveal()))
+    }
+}
+
+impl fmt::Display for AccessPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(labels: &[(&str, &str)]) -> Result<ImageLabels, Invalid> {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        ImageLabels::parse(&labels, Duration::ZERO)
+    }
+
+    #[test]
+    fn labels_say_what_the_creator_does_not() {
+        let none = parse(&[("memory", "1g"), ("maintainer", "me"), ("spindle.memory", "")]).unwrap();
+        assert_eq!((none.memory, none.access, none.no_new_privileges), (None, None, true));
+        let some = parse(&[("spindle.memory", "2g"), ("spindle.cpus", "0.5"), ("spindle.no_new_privileges", "false")]);
+        let some = some.unwrap();
+        assert_eq!((some.memory, some.cpus), (Some(Memory::parse("2g").unwrap()), Some(Cpus::parse("0.5").unwrap())));
+        assert!(!some.no_new_privileges);
+        for (key, value) in [
+            ("spindle.memory", "lots"),
+            ("spindle.cpus", "0"),
+            ("spindle.no_new_privileges", "no"),
+            ("spindle.access", "lab"),
+            ("spindle.idle_timeout", "0"),
+            ("spindle.wake", "x"),
+        ] {
+            let message = parse(&[(key, value)]).unwrap_err().to_string();
+            assert!(message.contains(&format!("the image's label {key}: {value:?}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_the_token_where_the_image_wants_it() {
+        let path = AccessPath::parse("/lab?token={token}").unwrap();
+        let url = path.url("[::1]", 20_001, &Token::from_bytes([0xab; 16]));
+        assert_eq!(url, format!("http://[::1]:20001/lab?token={}", "ab".repeat(16)));
+        assert!(AccessPath::parse("/").is_ok());
+        for bad in ["", "lab", "//evil.example", "/a b", "/<script>", "/{name}", "/{token}{token}", "/\n"] {
+            assert!(AccessPath::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+}

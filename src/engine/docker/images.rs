@@ -1,0 +1,131 @@
+//! Docker's images: what there is, what one is like, pulling and removing.
+
+use std::time::Duration;
+
+use bollard::{
+    errors::Error,
+    models::CreateImageInfo,
+    query_parameters::{CreateImageOptionsBuilder, ListImagesOptions, RemoveImageOptions},
+};
+use futures_util::{StreamExt, stream::BoxStream};
+
+use super::{DockerEngine, QUICK, SLOW, errors::translate, within};
+use crate::{
+    domain::{ImageRef, PortSpec},
+    engine::{EngineError, ImageDetails, LayerProgress, Result},
+};
+
+/// For how long a pull may tell nothing at all before it is given up.
+const STALLED: Duration = Duration::from_secs(300);
+
+impl DockerEngine {
+    pub(super) async fn tagged_images(&self) -> Result<Vec<String>> {
+        let client = self.client().await?;
+        let call = client.list_images(None::<ListImagesOptions>);
+        let images = self.seen(within(QUICK, "list images", call, EngineError::NoImage).await)?;
+        let mut tags: Vec<String> = images.into_iter().flat_map(|i| i.repo_tags).collect();
+        tags.retain(|tag| !tag.contains("<none>"));
+        tags.sort();
+        tags.dedup();
+        Ok(tags)
+    }
+
+    pub(super) async fn image_details(&self, image: &ImageRef) -> Result<ImageDetails> {
+        let client = self.client().await?;
+        let call = client.inspect_image(image.as_str());
+        let shown = self.seen(within(QUICK, "inspect image", call, EngineError::NoImage).await)?;
+        let config = shown.config.unwrap_or_default();
+        let mut exposed: Vec<PortSpec> =
+            config.exposed_ports.iter().flatten().filter_map(|p| PortSpec::parse(p)).collect();
+        exposed.sort();
+        exposed.dedup();
+        let platform = [shown.os, shown.architecture, shown.variant].into_iter().flatten().filter(|p| !p.is_empty());
+        Ok(ImageDetails {
+            id: shown.id.unwrap_or_default(),
+            tags: shown.repo_tags.unwrap_or_default(),
+            size: shown.size.unwrap_or_default().unsigned_abs(),
+            // An image that nobody built, but imported from an archive, may have the year 1 here.
+            created: shown.created.and_then(|at| at.parse().ok()).filter(|at: &jiff::Timestamp| at.as_second() > 0),
+            platform: platform.collect::<Vec<_>>().join("/"),
+            exposed,
+            labels: config.labels.into_iter().flatten().collect(),
+        })
+    }
+
+    pub(super) async fn pull_image(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+        let client = self.client().await?;
+        // Without a tag Docker would pull all that there are.
+        let options = CreateImageOptionsBuilder::default().from_image(&image.tagged()).build();
+        let lines = client.create_image(Some(options), None, None);
+        let told = futures_util::stream::unfold(Some(lines.boxed()), |lines| async {
+            let mut lines = lines?;
+            match tokio::time::timeout(STALLED, lines.next()).await {
+                Ok(Some(Ok(line))) => Some((Ok(line), Some(lines))),
+                Ok(Some(Err(e))) => Some((Err(pull_failed(e)), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(EngineError::Timeout { call: "pull", deadline: STALLED }), None)),
+            }
+        });
+        Ok(told.filter_map(|line| async { line.map(progress).transpose() }).boxed())
+    }
+
+    pub(super) async fn untag(&self, image: &ImageRef) -> Result<()> {
+        let client = self.client().await?;
+        let call = client.remove_image(image.as_str(), None::<RemoveImageOptions>, None);
+        self.seen(within(SLOW, "remove image", call, EngineError::NoImage).await).map(drop)
+    }
+}
+
+/// What a line says of a layer, if it is about one.
+fn progress(line: CreateImageInfo) -> Option<LayerProgress> {
+    let status = line.status.unwrap_or_default();
+    // Lines about the whole image have its tag there.
+    let layer = line.id.filter(|_| !status.starts_with("Pulling from"))?;
+    let bytes = line.progress_detail.and_then(|d| Some((d.current?.unsigned_abs(), d.total?.unsigned_abs())));
+    let done = matches!(status.as_str(), "Pull complete" | "Already exists");
+    Some(LayerProgress { layer, done, bytes: bytes.filter(|_| status == "Downloading") })
+}
+
+/// Why a pull failed. That a registry has no such image Docker tells in sentences only, before or within the answer.
+fn pull_failed(error: Error) -> EngineError {
+    match translate(error, EngineError::NoImage) {
+        EngineError::Refused(why)
+            if ["manifest unknown", "not found", "repository does not exist"].iter().any(|p| why.contains(p)) =>
+        {
+            EngineError::NoImage
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: Option<&str>, status: &str, bytes: Option<(i64, i64)>) -> CreateImageInfo {
+        let detail = |(current, total)| bollard::models::ProgressDetail { current: Some(current), total: Some(total) };
+        CreateImageInfo {
+            id: id.map(str::to_owned),
+            status: Some(status.to_owned()),
+            progress_detail: bytes.map(detail),
+            ..CreateImageInfo::default()
+        }
+    }
+
+    #[test]
+    fn only_lines_about_layers_are_progress() {
+        assert_eq!(progress(line(Some("latest"), "Pulling from library/x", None)), None);
+        assert_eq!(progress(line(None, "Digest: sha256:00", None)), None);
+        let layer = |done, bytes| Some(LayerProgress { layer: "a1".into(), done, bytes });
+        assert_eq!(progress(line(Some("a1"), "Downloading", Some((3, 9)))), layer(false, Some((3, 9))));
+        assert_eq!(progress(line(Some("a1"), "Extracting", Some((3, 9)))), layer(false, None));
+        assert_eq!(progress(line(Some("a1"), "Pull complete", None)), layer(true, None));
+    }
+
+    #[test]
+    fn what_no_registry_has_is_no_image() {
+        let failed = |error: &str| pull_failed(Error::DockerStreamError { error: error.into() });
+        assert_eq!(failed("manifest for x:y not found: manifest unknown: manifest unknown"), EngineError::NoImage);
+        assert_eq!(failed("no space left on device"), EngineError::Refused("no space left on device".into()));
+    }
+}
