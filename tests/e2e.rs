@@ -14,6 +14,7 @@ mod e2e {
     mod outage;
     mod ports;
     mod private_engine;
+    mod pull;
     mod records;
     mod relay_address;
     mod relay_data;
