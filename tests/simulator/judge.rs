@@ -22,6 +22,8 @@ impl Oracle {
         let name = self.name(container);
         let (reason, decided) = match row.map(|r| &r.state) {
             Some(State::Stopping { reason, since }) => (*reason, since.as_millisecond()),
+            // Somebody deletes it just as it is being stopped.
+            Some(State::Deleting) => return StopReason::Requested,
             other => {
                 let what = format!("{name} is told to stop, and its row says {:?}", other.map(word));
                 self.violated(Kind::NoIntent, what);

@@ -11,6 +11,7 @@ mod engine;
 mod judge;
 mod life;
 mod oracle;
+mod process;
 mod relay;
 mod rules;
 mod run;

@@ -36,8 +36,9 @@ pub struct Oracle {
     jumped: Option<(i64, i64)>,
     /// When the clock was set back last, and by how much.
     set_back: (i64, i64),
-    records_lost: bool,
-    down_since: i64,
+    /// Whether the records are gone since the last process began.
+    pub records_lost: bool,
+    pub down_since: i64,
     created: u32,
     pub held_until: i64,
 }
@@ -182,7 +183,7 @@ impl Oracle {
     }
 
     /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
-    fn could_not_report(&mut self, since: i64, held_until: i64) {
+    pub fn could_not_report(&mut self, since: i64, held_until: i64) {
         let (now, wall) = (self.now, self.wall);
         for s in &mut self.subjects {
             let Some(idle_for) = s.due().map(|due| wall - due) else { continue };
@@ -215,52 +216,6 @@ impl Oracle {
         let wall = self.wall;
         if let Some(s) = self.of(container) {
             s.excused_wall = s.excused_wall.max(wall + GRACE);
-        }
-    }
-
-    /// The process is gone, and with it all that it waited for.
-    pub fn crashed(&mut self) {
-        self.down = true;
-        self.down_since = self.now;
-        self.troubles = 0;
-        self.calm_since = self.now;
-        for s in &mut self.subjects {
-            s.troubles = 0;
-            s.calm_since = self.now;
-            // Whether it was taken up nobody knows.
-            if std::mem::take(&mut s.stops_asked) > 0 {
-                s.stop_asked = Some(self.now);
-            }
-        }
-    }
-
-    /// Another process begins.
-    pub fn begun(&mut self) {
-        self.down = false;
-        self.calm_since = self.now;
-        self.held_until = self.now + GRACE;
-        let (lost, began) = (std::mem::take(&mut self.records_lost), (self.wall, self.now));
-        for s in &mut self.subjects {
-            // Whose record was lost begins anew; who was started meanwhile is seen only now.
-            if lost {
-                s.started = began;
-                s.is_unknown = true;
-            }
-            if lost || s.started.1 >= self.down_since {
-                s.excused_wall = s.excused_wall.max(began.0 + GRACE);
-            }
-        }
-        self.could_not_report(i64::MAX, 0);
-    }
-
-    /// The records are lost.
-    pub fn records_lost(&mut self) {
-        self.records_lost = true;
-        for s in &mut self.subjects {
-            s.ended = s.ended.map(|_| Ended::Others);
-            (s.checked_in_wall, s.start_answered) = (None, None);
-            s.uses.clear();
-            s.excused_wall = s.excused_wall.max(self.wall + GRACE);
         }
     }
 

@@ -283,8 +283,8 @@ impl World {
         server.life.end();
         server.tasks.lock().expect("no holder panics").drain(..).for_each(|task| task.abort());
         self.oracle().tell(|| format!("server: is killed; relay too: {relay_too}; records too: {records_too}"));
-        self.oracle().crashed();
         let rows = self.rows();
+        self.oracle().crashed(&rows);
         self.oracle().takes_from(&rows);
         if relay_too {
             self.relay.forget();

@@ -1,0 +1,55 @@
+//! What the oracle is told of the ends and beginnings of processes, and of lost records.
+
+use super::{oracle::Oracle, subject::Ended, world::GRACE};
+use crate::domain::{Sandbox, Source};
+
+impl Oracle {
+    /// The process is gone, and with it all that it waited for: a check-in may be on record that was never answered.
+    pub fn crashed(&mut self, rows: &[Sandbox]) {
+        self.down = true;
+        self.down_since = self.now;
+        self.troubles = 0;
+        self.calm_since = self.now;
+        for s in &mut self.subjects {
+            s.troubles = 0;
+            s.calm_since = self.now;
+            let row = rows.iter().find(|r| r.id == s.id);
+            let reported = row.and_then(|r| r.evidence.last_of(Source::CheckIn)).map(|at| at.as_millisecond());
+            s.latest_wall.0 = s.latest_wall.0.max(reported.unwrap_or(i64::MIN));
+            // Whether it was taken up nobody knows.
+            if std::mem::take(&mut s.stops_asked) > 0 {
+                s.stop_asked = Some(self.now);
+            }
+        }
+    }
+
+    /// Another process begins.
+    pub fn begun(&mut self) {
+        self.down = false;
+        self.calm_since = self.now;
+        self.held_until = self.now + GRACE;
+        let (lost, began) = (std::mem::take(&mut self.records_lost), (self.wall, self.now));
+        for s in &mut self.subjects {
+            // Whose record was lost begins anew; who was started meanwhile is seen only now.
+            if lost {
+                s.started = began;
+                s.is_unknown = true;
+            }
+            if lost || s.started.1 >= self.down_since {
+                s.excused_wall = s.excused_wall.max(began.0 + GRACE);
+            }
+        }
+        self.could_not_report(i64::MAX, 0);
+    }
+
+    /// The records are lost.
+    pub fn records_lost(&mut self) {
+        self.records_lost = true;
+        for s in &mut self.subjects {
+            s.ended = s.ended.map(|_| Ended::Others);
+            (s.checked_in_wall, s.start_answered) = (None, None);
+            s.uses.clear();
+            s.excused_wall = s.excused_wall.max(self.wall + GRACE);
+        }
+    }
+}
