@@ -28,6 +28,19 @@ ensure_faketime() {
         --no-install-recommends faketime >/dev/null || say "faketime could not be installed"
 }
 
+# A registry of the tests' own, from Debian's package, which is unpacked and not installed: that would start a service.
+# Without it the tests that pull say that they are skipped.
+ensure_registry() {
+    local folder=$target/registry
+    export SPINDLE_TEST_REGISTRY=$folder/usr/bin/docker-registry
+    if [ -x "$SPINDLE_TEST_REGISTRY" ] || ! command -v apt-get >/dev/null; then return; fi
+    say "fetching docker-registry"
+    mkdir -p "$folder"
+    if ! (cd "$folder" && apt-get -qq download docker-registry && dpkg-deb --extract docker-registry_*.deb .) 2>/dev/null; then
+        say "docker-registry could not be fetched"
+    fi
+}
+
 # What test deployments have in Docker, one thing a line: kind, id, deployment, name.
 things_of_tests() {
     local label='{{.Label "spindle.deployment"}}' filter=label=spindle.deployment
@@ -74,6 +87,7 @@ exec 9>"${TMPDIR:-/tmp}/spindle-test-$(id -u).lock"
 flock --nonblock 9 || { say "another run of the tests is under way; waiting for it" && flock 9; }
 
 ensure_faketime 9>&-
+ensure_registry
 "$here/images.sh" base mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"
 before=$({ things_of_tests && orphans; } | sort)
