@@ -44,7 +44,10 @@ async fn an_image_is_told_of() {
     assert_eq!((&image["labels"]["spindle.app_port"], &image["containers"]), (&json!("8000"), &json!(0)));
     w.http().create("image=spindle/mimic").await;
     let escaped = w.http().get("/v1/images/spindle%2Fmimic%3Alatest").await.expect(200).json();
-    assert_eq!(escaped["containers"], 1);
+    assert_eq!((&escaped["containers"], &escaped["problems"]), (&json!(1), &json!([])));
+    w.engine.label_image("spindle/mimic:latest", "idle_timout", "5m");
+    let problems = &w.http().get(LATEST).await.expect(200).json()["problems"];
+    assert_eq!(*problems, json!(["the image's label spindle.idle_timout means nothing"]));
 
     let message = w.http().get("/v1/images/no/such:image").await.expect_error(404, "image_not_found");
     assert_eq!(message, "Image no/such:image not found on this server");

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{App, Error, Result};
 use crate::{
-    domain::ImageRef,
+    domain::{ImageRef, image::problems, policy::least_idle_limit},
     engine::{EngineError, ImageDetails, LayerProgress},
 };
 
@@ -18,6 +18,8 @@ pub struct Image {
     pub details: ImageDetails,
     /// How many sandboxes, running or not.
     pub containers: usize,
+    /// What is wrong with its labels.
+    pub problems: Vec<String>,
 }
 
 /// How far a pull is.
@@ -90,7 +92,8 @@ impl App {
         };
         let details = self.engine.image(image).await.map_err(failed)?;
         let containers = self.engine.containers_of(&details.id).await.map_err(failed)?;
-        Ok(Image { details, containers })
+        let problems = problems(&details.labels, least_idle_limit(self.settings.report_period));
+        Ok(Image { details, containers, problems })
     }
 
     /// Sees to it that an image is here, pulling it if it is not. Who asks for one that is being pulled watches that.

@@ -49,6 +49,33 @@ impl ImageLabels {
     }
 }
 
+/// Labels that mean something on an image, besides those of [`OwnPolicy::KEYS`].
+const KNOWN: [&str; 12] = [
+    "title",
+    "description",
+    "image",
+    "app_port",
+    "app_protocol",
+    "proxy_protocol",
+    "wake",
+    "wake_on",
+    "memory",
+    "cpus",
+    "access",
+    "no_new_privileges",
+];
+
+/// What is wrong with an image's labels, in sentences: one that would refuse its sandboxes, and those that mean nothing.
+pub fn problems(labels: &BTreeMap<String, String>, least_idle_limit: Duration) -> Vec<String> {
+    let refused = ImageLabels::parse(labels, least_idle_limit).err().map(|e| e.to_string());
+    let ours = labels.keys().filter_map(|key| key.strip_prefix("spindle."));
+    // An image that was made from a sandbox has its labels too.
+    let is_known = |key: &&str| KNOWN.contains(key) || OwnPolicy::KEYS.contains(key);
+    let of_a_sandbox = labels.contains_key("spindle.id");
+    let unknown = ours.filter(|key| !of_a_sandbox && !is_known(key));
+    refused.into_iter().chain(unknown.map(|key| format!("the image's label spindle.{key} means nothing"))).collect()
+}
+
 fn truth(text: &str) -> Result<bool, Invalid> {
     text.parse().map_err(|_| {
         Invalid::new("the image's label spindle.no_new_privileges", text, "it is \"true\" or \"false\" (for sudo)")
@@ -117,6 +144,19 @@ mod tests {
             let message = parse(&[(key, value)]).unwrap_err().to_string();
             assert!(message.contains(&format!("the image's label {key}: {value:?}")), "{message}");
         }
+    }
+
+    #[test]
+    fn a_label_that_means_nothing_is_told() {
+        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let wrong = labels(&[("spindle.idle_timout", "5m"), ("spindle.memory", "0"), ("title", "x")]);
+        let told = problems(&wrong, Duration::ZERO);
+        assert!(told[0].starts_with("the image's label spindle.memory: \"0\" is not allowed"), "{told:?}");
+        assert_eq!(told[1..], ["the image's label spindle.idle_timout means nothing"]);
+        let right = labels(&[("spindle.idle_timeout", "5m"), ("spindle.title", "x")]);
+        assert!(problems(&right, Duration::ZERO).is_empty());
+        let committed = labels(&[("spindle.id", "x"), ("spindle.ports", "")]);
+        assert!(problems(&committed, Duration::ZERO).is_empty());
     }
 
     #[test]

@@ -213,12 +213,13 @@ pub struct Image {
     exposed_ports: Vec<String>,
     labels: BTreeMap<String, String>,
     containers: usize,
+    problems: Vec<String>,
 }
 
 impl Image {
     /// The object for what was asked for as `image`.
     pub fn new(image: &ImageRef, shown: app::Image) -> Self {
-        let app::Image { details, containers } = shown;
+        let app::Image { details, containers, problems } = shown;
         let label = |key| details.labels.get(key).filter(|text| !text.is_empty()).cloned();
         Self {
             image: image.to_string(),
@@ -232,6 +233,7 @@ impl Image {
             exposed_ports: details.exposed.iter().map(ToString::to_string).collect(),
             labels: details.labels,
             containers,
+            problems,
         }
     }
 }
