@@ -30,7 +30,9 @@ fn split<'a>(config: &Config, networks: &'a [Network]) -> (Option<&'a Network>, 
 fn free_subnet(config: &Config, facts: &Facts) -> String {
     let networks = facts.networks.iter().flatten().flat_map(|n| &n.subnets);
     let taken: Vec<&Ipv4Net> = networks.chain(facts.routes.iter().flatten().map(|r| &r.to)).collect();
-    let candidates = (64..=254).filter_map(|n| Ipv4Net::new([10, n, 0, 0].into(), config.subnet.prefix_len()).ok());
+    // The last one lies before those that Docker gives to other networks by itself.
+    let candidates = (64..=254).map(|n| [10, n, 0, 0]).chain([[172, 16, 0, 0]]);
+    let candidates = candidates.filter_map(|at| Ipv4Net::new(at.into(), config.subnet.prefix_len()).ok());
     let free = candidates.map(|c| c.trunc()).find(|c| !taken.iter().any(|t| overlap(t, c)));
     free.map_or("another subnet".to_owned(), |subnet| subnet.to_string())
 }
@@ -89,7 +91,7 @@ pub fn bridge(_: &Config, facts: &Facts) -> Finding {
         Ok(taken) => u64::from(taken.unwrap_or_default()),
         Err(why) => return unseen(why),
     };
-    let found = format!("{} containers of the {} that it holds", grouped(taken), grouped(capacity::BRIDGE));
+    let found = format!("{} of {} places taken", grouped(taken), grouped(capacity::BRIDGE));
     let why = "the kernel connects no more than that to one bridge: further sandboxes cannot be started";
     let fix = "stop sandboxes, or run a second server with its own SPINDLE_DEPLOYMENT, SPINDLE_SUBNET and ports";
     match taken {
@@ -117,7 +119,7 @@ pub fn ports_left(config: &Config, facts: &Facts) -> Finding {
     let taken = sandboxes.iter().flat_map(|s| &s.ports).filter(|p| config.port_range.contains(*p)).count() as u64;
     let left = all.saturating_sub(taken);
     let more = left / capacity::ports_each(facts);
-    let found = format!("{} of {}, for {} more sandboxes", grouped(left), grouped(all), grouped(more));
+    let found = format!("{} of {}, enough for {} more sandboxes", grouped(left), grouped(all), grouped(more));
     let why = "a sandbox keeps its ports while it is stopped; without free ones none can be created";
     let fix = "delete sandboxes that nobody needs, or widen SPINDLE_PORT_RANGE and restart the server";
     match more {

@@ -19,7 +19,7 @@ pub fn password(config: &Config, _: &Facts) -> Finding {
     }
     warn(
         "the default one",
-        "every user of this machine is an administrator of Spindle, and so, by way of Docker, of the machine",
+        "every user of this machine can do with all sandboxes what you can",
         "admin_password = \"...\" in the configuration file, readable by root alone (openssl rand -hex 16 makes one), and restart",
     )
 }

@@ -29,17 +29,17 @@ fn no_route_may_lead_elsewhere() {
     is(&to("10.213.1.0/24"), Status::Fail, "10.213.1.0/24 leads to tun0", "SPINDLE_SUBNET=10.64.0.0/22");
     is(&to("10.213.0.0/22"), Status::Fail, "tun0", "SPINDLE_SUBNET=");
     // What is free must be free of it too.
-    is(&to("10.0.0.0/8"), Status::Warn, "10.0.0.0/8 leads to tun0", "SPINDLE_SUBNET=another subnet");
+    is(&to("10.0.0.0/8"), Status::Warn, "10.0.0.0/8 leads to tun0", "SPINDLE_SUBNET=172.16.0.0/22");
     is(&to("192.168.0.0/16"), Status::Ok, "", "");
 }
 
 #[test]
 fn a_bridge_has_1023_places() {
     let taken = |n| only("bridge", &[], &[], move |f| f.on_bridge = Ok(Some(n)));
-    is(&taken(919), Status::Ok, "919 containers of the 1,023", "");
+    is(&taken(919), Status::Ok, "919 of 1,023 places taken", "");
     is(&taken(930), Status::Warn, "930", "SPINDLE_DEPLOYMENT");
     is(&taken(1_023), Status::Fail, "1,023", "SPINDLE_DEPLOYMENT");
-    is(&only("bridge", &[], &[], |f| f.on_bridge = Ok(None)), Status::Ok, "0 containers", "");
+    is(&only("bridge", &[], &[], |f| f.on_bridge = Ok(None)), Status::Ok, "0 of", "");
 }
 
 #[test]
@@ -47,12 +47,12 @@ fn ports_must_be_out_of_the_way_and_enough() {
     let found = only("port range", &[], &[], |f| f.clients = Some((16_000, 60_999)));
     is(&found, Status::Warn, "16000-60999", "net.ipv4.ip_local_reserved_ports=20000-29999");
     let few = |range: &'static str| only("ports left", &[], &[("PORT_RANGE", range)], |_| {});
-    is(&few("20000-20019"), Status::Ok, "18 of 20, for 9 more sandboxes", "");
-    is(&few("20000-20002"), Status::Fail, "1 of 3, for 0 more", "SPINDLE_PORT_RANGE");
+    is(&few("20000-20019"), Status::Ok, "18 of 20, enough for 9 more sandboxes", "");
+    is(&few("20000-20002"), Status::Fail, "1 of 3, enough for 0 more", "SPINDLE_PORT_RANGE");
     let nearly = only("ports left", &[], &[("PORT_RANGE", "20000-20099")], |f| {
         f.sandboxes = Ok((20_000..20_092).map(|p| Shown { ports: vec![p], ..Shown::default() }).collect());
     });
-    is(&nearly, Status::Warn, "8 of 100, for 8 more", "SPINDLE_PORT_RANGE");
+    is(&nearly, Status::Warn, "8 of 100, enough for 8 more", "SPINDLE_PORT_RANGE");
 }
 
 fn unreached(facts: &mut Facts) {
