@@ -1,13 +1,17 @@
 //! The doctor, on real hosts in real states of health. What this machine lacks, such as disk quotas, may be warned of.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use super::clients::said;
 use crate::support::{
     World,
-    docker::{Docker, docker},
+    docker::{Docker, docker, wait_for},
+    id,
 };
 
 /// What the doctor says, and its exit code. Nothing of it may be left in Docker.
@@ -159,4 +163,15 @@ async fn another_password_is_named() {
     let found = finding(&world, "reports");
     assert_eq!(found["status"], "unseen", "{found}");
     assert!(found["found"].as_str().unwrap().contains("another user or password"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_never_reports_is_named_until_it_does() {
+    let world = Docker::start(&[]).await;
+    let c = world.http().create("image=spindle/mimic").await;
+    assert_eq!(finding(&world, "reports")["status"], "ok", "it has had no time yet");
+    wait_for("three report periods", Duration::from_secs(20), || finding(&world, "reports")["status"] == "warn");
+    assert_eq!(finding(&world, "reports")["found"], "never reported: spindle/mimic");
+    world.docker(&["exec", id(&c), "mimic", "check-in", "0"]);
+    assert_eq!(finding(&world, "reports")["status"], "ok");
 }
