@@ -5,9 +5,11 @@
 pub mod domain;
 
 pub mod clock;
+pub mod host;
 
 pub mod app;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod http;
 pub mod loops;

@@ -1,7 +1,7 @@
 //! The binary: reads the configuration, puts the parts together, serves, and ends in good order.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     net::TcpListener,
     os::{
         linux::net::SocketAddrExt,
@@ -22,7 +22,9 @@ use spindle::{
     app::{App, CheckInDoor, Settings},
     clock::SystemClock,
     config::{Config, LogFormat},
+    doctor,
     engine::docker::{DockerEngine, DockerSettings},
+    host,
     http::{self, ApiSettings, Credentials},
     loops::Loops,
     relay::{Ended, Process, Relay},
@@ -39,9 +41,6 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long answers may take from us to the kernel.
 const FLUSH: Duration = Duration::from_millis(100);
-
-/// Descriptors for other things than connections: listeners, the API, the database, the engine.
-const DESCRIPTORS_BESIDE: u64 = 4096;
 
 /// How long to wait before the check-in door is tried again.
 const DOOR_RETRY: Duration = Duration::from_secs(2);
@@ -66,12 +65,18 @@ enum Command {
     Relay,
     /// Print the configuration in force, secrets masked, and refuse contradictions
     CheckConfig,
+    /// Say what is wrong with this machine, Docker and the server, why it matters and what mends it
+    Doctor {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("spindle: {e}");
             ExitCode::FAILURE
@@ -79,7 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Sentence> {
+fn run(cli: Cli) -> Result<ExitCode, Sentence> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from("spindle.toml"));
     let mut config = Config::load(&path, cli.config.is_some(), variables()?)?;
     if let Some(key) = &config.sandbox.default_ssh_key {
@@ -89,19 +94,31 @@ fn run(cli: Cli) -> Result<(), Sentence> {
     match cli.command {
         Some(Command::CheckConfig) => {
             print!("{}", config.show());
-            Ok(())
         }
         None | Some(Command::Serve) => {
             start_log(&config)?;
             raise_descriptor_limit(&mut config);
-            tokio::runtime::Runtime::new()?.block_on(serve(config))
+            tokio::runtime::Runtime::new()?.block_on(serve(config))?;
         }
         Some(Command::Relay) => {
             start_log(&config)?;
             raise_descriptor_limit(&mut config);
-            tokio::runtime::Runtime::new()?.block_on(relay(config))
+            tokio::runtime::Runtime::new()?.block_on(relay(config))?;
         }
+        Some(Command::Doctor { json }) => return diagnose(&config, json),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn diagnose(config: &Config, json: bool) -> Result<ExitCode, Sentence> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(doctor::examine(config, &engine(config)?));
+    // A disk that hangs is not waited for.
+    runtime.shutdown_background();
+    let text = if json { report.json() } else { report.text(std::io::stdout().is_terminal()) };
+    // Whoever reads no further, as `head` does, has seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Our variables. One that is not UTF-8 is refused: left out, a password would silently be the default one.
@@ -132,13 +149,12 @@ fn start_log(config: &Config) -> Result<(), Sentence> {
 /// Every connection takes two descriptors, every port of a sandbox one; the soft limit of 1,024 is too few for a class.
 /// Where there are too few all the same, fewer connections are let in: the rest is for the API and the check-in door.
 fn raise_descriptor_limit(config: &mut Config) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+    let (limit, raised) = host::raise_descriptors();
+    if let Err(e) = raised {
         tracing::warn!(error = %e, "the limit on file descriptors stays as it is");
     }
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return };
-    let room = limit.saturating_sub(DESCRIPTORS_BESIDE.min(limit / 2)) / 2;
+    let Some(limit) = limit else { return };
+    let room = host::room_for_connections(limit);
     let connections = &mut config.relay.limits.connections;
     if room < u64::from(*connections) {
         tracing::warn!(
@@ -153,19 +169,13 @@ fn raise_descriptor_limit(config: &mut Config) {
 
 /// A range that overlaps with the kernel's own for outgoing connections loses ports to it now and then.
 fn warn_of_client_range(config: &Config) {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut ends = range.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
-    if let (Some(low), Some(high)) = (ends.next(), ends.next())
-        && *config.port_range.start() <= high
-        && low <= *config.port_range.end()
-    {
+    if let Some(clients) = host::lost_to_clients(&config.port_range) {
+        let (low, high) = (clients.start(), clients.end());
         tracing::warn!(low, high, "SPINDLE_PORT_RANGE overlaps with the kernel's range for outgoing connections");
     }
 }
 
-async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence> {
-    let store = Store::open(&config.database)?;
-    store.belong_to(&config.deployment).await?;
+fn engine(config: &Config) -> Result<DockerEngine, Sentence> {
     let docker = DockerSettings {
         deployment: config.deployment.clone(),
         network: config.deployment.clone(),
@@ -180,7 +190,13 @@ async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence>
     if let Some(host) = host.as_ref().filter(|h| !["unix://", "tcp://", "http://"].iter().any(|s| h.starts_with(s))) {
         return Err(format!("DOCKER_HOST: {host:?} is not allowed; it begins with unix:// or tcp://").into());
     }
-    let engine = DockerEngine::new(docker, host);
+    Ok(DockerEngine::new(docker, host))
+}
+
+async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence> {
+    let store = Store::open(&config.database)?;
+    store.belong_to(&config.deployment).await?;
+    let engine = engine(config)?;
     let settings = Settings {
         policy: config.policy.policy,
         keep_max: config.policy.keep_max,

@@ -6,9 +6,10 @@ use std::{
 };
 
 /// Which of our modules, and which crates beyond std, each module may name.
-const IMPORTS: [(&str, &[&str], &[&str]); 9] = [
+const IMPORTS: [(&str, &[&str], &[&str]); 11] = [
     ("domain", &["domain"], &["jiff", "thiserror"]),
     ("clock", &["domain"], &["jiff"]),
+    ("host", &[], &["tokio", "rustix", "libc", "ipnet"]),
     ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror"]),
     (
         "engine",
@@ -43,6 +44,11 @@ const IMPORTS: [(&str, &[&str], &[&str]); 9] = [
             "ssh_key",
             "subtle",
         ],
+    ),
+    (
+        "doctor",
+        &["config", "domain", "engine", "host", "clock"],
+        &["tokio", "http_auth_basic", "serde_json", "ipnet", "jiff"],
     ),
     ("config", &["domain"], &["figment", "serde", "ipnet", "thiserror"]),
 ];
@@ -259,8 +265,8 @@ fn three_shapes_two_translations() {
         let says = |word: &str| code.contains(word);
         let (row, json) = (says("rusqlite"), says("serde_json") || says("derive(Serialize"));
         assert!(!row || source.module == "store", "{} knows rows", source.path.display());
-        // The relay's messages to itself are a shape of their own.
-        let speaks = ["http", "relay"].contains(&source.module.as_str());
+        // The relay's messages to itself are a shape of their own, and the doctor is a client of the API.
+        let speaks = ["doctor", "http", "relay"].contains(&source.module.as_str());
         assert!(!json || speaks, "{} knows JSON", source.path.display());
     }
 }

@@ -1,11 +1,13 @@
 //! The Docker Engine, by way of bollard. Calls only: what to ask for is in `spec`, what the answers mean
 //! in `errors`.
 
+pub mod diagnosis;
 mod errors;
 mod images;
 mod inside;
 mod network;
 mod spec;
+pub mod trial;
 
 use std::{
     collections::HashMap,
@@ -83,8 +85,7 @@ impl DockerEngine {
         if let Some(client) = self.client.lock().expect("no holder panics").clone() {
             return Ok(client);
         }
-        let host = self.host.as_deref().unwrap_or("unix:///var/run/docker.sock");
-        let fresh = Docker::connect_with_host(host).map_err(|e| translate(e, EngineError::NoContainer))?;
+        let fresh = Docker::connect_with_host(self.at()).map_err(|e| translate(e, EngineError::NoContainer))?;
         let agreed = within(QUICK, "version", fresh.negotiate_version(), EngineError::NoContainer).await?;
         *self.client.lock().expect("no holder panics") = Some(agreed.clone());
         Ok(agreed)

@@ -1,0 +1,35 @@
+//! The doctor: looks at everything that Spindle stands on, says what is wrong, why that matters and what mends it, and
+//! how many sandboxes the host holds. It changes nothing; the container that it tries things out with is removed.
+//!
+//! Facts are gathered, then judged by pure functions, then shown.
+
+mod api;
+mod capacity;
+mod facts;
+mod gather;
+mod judge;
+mod show;
+
+use crate::{config::Config, engine::docker::DockerEngine};
+use capacity::Capacity;
+use judge::{Finding, Status};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    findings: Vec<Finding>,
+    capacity: Capacity,
+}
+
+/// Examines everything. Never fails: what could not be seen is part of the report.
+pub async fn examine(config: &Config, engine: &DockerEngine) -> Report {
+    let facts = gather::facts(config, engine).await;
+    Report { findings: judge::findings(config, &facts), capacity: capacity::of(config, &facts) }
+}
+
+impl Report {
+    /// Whether nothing prevents work.
+    pub fn is_ok(&self) -> bool {
+        self.findings.iter().all(|f| f.status != Status::Fail)
+    }
+}

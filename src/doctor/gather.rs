@@ -1,0 +1,142 @@
+//! Gathers the facts, all at once, each within its time. What hangs delays nobody else.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    api,
+    facts::{Facts, Seen},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    engine::{
+        self,
+        docker::{
+            DockerEngine,
+            diagnosis::{Description, Network},
+            trial::Trial,
+        },
+    },
+    host,
+};
+
+/// How long anything may take but the container on trial, which has a deadline of its own.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What Docker tells.
+struct Docker {
+    engine: Seen<Description>,
+    networks: Seen<Vec<Network>>,
+    on_bridge: Seen<Option<u32>>,
+    trial: engine::Result<Option<Trial>>,
+    disk: Seen<host::Disk>,
+    mount: Seen<host::Mount>,
+}
+
+/// All that can be seen.
+pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
+    let clock = SystemClock;
+    let database = config.database.clone();
+    let asked_at = clock.now();
+    let (docker, server, sandboxes, database_disk, firewall, host) = tokio::join!(
+        docker(config, engine),
+        within(api::server(config)),
+        within(api::sandboxes(config)),
+        blocking(move || host::disk(&database)),
+        within(async { host::firewall().await.map_err(|e| e.to_string()) }),
+        blocking(|| Ok((host::routes(), host::is_clock_kept(), host::firewall_manager()))),
+    );
+    let (routes, clock_kept, firewall_manager) = match host {
+        Ok((routes, kept, manager)) => (routes.map_err(said), kept.map_err(said), manager),
+        Err(why) => (Err(why.clone()), Err(why), None),
+    };
+    Facts {
+        engine_at: engine.at().to_owned(),
+        engine: docker.engine,
+        networks: docker.networks,
+        on_bridge: docker.on_bridge,
+        trial: docker.trial,
+        server,
+        sandboxes,
+        routes,
+        clients: host::lost_to_clients(&config.port_range).map(|r| (*r.start(), *r.end())),
+        descriptors: host::descriptors(),
+        memory: host::memory(),
+        engine_disk: docker.disk,
+        engine_mount: docker.mount,
+        database_disk,
+        firewall,
+        firewall_manager,
+        clock_kept,
+        asked_at,
+        now: clock.now(),
+    }
+}
+
+async fn docker(config: &Config, engine: &DockerEngine) -> Docker {
+    let described = within(async { engine.describe().await.map_err(told) }).await;
+    let Ok(description) = &described else {
+        let why = "the engine does not answer".to_owned();
+        return Docker {
+            engine: described,
+            networks: Err(why.clone()),
+            on_bridge: Err(why.clone()),
+            trial: Err(engine::EngineError::Unavailable(why.clone())),
+            disk: Err(why.clone()),
+            mount: Err(why),
+        };
+    };
+    let (disk, mount): (PathBuf, PathBuf) = (description.root.clone(), description.root.clone());
+    let there =
+        move |root: &PathBuf| if root.is_dir() { Ok(()) } else { Err(io::Error::other("it is not on this machine")) };
+    let (networks, (on_bridge, trial), disk, mount) = tokio::join!(
+        within(async { engine.networks().await.map_err(told) }),
+        async {
+            let on_bridge = within(async { engine.on_bridge().await.map_err(told) }).await;
+            // On a network that is not there no door can be tried.
+            let door = door(config).filter(|_| matches!(on_bridge, Ok(Some(_))));
+            let trial = engine.try_out(door, SystemClock.now()).await;
+            (on_bridge, trial)
+        },
+        blocking(move || there(&disk).and_then(|()| host::disk(&disk))),
+        blocking(move || there(&mount).and_then(|()| host::mount(&mount))),
+    );
+    Docker { engine: described, networks, on_bridge, trial, disk, mount }
+}
+
+/// Where sandboxes check in.
+pub fn door(config: &Config) -> Option<SocketAddr> {
+    // A door that listens everywhere is still reached at the gateway.
+    let fixed = config.check_in_address.filter(|a| !a.is_unspecified());
+    let address = fixed.or_else(|| config.subnet.hosts().next().map(IpAddr::V4))?;
+    Some(SocketAddr::new(address, config.check_in_port))
+}
+
+async fn within<T>(seen: impl Future<Output = Seen<T>>) -> Seen<T> {
+    let late = || format!("no answer within {} s", PATIENCE.as_secs());
+    tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// What a disk may keep waiting.
+async fn blocking<T: Send + 'static>(look: impl FnOnce() -> io::Result<T> + Send + 'static) -> Seen<T> {
+    within(async { tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?.map_err(said) }).await
+}
+
+fn said(error: io::Error) -> String {
+    error.to_string()
+}
+
+/// Without the words with which the engine's absence begins, which every finding has of its own.
+fn told(error: engine::EngineError) -> String {
+    match error {
+        engine::EngineError::Unavailable(why) => why,
+        // To a question that is about no container at all.
+        engine::EngineError::NoContainer => "who answers there is no Docker Engine".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,254 @@
+//! This machine, as far as it bears on us: what the kernel says of its limits, routes, disks, memory and clock, and what
+//! stands in its firewall.
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use ipnet::Ipv4Net;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors for other things than connections: listeners, the API, the database, the engine.
+const DESCRIPTORS_BESIDE: u64 = 4_096;
+
+/// How many connections may be carried under a limit on descriptors. Each takes two; the rest is for everything else.
+pub fn room_for_connections(descriptors: u64) -> u64 {
+    descriptors.saturating_sub(DESCRIPTORS_BESIDE.min(descriptors / 2)) / 2
+}
+
+/// The most descriptors that this process may raise its limit to; none if there is no limit.
+pub fn descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
+/// Raises this process's limit on descriptors as far as it may; what it is then, none if there is none, and why it was
+/// not raised.
+pub fn raise_descriptors() -> (Option<u64>, io::Result<()>) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    (getrlimit(Resource::Nofile).current, raised.map_err(io::Error::from))
+}
+
+/// The kernel's range for outgoing connections, if it takes ports of `range` from it that are not reserved.
+pub fn lost_to_clients(range: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+    overlap(range, &read("ip_local_port_range"), &read("ip_local_reserved_ports"))
+}
+
+fn overlap(range: &RangeInclusive<u16>, clients: &str, reserved: &str) -> Option<RangeInclusive<u16>> {
+    let mut ends = clients.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
+    let clients = ends.next()?..=ends.next()?;
+    let reserved: Vec<_> = reserved.trim().split(',').filter_map(ports).collect();
+    let lost = |port: &u16| clients.contains(port) && !reserved.iter().any(|r| r.contains(port));
+    range.clone().any(|port| lost(&port)).then_some(clients)
+}
+
+/// `80` or `80-90`.
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    Some(low.parse().ok()?..=high.parse().ok()?)
+}
+
+/// A route of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads to.
+    pub to: Ipv4Net,
+    /// By which interface.
+    pub by: String,
+}
+
+/// The IPv4 routes, without those to everywhere.
+pub fn routes() -> io::Result<Vec<Route>> {
+    Ok(routes_in(&std::fs::read_to_string("/proc/net/route")?))
+}
+
+fn routes_in(table: &str) -> Vec<Route> {
+    // Addresses stand there as the machine's memory holds them.
+    let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
+    let route = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let to = Ipv4Net::with_netmask(address(words.get(1)?)?, address(words.get(7)?)?).ok()?;
+        Some(Route { to, by: (*words.first()?).to_owned() }).filter(|r| r.to.prefix_len() > 0)
+    };
+    table.lines().skip(1).filter_map(route).collect()
+}
+
+/// A file system's space in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// For those who are not root.
+    pub free: u64,
+    /// In all.
+    pub total: u64,
+}
+
+/// The file system on which `path` is, or will be when it is made.
+pub fn disk(path: &Path) -> io::Result<Disk> {
+    let path = std::path::absolute(path)?;
+    let there = path.ancestors().find(|p| p.exists()).unwrap_or(&path);
+    let shown = rustix::fs::statvfs(there)?;
+    Ok(Disk { free: shown.f_bavail * shown.f_frsize, total: shown.f_blocks * shown.f_frsize })
+}
+
+/// A mounted file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mount {
+    /// Its kind, such as `ext4`.
+    pub kind: String,
+    /// How it is mounted, in the kernel's words.
+    pub options: String,
+}
+
+/// What is mounted where `path` is.
+pub fn mount(path: &Path) -> io::Result<Mount> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    mount_in(&table, &path.canonicalize()?).ok_or_else(|| io::Error::other("it is on no mount that is shown"))
+}
+
+fn mount_in(table: &str, path: &Path) -> Option<Mount> {
+    let mount = |line: &str| {
+        let (place, what) = line.split_once(" - ")?;
+        let at = PathBuf::from(place.split(' ').nth(4)?.replace("\\040", " "));
+        let mut what = what.split(' ');
+        let (kind, _, options) = (what.next()?, what.next()?, what.next()?);
+        path.starts_with(&at).then(|| (at, Mount { kind: kind.to_owned(), options: options.to_owned() }))
+    };
+    // Of two on one place the later one is seen.
+    let deepest = table.lines().filter_map(mount).max_by_key(|(at, _)| at.components().count());
+    deepest.map(|(_, mount)| mount)
+}
+
+/// The machine's memory in bytes.
+pub fn memory() -> Option<u64> {
+    let shown = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kibibytes: u64 =
+        shown.lines().find_map(|l| l.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// Whether a time service keeps the clock: what the kernel has been told.
+pub fn is_clock_kept() -> io::Result<bool> {
+    // SAFETY: all zeroes is a valid `timex`, and one that asks for no change.
+    let mut shown: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes into nothing but the struct that it is given.
+    match unsafe { libc::adjtimex(&raw mut shown) } {
+        -1 => Err(io::Error::last_os_error()),
+        state => Ok(state != libc::TIME_ERROR && shown.status & libc::STA_UNSYNC == 0),
+    }
+}
+
+/// What stands in the firewall that may be in the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Firewall {
+    /// The program that manages it, of those that we know how to talk to.
+    pub manager: Option<&'static str>,
+    /// Whether what comes in is dropped unless a rule lets it in.
+    pub is_shut: bool,
+    /// The rules that drop or reject what comes in.
+    pub rules: Vec<String>,
+    /// Those that an administrator has put before Docker's own.
+    pub docker_user: Vec<String>,
+}
+
+/// Who manages the firewall, which everybody may know.
+pub fn firewall_manager() -> Option<&'static str> {
+    let ufw = std::fs::read_to_string("/etc/ufw/ufw.conf").unwrap_or_default();
+    if ufw.lines().any(|l| l.trim().eq_ignore_ascii_case("ENABLED=yes")) {
+        return Some("ufw");
+    }
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut names = processes.filter_map(|p| std::fs::read_to_string(p.path().join("comm")).ok());
+    names.any(|name| name.trim() == "firewalld").then_some("firewalld")
+}
+
+/// The firewall. Only root is shown it.
+pub async fn firewall() -> io::Result<Firewall> {
+    let mut command = tokio::process::Command::new("iptables");
+    command.args(["--wait", "2", "-S"]).stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.map_err(|e| io::Error::other(format!("iptables cannot be run: {e}")))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(match why.trim().lines().last().unwrap_or_default() {
+            denied if denied.contains("Permission denied") => "only root is shown the rules".to_owned(),
+            other => format!("iptables does not show the rules: {other}"),
+        }));
+    }
+    Ok(Firewall { manager: firewall_manager(), ..rules_in(&String::from_utf8_lossy(&output.stdout)) })
+}
+
+fn rules_in(text: &str) -> Firewall {
+    let shuts = |l: &&str| l.contains("-j DROP") || l.contains("-j REJECT");
+    let of = |chain: &str| {
+        let lines = text.lines().filter(|l| l.strip_prefix("-A ").is_some_and(|l| l.split(' ').next() == Some(chain)));
+        lines.filter(shuts).map(str::to_owned).collect()
+    };
+    Firewall {
+        manager: None,
+        is_shut: text.lines().any(|l| l == "-P INPUT DROP"),
+        rules: of("INPUT"),
+        docker_user: of("DOCKER-USER"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_few_descriptors_is_for_connections() {
+        assert_eq!(room_for_connections(1_024), 256);
+        assert_eq!(room_for_connections(65_536), 30_720);
+    }
+
+    #[test]
+    fn ports_that_are_reserved_are_not_lost() {
+        let clients = "32768\t60999\n";
+        assert_eq!(overlap(&(20_000..=29_999), clients, "\n"), None);
+        assert_eq!(overlap(&(30_000..=32_768), clients, "\n"), Some(32_768..=60_999));
+        assert_eq!(overlap(&(30_000..=33_000), clients, "8080,32768-33000\n"), None);
+        assert_eq!(overlap(&(30_000..=33_001), clients, "8080,32768-33000\n"), Some(32_768..=60_999));
+        assert_eq!(overlap(&(1..=2), "", ""), None);
+    }
+
+    #[test]
+    fn the_kernels_table_of_routes_is_read() {
+        let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+                     eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                     eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let expected = Route { to: "192.168.0.0/24".parse().unwrap(), by: "eth0".into() };
+        assert_eq!(routes_in(table), [expected]);
+    }
+
+    #[test]
+    fn the_deepest_mount_is_the_one() {
+        let table = "22 1 254:0 / / rw,relatime - ext4 /dev/root rw,errors=remount-ro\n\
+                     23 22 0:5 / /var/lib/docker\\040two rw shared:1 - xfs /dev/vdb rw,prjquota\n";
+        assert_eq!(mount_in(table, Path::new("/var/lib")).unwrap().kind, "ext4");
+        let mount = mount_in(table, Path::new("/var/lib/docker two/overlay2")).unwrap();
+        assert_eq!((mount.kind.as_str(), mount.options.as_str()), ("xfs", "rw,prjquota"));
+    }
+
+    #[test]
+    fn what_is_shut_is_seen() {
+        let text = "-P INPUT DROP\n-P FORWARD DROP\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -j REJECT\n\
+                    -A INPUTX -j DROP\n-A DOCKER-USER -j RETURN\n-A DOCKER-USER -i eth0 -j DROP\n";
+        let firewall = rules_in(text);
+        assert!(firewall.is_shut);
+        assert_eq!(firewall.rules, ["-A INPUT -s 10.0.0.0/8 -j REJECT"]);
+        assert_eq!(firewall.docker_user, ["-A DOCKER-USER -i eth0 -j DROP"]);
+        assert!(!rules_in("-P INPUT ACCEPT\n").is_shut);
+    }
+
+    #[test]
+    fn this_machine_answers() {
+        assert!(memory().unwrap() > 0);
+        assert!(disk(Path::new("/no/such/directory/file")).unwrap().total > 0);
+        assert!(!mount(Path::new("/")).unwrap().kind.is_empty());
+        assert!(routes().is_ok() && is_clock_kept().is_ok());
+    }
+}
