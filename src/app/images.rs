@@ -67,7 +67,7 @@ pub type Pull = watch::Receiver<PullState>;
 #[derive(Debug)]
 pub enum Ensured {
     /// Nothing.
-    Present(Image),
+    Present,
     /// It is being pulled.
     Pulling(Pull),
 }
@@ -101,11 +101,12 @@ impl App {
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
     pub async fn ensure_image(self: &Arc<Self>, image: &ImageRef) -> Result<Ensured> {
-        if let Some(pull) = self.pull_under_way(image) {
+        let under_way = self.pulls().get(&image.tagged()).cloned();
+        if let Some(pull) = under_way {
             return Ok(Ensured::Pulling(pull));
         }
         match self.image(image).await {
-            Ok(image) => return Ok(Ensured::Present(image)),
+            Ok(_) => return Ok(Ensured::Present),
             Err(Error::NoImage(_)) => {}
             Err(e) => return Err(e),
         }
@@ -148,10 +149,6 @@ impl App {
         }
         // Whatever its last line was: what counts is that it is here.
         self.engine.image(image).await.map(drop)
-    }
-
-    fn pull_under_way(&self, image: &ImageRef) -> Option<Pull> {
-        self.pulls().get(&image.tagged()).cloned()
     }
 
     /// Removes an image's name, and with its last name the image.

@@ -57,7 +57,7 @@ async fn put_one(
 ) -> Result<(ContentType, TextStream![String]), ApiError> {
     let image = reference(first, rest)?;
     let mut pull = match app.ensure_image(&image).await? {
-        Ensured::Present(_) => None,
+        Ensured::Present => None,
         Ensured::Pulling(pull) => Some(pull),
     };
     if let Some(pull) = &mut pull
@@ -68,10 +68,12 @@ async fn put_one(
     let app = Arc::clone(app);
     let lines = TextStream! {
         while let Some(pull) = &mut pull {
-            // Made before the wait: a watched state must not be held on to.
-            let so_far = pulling(&pull.borrow());
             match ends_within(EVERY, &image, pull).await {
-                Ended::NotYet => yield so_far,
+                Ended::NotYet => {
+                    // A watched state must not be held on to while the line is sent.
+                    let so_far = pulling(&pull.borrow());
+                    yield so_far;
+                }
                 Ended::Well => break,
                 Ended::Failed(e) => {
                     yield failed(e);
