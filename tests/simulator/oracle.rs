@@ -322,9 +322,12 @@ impl Oracle {
     }
 
     /// Its limits are being changed: until when it is then spared, since what would be over by then has a grace, or as
-    /// long as it had.
+    /// long as it had. What was started by a clock that has been set back since has its end far ahead by this one.
     pub fn sparing(&mut self, id: &SandboxId, row: &Sandbox) -> Option<i64> {
         let (wall, now) = (self.wall, self.now);
+        if matches!(row.state, State::Running { since, .. } if since.as_millisecond() > wall) {
+            return None;
+        }
         let had = self.subject(id)?.due_on_record(Some(row), now).unwrap_or(i64::MAX);
         Some(had.min(wall + GRACE))
     }
