@@ -74,7 +74,7 @@ exec 9>"${TMPDIR:-/tmp}/spindle-test-$(id -u).lock"
 flock --nonblock 9 || { say "another run of the tests is under way; waiting for it" && flock 9; }
 
 ensure_faketime 9>&-
-"$here/images.sh" base mimic 9>&- # Sees to the engine first.
+"$here/images.sh" base postgres django jupyter mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"
 before=$({ things_of_tests && orphans; } | sort)
 if [ -n "$before" ]; then
