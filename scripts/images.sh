@@ -112,8 +112,10 @@ bootstrap_parent() {
     as_root rm -rf --one-file-system "$root"
 }
 
+is_here() { "${DOCKER[@]}" image inspect "$1" >/dev/null 2>&1; }
+
 ensure_parent() {
-    if "${DOCKER[@]}" image inspect "$parent" >/dev/null 2>&1; then
+    if is_here "$parent"; then
         say "$parent is here already"
     elif timeout 20 "${DOCKER[@]}" pull --quiet "$parent" >/dev/null 2>&1; then
         say "$parent was pulled"
@@ -199,10 +201,11 @@ build() {
 need() {
     case $1 in
     django | jupyter)
-        reaches_pypi || echo "PyPI is not in reach"
+        # With one that was built before, Docker's cache may do.
+        is_here "spindle/$1" || reaches_pypi || echo "PyPI is not in reach"
         ;;
     mongo)
-        "${DOCKER[@]}" image inspect mongo:7 >/dev/null 2>&1 ||
+        is_here mongo:7 ||
             timeout 20 "${DOCKER[@]}" manifest inspect mongo:7 >/dev/null 2>&1 ||
             echo "mongo:7 is not here, and no registry that has it is in reach"
         ;;
