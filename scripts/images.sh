@@ -166,11 +166,16 @@ reaches_pypi() {
     curl -fsLo /dev/null --max-time 15 "${options[@]}" "${index%/}/pip/"
 }
 
-# The folder as docker build takes it from a pipe, together with what this machine hands in.
-context() {
-    local sources=(-C "$images/$1" .)
-    case $1 in django | jupyter) sources+=(-C "$handed" .) ;; esac
-    tar --owner=0 --group=0 --numeric-owner -c "${sources[@]}"
+# build_from FOLDER OPTION...: docker build, with what this machine hands in where it is wanted.
+build_from() {
+    local folder=$images/$1
+    shift
+    case $folder in
+    */django | */jupyter)
+        tar --owner=0 --group=0 --numeric-owner -c -C "$folder" . -C "$handed" . | "${DOCKER[@]}" build "$@" -
+        ;;
+    *) "${DOCKER[@]}" build "$@" "$folder" ;;
+    esac
 }
 
 # build FOLDER TARGET TAG...: one image under one or more tags. Prints only what went wrong.
@@ -181,7 +186,7 @@ build() {
     for tag in "$@"; do options+=(--tag "$tag"); done
     before=$("${DOCKER[@]}" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true)
     log=$(mktemp)
-    if ! context "$folder" | "${DOCKER[@]}" build "${options[@]}" - >"$log" 2>&1; then
+    if ! build_from "$folder" "${options[@]}" >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         rm -f "$log"
         fail "the build of $1${target:+ ($target)} failed; its last lines are above"
