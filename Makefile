@@ -2,7 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test simulate soak images lint bench clean-docker
 
-shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard images/base/spindle-* images/base/*.sh src/engine/docker/*.sh)
+# What is run inside the lab images, known by the first line.
+image_scripts := $(shell grep -rlE '^\#!/bin/(ba)?sh' images)
+shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard src/engine/docker/*.sh) $(image_scripts)
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -20,8 +22,8 @@ soak: ## Connect, stop, wake and kill at random for half an hour, 50 sandboxes, 
 	@SPINDLE_SOAK_SECONDS=$${SPINDLE_SOAK_SECONDS:-1800} SPINDLE_SOAK_SANDBOXES=$${SPINDLE_SOAK_SANDBOXES:-50} \
 	scripts/test.sh --test soak -- --nocapture
 
-images: ## Build the lab image spindle/base, without need of an image registry
-	@scripts/images.sh base
+images: ## Build all lab images that can be built here; all but mongo without an image registry
+	@scripts/images.sh
 
 lint: ## Check format, clippy, rustdoc, the house rules and the shell scripts
 	cargo fmt --check

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the images named (base, mimic; base alone when none is named) without need of an image registry.
+# Builds the images named (base, postgres, django, jupyter, mongo, mimic) and those they stand on; without a name all
+# lab images that can be built here. None but mongo needs an image registry.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -111,8 +112,10 @@ bootstrap_parent() {
     as_root rm -rf --one-file-system "$root"
 }
 
+is_here() { "${DOCKER[@]}" image inspect "$1" >/dev/null 2>&1; }
+
 ensure_parent() {
-    if "${DOCKER[@]}" image inspect "$parent" >/dev/null 2>&1; then
+    if is_here "$parent"; then
         say "$parent is here already"
     elif timeout 20 "${DOCKER[@]}" pull --quiet "$parent" >/dev/null 2>&1; then
         say "$parent was pulled"
@@ -123,17 +126,70 @@ ensure_parent() {
     fi
 }
 
+# One of pip's settings on this machine, from its variables or its files; nothing if it is not set.
+pip_setting() {
+    local variable=PIP_${1^^}
+    variable=${variable//-/_}
+    if [ -n "${!variable:-}" ]; then
+        printf '%s\n' "${!variable}"
+    else
+        pip config get "global.$1" 2>/dev/null || python3 -m pip config get "global.$1" 2>/dev/null || true
+    fi
+}
+
+# Where this machine finds PyPI, if not at its own address, as files beside the Dockerfile: pip.conf, and ca.pem with the
+# authorities that vouch for it. Nothing of it is written into images/.
+hand_in_pip() {
+    local key value
+    [ -z "${handed:-}" ] || return 0
+    handed=$(mktemp -d)
+    trap 'rm -rf "$handed"' EXIT
+    echo '[global]' >"$handed/pip.conf"
+    for key in index-url extra-index-url trusted-host proxy; do
+        value=$(pip_setting "$key")
+        [ -z "$value" ] || echo "$key = ${value//$'\n'/ }" >>"$handed/pip.conf"
+    done
+    value=$(pip_setting cert)
+    value=${value:-${REQUESTS_CA_BUNDLE:-}}
+    if [ -r "$value" ]; then
+        cp "$value" "$handed/ca.pem"
+        echo 'cert = /build/ca.pem' >>"$handed/pip.conf"
+    fi
+    chmod 644 "$handed"/*
+}
+
+reaches_pypi() {
+    local index options=()
+    index=$(sed -n 's/^index-url = //p' "$handed/pip.conf")
+    index=${index:-https://pypi.org/simple}
+    [ ! -e "$handed/ca.pem" ] || options=(--cacert "$handed/ca.pem")
+    curl -fsLo /dev/null --max-time 15 "${options[@]}" "${index%/}/pip/"
+}
+
+# build_from FOLDER OPTION...: docker build, with what this machine hands in where it is wanted.
+build_from() {
+    local folder=$images/$1
+    shift
+    case $folder in
+    */django | */jupyter)
+        tar --owner=0 --group=0 --numeric-owner -c -C "$folder" . -C "$handed" . | "${DOCKER[@]}" build "$@" -
+        ;;
+    *) "${DOCKER[@]}" build "$@" "$folder" ;;
+    esac
+}
+
 # build FOLDER TARGET TAG...: one image under one or more tags. Prints only what went wrong.
 build() {
-    local folder=$1 target=$2 tag options=(--target "$2") before after log
+    local folder=$1 target=$2 tag options=() before after log
     shift 2
+    [ -z "$target" ] || options+=(--target "$target")
     for tag in "$@"; do options+=(--tag "$tag"); done
     before=$("${DOCKER[@]}" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true)
     log=$(mktemp)
-    if ! "${DOCKER[@]}" build "${options[@]}" "$images/$folder" >"$log" 2>&1; then
+    if ! build_from "$folder" "${options[@]}" >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         rm -f "$log"
-        fail "the build of $1 ($target) failed; its last lines are above"
+        fail "the build of $1${target:+ ($target)} failed; its last lines are above"
     fi
     rm -f "$log"
     after=$("${DOCKER[@]}" image inspect --format '{{.Id}}' "$1")
@@ -146,9 +202,25 @@ build() {
     [ -z "$before" ] || "${DOCKER[@]}" image rm "$before" >/dev/null 2>&1 || true
 }
 
+# need NAME: why this image cannot be built here; nothing if it can.
+need() {
+    case $1 in
+    django | jupyter)
+        # With one that was built before, Docker's cache may do.
+        is_here "spindle/$1" || reaches_pypi || echo "PyPI is not in reach"
+        ;;
+    mongo)
+        is_here mongo:7 ||
+            timeout 20 "${DOCKER[@]}" manifest inspect mongo:7 >/dev/null 2>&1 ||
+            echo "mongo:7 is not here, and no registry that has it is in reach"
+        ;;
+    esac
+}
+
 build_image() {
     case $1 in
     base) build base base spindle/base:latest ;;
+    postgres | django | jupyter | mongo) build "$1" '' "spindle/$1:latest" ;;
     mimic)
         build mimic latest spindle/mimic:latest spindle/mimic:twin
         build mimic bare spindle/mimic:bare
@@ -159,12 +231,33 @@ build_image() {
         build mimic broken spindle/mimic:broken
         build mimic empty spindle/mimic:empty
         ;;
-    *) fail "there is no image $1; known are base and mimic" ;;
     esac
 }
 
+for name in "$@"; do
+    case $name in
+    base | postgres | django | jupyter | mongo | mimic) ;;
+    *) fail "there is no image $name; known are base, postgres, django, jupyter, mongo and mimic" ;;
+    esac
+done
 "$here/ensure-engine.sh"
 find_docker || fail "no Docker Engine answers"
-[ "$#" -gt 0 ] || set -- base
+all=false
+[ "$#" -gt 0 ] || { all=true && set -- base postgres django jupyter mongo; }
 ensure_parent
-for name in "$@"; do build_image "$name"; done
+# All but mimic stand on it, or take the reporter from it.
+[ "$*" = mimic ] || build_image base
+for name in "$@"; do
+    case $name in
+    base) continue ;;
+    django | jupyter) hand_in_pip ;;
+    esac
+    lacking=$(need "$name")
+    if [ -z "$lacking" ]; then
+        build_image "$name"
+    elif $all; then
+        say "spindle/$name is skipped: $lacking"
+    else
+        fail "spindle/$name cannot be built: $lacking"
+    fi
+done

@@ -81,7 +81,7 @@ Create a sandbox, and see what it is:
   field() { echo "\$box" | sed -n 's/.*"'\$1'": *"\([^"]*\)".*/\1/p'; }
 Log in:
   ssh ${identity}-p \$(field ssh_port) -o HostKeyAlias=\$(field container_id) -o StrictHostKeyChecking=accept-new student@$publish
-Check in by hand, inside the sandbox (cron does it each minute):
+Check in by hand, inside the sandbox (the image does it each minute):
   spindle-report -v
   exit
 List, stop (status=running starts it again), delete:

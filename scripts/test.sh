@@ -88,7 +88,7 @@ flock --nonblock 9 || { say "another run of the tests is under way; waiting for 
 
 ensure_faketime 9>&-
 ensure_registry
-"$here/images.sh" base mimic 9>&- # Sees to the engine first.
+"$here/images.sh" base postgres django jupyter mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"
 before=$({ things_of_tests && orphans; } | sort)
 if [ -n "$before" ]; then

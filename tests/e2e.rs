@@ -12,6 +12,8 @@ mod e2e {
     mod faults;
     mod hygiene;
     mod idle;
+    mod lab_images;
+    mod labs;
     mod outage;
     mod ports;
     mod private_engine;

@@ -1,4 +1,4 @@
-//! The lab image's own reports. A file of its own, early in the alphabet, as cron takes its minute while
+//! The lab image's own reports. A file of its own, early in the alphabet, as the reporter takes its minute while
 //! the other tests go on.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{
     id, uri,
 };
 
-/// Cron's minute, and some.
+/// The reporter's minute, and some.
 const A_MINUTE: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,14 +24,14 @@ async fn a_terminal_in_use_is_reported_by_the_image_itself_each_minute() {
     world.spawn();
     world.until_well().await;
     let c = curl_json(&world, &["-d", "image=spindle/base"], "/v1/containers", 201);
-    // The report of the boot must be over before anybody connects, so that what comes is cron's.
+    // The report of the boot must be over before anybody connects, so that what comes is that of the minute.
     let booted = world.until(&c, |c| c["last_check_in_at"].is_string()).await;
     assert_eq!(booted["active"], "0");
     wait_for_ssh(&c);
     let mut terminal = Terminal::open(&learner, &c);
     terminal.type_line("echo at work");
     let active = || curl_json(&world, &[], uri(&c), 200)["active"].clone();
-    wait_for("cron's report of one terminal", A_MINUTE, || active() == "1");
+    wait_for("the minute's report of one terminal", A_MINUTE, || active() == "1");
     let now = world.http().now(&c).await;
     assert_eq!(now["last_active_at"], now["last_check_in_at"]);
 
