@@ -1,0 +1,239 @@
+#!/usr/bin/env bash
+# Runs the playbook against a fresh Debian 12 with systemd, a container of this machine's engine with an engine of its
+# own inside, and looks at what came of it: `make test-ansible`. SPINDLE_BINARY is the program that is installed.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+program=${SPINDLE_BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/spindle}
+tools=${SPINDLE_ANSIBLE_VENV:-$root/target/ansible}
+box=spindle-ansible-test-$$
+image=spindle-ansible-test/debian
+# Every character that a quotation could lose.
+# shellcheck disable=SC2016
+odd_password='a "b" $c \d `e` 1'
+
+# shellcheck source=scripts/docker-command.sh
+. "$root/scripts/docker-command.sh"
+
+say() { printf 'ansible: %3d s: %s\n' "$SECONDS" "$*"; }
+fail() {
+    printf 'ansible: FAILED: %s\n' "$*" >&2
+    # The password in it is this run's alone.
+    [ ! -s "$work/output" ] || tail -n 60 "$work/output" >&2
+    there journalctl --no-pager -n 40 -u spindle -u spindle-relay >&2 || true
+    exit 1
+}
+
+# Commands on the server, as its root.
+there() { "${DOCKER[@]}" exec -i "$box" "$@"; }
+
+work=$(mktemp -d)
+session=
+clean_up() {
+    [ -z "$session" ] || kill "$session" 2>/dev/null || true
+    if [ -n "${SPINDLE_ANSIBLE_KEEP:-}" ]; then
+        say "kept: the container $box and $work"
+        return
+    fi
+    rm -rf "$work"
+    [ "${#DOCKER[@]}" -gt 0 ] || return 0
+    "${DOCKER[@]}" rm --force --volumes "$box" >/dev/null 2>&1 || true
+    "${DOCKER[@]}" image rm "$image" >/dev/null 2>&1 || true
+}
+
+prepare_tools() {
+    if ! cmp -s "$here/requirements.txt" "$tools/requirements.txt"; then
+        say "installing Ansible in $tools"
+        rm -rf "$tools"
+        python3 -m venv "$tools" || fail "python3 -m venv failed: on Debian and Ubuntu, install python3-venv"
+        "$tools/bin/pip" install --quiet --requirement "$here/requirements.txt"
+        cp "$here/requirements.txt" "$tools/"
+    fi
+    PATH=$tools/bin:$PATH
+}
+
+# Not --privileged, which asks for privileges that a machine that is itself a guest may not have: those that systemd and
+# Docker need. The paths that Docker mounts read-only are made writable, as systemd and Docker find them on a server.
+start_server() {
+    "${DOCKER[@]}" build --quiet --tag "$image" - >"$work/output" 2>&1 <<'DOCKERFILE' || fail "the server's image cannot be built"
+FROM debian:bookworm-slim
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        ca-certificates curl dbus iproute2 openssh-server python3 systemd-sysv \
+ && rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/slim /etc/dpkg/dpkg.cfg.d/slim
+STOPSIGNAL SIGRTMIN+3
+CMD for at in $(awk '$2 ~ "^/sys" { print $2 }' /proc/mounts); do mount -o remount,bind,rw $at; done; exec /sbin/init
+DOCKERFILE
+    "${DOCKER[@]}" run --detach --name "$box" --cap-add ALL --cap-drop SYS_RESOURCE --cgroupns private \
+        --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+        --device-cgroup-rule 'a *:* rwm' --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
+        --volume /var/lib/docker --volume /var/lib/containerd "$image" >/dev/null
+    ssh-keygen -q -t ed25519 -N '' -f "$work/key"
+    there install -D -m 600 /dev/stdin /root/.ssh/authorized_keys <"$work/key.pub"
+    address=$("${DOCKER[@]}" inspect --format '{{.NetworkSettings.IPAddress}}' "$box")
+    for _ in $(seq 100); do
+        if there systemctl is-active --quiet ssh.service multi-user.target 2>/dev/null; then return; fi
+        sleep 0.2
+    done
+    fail "systemd does not come up in a container here"
+}
+
+write_inventory() {
+    "${DOCKER[@]}" save --output "$work/parent.tar" debian:bookworm-slim
+    cp "$program" "$work/spindle"
+    cat >"$work/inventory.yml" <<YAML
+# The server of this test.
+spindle:
+  hosts:
+    $address:
+      ansible_user: root
+      ansible_ssh_private_key_file: $work/key
+      ansible_ssh_common_args: -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
+      spindle_binary: $work/spindle
+      spindle_publish_address: 0.0.0.0
+      spindle_settings: { default_ssh_key: "$(cat "$work/key.pub")" }
+      spindle_image_archives: [$work/parent.tar]
+      spindle_proxy_host: labs.test
+      spindle_proxy_tls: internal
+YAML
+}
+
+# play FILE OPTIONS...: its output goes to $work/output.
+play() {
+    (cd "$here" && ANSIBLE_FORCE_COLOR=0 ansible-playbook -i "$work/inventory.yml" "$@") >"$work/output" 2>&1 ||
+        fail "ansible-playbook $*"
+}
+
+# What the API answers to `curl ...`, of which the last is a path, through the proxy and its TLS.
+api() {
+    local path=${*: -1} answer
+    answer=$(curl -sS --fail-with-body --max-time 60 --insecure --resolve "labs.test:443:$address" \
+        -u "admin:$password" "${@:1:$#-1}" "https://labs.test/v1$path") || fail "the API answered to $path: $answer"
+    printf '%s\n' "$answer"
+}
+
+# field NAME: of the object on standard input.
+field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+
+# into OBJECT COMMAND...: over SSH, as the learner.
+into() {
+    local port
+    port=$(field ssh_port <<<"$1")
+    shift
+    ssh -i "$work/key" -p "$port" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+        -o ConnectTimeout=20 "student@$address" "$@"
+}
+
+until_well() {
+    for _ in $(seq 100); do
+        if there curl -sf -o /dev/null http://127.0.0.1:8080/v1/health; then return; fi
+        sleep 0.2
+    done
+    fail "the server does not get well $1"
+}
+
+pid_of() { there systemctl show --property MainPID --value "$1"; }
+
+test_install() {
+    local made printed
+    play site.yml
+    printed=$(sed -n 's/.*The password: \([A-Za-z0-9]*\) .*shown this once.*/\1/p' "$work/output")
+    made=$(there sed -n 's/^SPINDLE_ADMIN_PASSWORD="\(.*\)"/\1/p' /etc/spindle/admin.env)
+    if [ "${#made}" -ne 24 ] || [ "$made" != "$printed" ]; then fail "a password is made, stored and printed"; fi
+    [ "$(grep -c "$made" "$work/output")" -eq 1 ] || fail "the password is printed once"
+    [ "$(there stat -c '%a %U' /etc/spindle/admin.env)" = "600 root" ] || fail "the password is root's alone"
+    password=$made
+    alice=$(api -d image=spindle/base -d name=alice /containers)
+    [ "$(into "$alice" id -un)" = student ] || fail "the sandbox is reached over SSH"
+    into "$alice" spindle-report -v | grep -q 'answer 200$' || fail "the sandbox checks in"
+    # Without it the relay would believe the table of addresses; hardening could take it away silently.
+    there ls -l "/proc/$(pid_of spindle-relay)/fd" | grep -q pidfd || fail "the relay watches the sandbox's process"
+    [ "$(there sed -n 's/^Groups:\s*//p' "/proc/$(pid_of spindle-relay)/status" | wc -w)" -eq 1 ] ||
+        fail "the relay has no group but its own"
+    there grep -q '^CapBnd:\s*0*400$' "/proc/$(pid_of spindle)/status" || fail "the server has one privilege"
+    there systemd-analyze security --no-pager spindle spindle-relay | tail -n 2 >&2
+}
+
+test_again() {
+    play site.yml
+    grep -q 'changed=0 .*failed=0' "$work/output" || fail "a second run changes something"
+    ! grep -q "$password" "$work/output" || fail "the password is printed twice"
+}
+
+# One session stays open, over SSH, while everything is replaced; what is typed comes back.
+test_upgrade() {
+    local server relay stops_at
+    coproc SESSION { into "$alice" -T cat; }
+    session=$SESSION_PID
+    exchange "before the upgrade"
+    stops_at=$(api "/containers/alice" | field stops_at)
+    server=$(pid_of spindle) relay=$(pid_of spindle-relay)
+    printf 'newer' >>"$work/spindle"
+    play site.yml --tags install
+    [ "$(pid_of spindle)" != "$server" ] || fail "the server is replaced"
+    [ "$(pid_of spindle-relay)" != "$relay" ] || fail "the relay is replaced"
+    there grep -q deleted <(there readlink "/proc/$relay/exe") || fail "the old relay still serves the session"
+    exchange "after the upgrade"
+    # The bytes of the two exchanges may move it on, never back; a restart must not start it anew.
+    [ "$(api /containers/alice | field started_at)" = "$(field started_at <<<"$alice")" ] || fail "it was not started anew"
+    [[ ! $(api /containers/alice | field stops_at) < $stops_at ]] || fail "the clock went back"
+    kill "$session"
+    session=
+}
+
+exchange() {
+    local heard
+    echo "$1" >&"${SESSION[1]}"
+    read -r -t 20 heard <&"${SESSION[0]}" || fail "the session is gone $1"
+    [ "$heard" = "$1" ] || fail "the session says $heard"
+}
+
+# As docs/OPERATIONS.md has it. What was made after the copy is not forgotten, since its container is there.
+test_restore() {
+    local copy kept
+    there systemctl start spindle-backup.service || fail "the backup"
+    copy=$(there sh -c 'ls /var/backups/spindle/spindle-*.db')
+    kept=$(api /containers/alice | field ssh_port)
+    api -d image=spindle/base -d name=later /containers >/dev/null
+    there systemctl stop spindle
+    there rm -f /var/lib/spindle/spindle.db /var/lib/spindle/spindle.db-wal /var/lib/spindle/spindle.db-shm
+    there install -o spindle -g spindle -m 600 "$copy" /var/lib/spindle/spindle.db
+    there systemctl start spindle
+    until_well "after the restore"
+    [ "$(api /containers/alice | field ssh_port)" = "$kept" ] || fail "the sandbox of before is known again"
+    [ "$(into "$(api /containers/alice)" id -un)" = student ] || fail "and reached"
+    [ "$(api /containers/later | field status)" = running ] || fail "the sandbox of after the copy is adopted"
+}
+
+test_uninstall() {
+    local left
+    play uninstall.yml
+    [ "$(there docker ps --quiet | wc -l)" -eq 2 ] || fail "uninstall.yml alone leaves the sandboxes"
+    python3 -c 'import json, sys; print(json.dumps({"spindle_admin_password": sys.argv[1]}))' "$odd_password" >"$work/odd.json"
+    play site.yml --extra-vars "@$work/odd.json"
+    password=$odd_password
+    [ "$(api /containers/alice | field status)" = running ] || fail "and a new installation finds them"
+    play uninstall.yml --extra-vars spindle_uninstall_data=true
+    left=$(there find / -xdev \( -path /proc -o -path /sys -o -path /var/log/journal \) -prune -o -name '*spindle*' -print)
+    left+=$(there docker ps --all --quiet) left+=$(there docker network ls --quiet --filter name=spindle)
+    left+=$(there docker image ls --quiet 'spindle/*') left+=$(there getent passwd spindle || true)
+    left+=$(there getent group spindle || true) left+=$(there systemctl list-units --all --plain --no-legend 'spindle*')
+    [ -z "$left" ] || fail "uninstalling left $left"
+}
+
+DOCKER=()
+trap clean_up EXIT
+[ -x "$program" ] || fail "$program is not there: cargo build, or SPINDLE_BINARY=..."
+"$root/scripts/images.sh" base >"$work/output" # Sees to the engine, and to the parent of the server's image.
+find_docker || fail "no Docker Engine answers"
+prepare_tools
+say "lint"
+(cd "$here" && ansible-lint --nocolor) >"$work/output" 2>&1 || fail "ansible-lint"
+say "a fresh server"
+start_server
+write_inventory
+for part in install again upgrade restore uninstall; do
+    say "$part"
+    "test_$part"
+done
+say "all passed"
