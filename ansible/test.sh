@@ -214,7 +214,7 @@ test_uninstall() {
     password=$odd_password
     [ "$(api /containers/alice | field status)" = running ] || fail "and a new installation finds them"
     play uninstall.yml --extra-vars spindle_uninstall_data=true
-    left=$(there find / -xdev \( -path /proc -o -path /sys -o -path /var/log/journal \) -prune -o -name '*spindle*' -print)
+    left=$(there find / -xdev \( -path /proc -o -path /sys -o -path /var/log/journal \) -prune -o -name "*spindle*" -print || true)
     left+=$(there docker ps --all --quiet) left+=$(there docker network ls --quiet --filter name=spindle)
     left+=$(there docker image ls --quiet 'spindle/*') left+=$(there getent passwd spindle || true)
     left+=$(there getent group spindle || true) left+=$(there systemctl list-units --all --plain --no-legend 'spindle*')
