@@ -39,6 +39,7 @@ clean_up() {
     rm -rf "$work"
     [ "${#DOCKER[@]}" -gt 0 ] || return 0
     "${DOCKER[@]}" rm --force --volumes "$box" >/dev/null 2>&1 || true
+    "${DOCKER[@]}" network rm "$box" >/dev/null 2>&1 || true
     "${DOCKER[@]}" image rm "$image" >/dev/null 2>&1 || true
 }
 
@@ -56,6 +57,7 @@ prepare_tools() {
 # Not --privileged, which asks for privileges that a machine that is itself a guest may not have: those that systemd and
 # Docker need. The paths that Docker mounts read-only are made writable, as systemd and Docker find them on a server.
 start_server() {
+    local mtu
     "${DOCKER[@]}" build --quiet --tag "$image" - >"$work/output" 2>&1 <<'DOCKERFILE' || fail "the server's image cannot be built"
 FROM debian:bookworm-slim
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
@@ -64,13 +66,19 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
 STOPSIGNAL SIGRTMIN+3
 CMD for at in $(awk '$2 ~ "^/sys" { print $2 }' /proc/mounts); do mount -o remount,bind,rw $at; done; exec /sbin/init
 DOCKERFILE
-    "${DOCKER[@]}" run --detach --name "$box" --cap-add ALL --cap-drop SYS_RESOURCE --cgroupns private \
+    # A network of its own: on the common one each container that comes or goes can change the bridge's own address, and
+    # connections stall until that is noticed. It does not take over the common one's packet size and name servers.
+    mtu=$("${DOCKER[@]}" network inspect --format '{{index .Options "com.docker.network.driver.mtu"}}' bridge)
+    "${DOCKER[@]}" network create --opt "com.docker.network.driver.mtu=${mtu:-1500}" "$box" >/dev/null
+    "${DOCKER[@]}" run --detach --name "$box" --network "$box" --cap-add ALL --cap-drop SYS_RESOURCE --cgroupns private \
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
         --device-cgroup-rule 'a *:* rwm' --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
         --volume /var/lib/docker --volume /var/lib/containerd "$image" >/dev/null
     ssh-keygen -q -t ed25519 -N '' -f "$work/key"
     there install -D -m 600 /dev/stdin /root/.ssh/authorized_keys <"$work/key.pub"
-    address=$("${DOCKER[@]}" inspect --format '{{.NetworkSettings.IPAddress}}' "$box")
+    "${DOCKER[@]}" run --rm debian:bookworm-slim cat /etc/resolv.conf | there tee /etc/resolv.conf >/dev/null
+    there install -D -m 644 /dev/stdin /etc/docker/daemon.json <<<'{ "max-concurrent-downloads": 2 }'
+    address=$("${DOCKER[@]}" inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$box")
     for _ in $(seq 100); do
         if there systemctl is-active --quiet ssh.service multi-user.target 2>/dev/null; then return; fi
         sleep 0.2
@@ -141,6 +149,8 @@ test_install() {
     made=$(there sed -n 's/^SPINDLE_ADMIN_PASSWORD="\(.*\)"/\1/p' /etc/spindle/admin.env)
     if [ "${#made}" -ne 24 ] || [ "$made" != "$printed" ]; then fail "a password is made, stored and printed"; fi
     [ "$(grep -c "$made" "$work/output")" -eq 1 ] || fail "the password is printed once"
+    there grep -q max-concurrent-downloads /etc/docker/daemon.json || fail "Docker's other settings are kept"
+    [ "$(there docker info --format '{{.LiveRestoreEnabled}}')" = true ] || fail "containers outlive Docker"
     [ "$(there stat -c '%a %U' /etc/spindle/admin.env)" = "600 root" ] || fail "the password is root's alone"
     password=$made
     alice=$(api -d image=spindle/base -d name=alice /containers)
