@@ -21,8 +21,12 @@ fail() {
     printf 'ansible: FAILED: %s\n' "$*" >&2
     # The password in it is this run's alone.
     [ ! -s "$work/output" ] || tail -n 60 "$work/output" >&2
-    there journalctl --no-pager -n 40 -u spindle -u spindle-relay >&2 || true
+    [ "${#DOCKER[@]}" -eq 0 ] || there journalctl --no-pager -n 40 -u spindle -u spindle-relay >&2 || true
     exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 # Commands on the server, as its root.
@@ -47,7 +51,12 @@ prepare_tools() {
     if ! cmp -s "$here/requirements.txt" "$tools/requirements.txt"; then
         say "installing Ansible in $tools"
         rm -rf "$tools"
-        python3 -m venv "$tools" || fail "python3 -m venv failed: on Debian and Ubuntu, install python3-venv"
+        # Debian keeps a part of it in a package of its own.
+        if ! python3 -m venv "$tools" >/dev/null 2>&1; then
+            as_root apt-get -qq update || true
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
+            python3 -m venv "$tools"
+        fi
         "$tools/bin/pip" install --quiet --requirement "$here/requirements.txt"
         cp "$here/requirements.txt" "$tools/"
     fi
@@ -87,7 +96,7 @@ DOCKERFILE
 }
 
 write_inventory() {
-    "${DOCKER[@]}" save --output "$work/parent.tar" debian:bookworm-slim
+    "${DOCKER[@]}" save debian:bookworm-slim >"$work/parent.tar"
     cp "$program" "$work/spindle"
     cat >"$work/inventory.yml" <<YAML
 # The server of this test.
