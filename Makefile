@@ -1,10 +1,11 @@
 # The commands of everyday work; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test simulate soak images lint bench clean-docker
+.PHONY: help run test test-ansible simulate soak images lint bench clean-docker
 
 # What is run inside the lab images, known by the first line.
 image_scripts := $(shell grep -rlE '^\#!/bin/(ba)?sh' images)
-shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard src/engine/docker/*.sh) $(image_scripts)
+shell_scripts := $(wildcard scripts/*.sh) .ci/run $(wildcard src/engine/docker/*.sh) $(image_scripts) \
+	$(wildcard ansible/*.sh ansible/roles/spindle/files/*.sh)
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -14,6 +15,9 @@ run: ## Set everything up and start the server on 127.0.0.1:8080
 
 test: ## Set everything up and run every test, the ones on a real Docker Engine included
 	@scripts/test.sh
+
+test-ansible: ## Run the playbook on a fresh Debian with systemd, in a container, and look at what came of it
+	@ansible/test.sh
 
 simulate: ## Run 100,000 random traces against the law of idleness; SPINDLE_SIMULATE_SEED replays one, _TRACES sets how many
 	@cargo test --locked --quiet --profile simulate --lib simulator::simulate -- --ignored --exact --nocapture
