@@ -245,7 +245,7 @@ pub enum Reports {
     Never,
     /// It reports as it should.
     Current,
-    /// It has reported, and for three periods it has not: cron may be dead in there (`failures.md` 29).
+    /// It has reported, and for three periods it has not: its reporter may be dead (`failures.md` 29).
     Ceased,
 }
 

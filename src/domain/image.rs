@@ -19,8 +19,8 @@ pub struct ImageLabels {
     pub memory: Option<Memory>,
     /// Their cpu limit.
     pub cpus: Option<Cpus>,
-    /// Where a browser begins.
-    pub access: Option<AccessPath>,
+    /// How their app is reached.
+    pub access: Option<Access>,
     /// Whether no program in them gains privileges by being run: true unless the image needs `sudo` or its like.
     pub no_new_privileges: bool,
 }
@@ -43,7 +43,7 @@ impl ImageLabels {
             wake: label("wake").map(|w| Wake::parse("the image's label spindle.wake", w)).transpose()?,
             memory: label("memory").map(Memory::parse).transpose().map_err(named(memory))?,
             cpus: label("cpus").map(Cpus::parse).transpose().map_err(named(cpus))?,
-            access: label("access").map(AccessPath::parse).transpose()?,
+            access: label("access").map(Access::parse).transpose()?,
             no_new_privileges: label("no_new_privileges").map(truth).transpose()?.unwrap_or(true),
         })
     }
@@ -82,35 +82,39 @@ fn truth(text: &str) -> Result<bool, Invalid> {
     })
 }
 
-/// Where on a sandbox's app port a browser begins: a path in which [`AccessPath::TOKEN`] stands for the sandbox's token.
+/// How a sandbox's app is reached: a URL in which `{host}`, `{port}` and `{token}` stand for the sandbox's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessPath(String);
+pub struct Access(String);
 
-impl AccessPath {
-    /// What the token is put in for.
-    pub const TOKEN: &str = "{token}";
-
-    /// Parses a path, with a query if there is one.
+impl Access {
+    /// Parses a URL, or its path alone where that is HTTP's.
     ///
     /// # Errors
-    /// If it does not begin with a slash, or has what does not belong into a URL.
+    /// If it does not lead to `{host}:{port}`, or has what does not belong into a URL.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let url = if text.starts_with('/') { format!("http://{{host}}:{{port}}{text}") } else { text.to_owned() };
+        let leads_there = url.split_once("://").is_some_and(|(scheme, rest)| {
+            let place = rest.split('/').next().unwrap_or_default();
+            let place = place.rsplit('@').next().unwrap_or_default();
+            place == "{host}:{port}" && !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase())
+        });
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/?=&%+:@!$,;()*".contains(&b);
-        let rest = text.replacen(Self::TOKEN, "", 1);
-        if !text.starts_with('/') || text.starts_with("//") || text.len() > 255 || !rest.bytes().all(plain) {
-            let allowed = "it is the path of a URL, such as /lab?token={token}, of at most 255 characters";
+        let rest = ["{host}", "{port}", "{token}"].iter().fold(url.clone(), |rest, word| rest.replacen(word, "", 1));
+        if !leads_there || text.starts_with("//") || text.len() > 255 || !rest.bytes().all(plain) {
+            let allowed = "it is a path, such as /lab?token={token}, or a URL, such as \
+                           postgresql://student:{token}@{host}:{port}/student, of at most 255 characters";
             return Err(Invalid::new("the image's label spindle.access", text, allowed));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(url))
     }
 
     /// The URL of a sandbox's app, reached at `host` (a name or an address as it stands in URLs).
     pub fn url(&self, host: &str, port: u16, token: &Token) -> String {
-        format!("http://{host}:{port}{}", self.0.replace(Self::TOKEN, token.reveal()))
+        self.0.replace("{host}", host).replace("{port}", &port.to_string()).replace("{token}", token.reveal())
     }
 }
 
-impl fmt::Display for AccessPath {
+impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -161,12 +165,29 @@ mod tests {
 
     #[test]
     fn a_url_has_the_token_where_the_image_wants_it() {
-        let path = AccessPath::parse("/lab?token={token}").unwrap();
-        let url = path.url("[::1]", 20_001, &Token::from_bytes([0xab; 16]));
-        assert_eq!(url, format!("http://[::1]:20001/lab?token={}", "ab".repeat(16)));
-        assert!(AccessPath::parse("/").is_ok());
-        for bad in ["", "lab", "//evil.example", "/a b", "/<script>", "/{name}", "/{token}{token}", "/\n"] {
-            assert!(AccessPath::parse(bad).is_err(), "{bad:?} was taken");
+        let token = Token::from_bytes([0xab; 16]);
+        let url = |text, host| Access::parse(text).unwrap().url(host, 20_001, &token);
+        assert_eq!(url("/lab?token={token}", "[::1]"), format!("http://[::1]:20001/lab?token={}", "ab".repeat(16)));
+        let postgres = url("postgresql://student:{token}@{host}:{port}/student", "lab.example");
+        assert_eq!(postgres, format!("postgresql://student:{}@lab.example:20001/student", "ab".repeat(16)));
+        assert!(Access::parse("/").is_ok());
+        for bad in [
+            "",
+            "lab",
+            "//evil.example",
+            "/a b",
+            "/<script>",
+            "/{name}",
+            "/{token}{token}",
+            "/\n",
+            "http://evil.example/{host}:{port}",
+            "http://{host}:{port}.evil.example/",
+            "javascript:alert(1)//{host}:{port}",
+            "http://{host}/",
+        ] {
+            assert!(Access::parse(bad).is_err(), "{bad:?} was taken");
         }
+        let shown = Access::parse("/lab").unwrap().to_string();
+        assert_eq!(Access::parse(&shown).unwrap().to_string(), shown, "it is read from a row as it was written");
     }
 }

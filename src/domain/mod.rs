@@ -19,7 +19,7 @@ pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
 pub use explain::{PortUse, Reports, Sight, explain};
 pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warning};
-pub use image::{AccessPath, ImageLabels};
+pub use image::{Access, ImageLabels};
 pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
 pub use plan::{Observed, Phase, Plan, Step, plan};

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     evidence::EvidenceLog,
-    image::AccessPath,
+    image::Access,
     limits::{Cpus, Memory},
     names::{ContainerId, ImageRef, Label, SandboxId, SandboxName, Token},
     policy::OwnPolicy,
@@ -252,8 +252,8 @@ pub struct Sandbox {
     pub wake_failure: Option<WakeFailure>,
     /// How its ports are carried.
     pub traffic: Traffic,
-    /// Where on its app port a browser begins, if its image says so.
-    pub access: Option<AccessPath>,
+    /// How its app is reached, if its image says so.
+    pub access: Option<Access>,
 }
 
 impl From<Endpoint> for SocketAddr {

@@ -186,7 +186,7 @@ impl Container {
     }
 }
 
-/// Where a browser begins, stopped or not: it may be woken by that. A server that publishes on every address is reached
+/// The URL of its app, stopped or not: it may be woken by that. A server that publishes on every address is reached
 /// by the name under which it was asked.
 fn access(sandbox: &Sandbox, asked: Option<&Host<'_>>) -> Option<String> {
     let endpoint = sandbox.endpoint(sandbox.app_port?)?;

@@ -104,7 +104,7 @@ const STEPS: &[&str] = &[
         evidence_at   INTEGER
     ) STRICT;
     CREATE INDEX decisions_by_sandbox ON decisions (sandbox, seq);",
-    // 4: where a browser begins.
+    // 4: how apps are reached.
     "ALTER TABLE sandboxes ADD COLUMN access TEXT;",
 ];
 

@@ -7,9 +7,9 @@ use rusqlite::{Connection, Row, types::FromSql};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    AccessPath, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef,
-    Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources,
-    State, StopReason, Token, Traffic, Wake, WakeFailure,
+    Access, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef, Label,
+    Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources, State,
+    StopReason, Token, Traffic, Wake, WakeFailure,
 };
 
 /// A state as its columns: word, instant, reason, address, mark, process.
@@ -167,7 +167,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
             (Some(at), Some(by), Some(until)) => Some(Extension { at, by, until }),
             _ => None,
         },
-        access: c.maybe("access", |a| AccessPath::parse(a).ok())?,
+        access: c.maybe("access", |a| Access::parse(a).ok())?,
         own: own(c)?,
         state: state(c)?,
         ports: Vec::new(),

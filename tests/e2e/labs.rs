@@ -60,10 +60,8 @@ impl Postgres {
     /// The image's own psql, outside of the sandbox.
     fn psql(container: &Value, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
-        let password = format!("PGPASSWORD={}", token(container));
-        command.args(["run", "--rm", "-i", "--network", "host", "-e", &password, "-e", "PGCONNECT_TIMEOUT=5"]);
-        command.args(["--entrypoint", "psql", "spindle/postgres", "-XAtq", "-h", "127.0.0.1", "-U", "student"]);
-        command.args(["-p", text(container, "app_port"), "student"]).args(arguments);
+        command.args(["run", "--rm", "-i", "--network", "host", "-e", "PGCONNECT_TIMEOUT=5", "--entrypoint", "psql"]);
+        command.args(["spindle/postgres", "-XAtq", text(container, "access")]).args(arguments);
         command
     }
 
@@ -189,8 +187,7 @@ impl Service for Jupyter {
     }
 
     fn is_still_there(&mut self, container: &Value) -> bool {
-        let page = format!("/lab?token={}", token(container));
-        assert!(get(&url(container, &page), "").contains("<title>JupyterLab</title>"));
+        assert!(get(text(container, "access"), "").contains("<title>JupyterLab</title>"));
         let files = format!("/api/contents?token={}", token(container));
         get(&url(container, &files), "").contains("notes.ipynb")
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::DockerSettings;
 use crate::{
     domain::{
-        AccessPath, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
+        Access, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
         PortSpec, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
     },
     engine::SandboxSpec,
@@ -158,7 +158,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
             label(PROXY_PROTOCOL).unwrap_or_default(),
         )
         .ok()?,
-        access: label(ACCESS).and_then(|path| AccessPath::parse(path).ok()),
+        access: label(ACCESS).and_then(|path| Access::parse(path).ok()),
         id,
     })
 }
@@ -202,7 +202,7 @@ mod tests {
             app_port: PortSpec::parse("53/udp"),
             wake: Some(Wake::Always),
             traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
-            access: AccessPath::parse("/lab?token={token}").ok(),
+            access: Access::parse("/lab?token={token}").ok(),
             own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },
             labels: vec![Label::parse("course", "db, 101").unwrap()],
             ..running(60)
