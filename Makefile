@@ -26,8 +26,8 @@ soak: ## Connect, stop, wake and kill at random for half an hour, 50 sandboxes, 
 	@SPINDLE_SOAK_SECONDS=$${SPINDLE_SOAK_SECONDS:-1800} SPINDLE_SOAK_SANDBOXES=$${SPINDLE_SOAK_SANDBOXES:-50} \
 	scripts/test.sh --test soak -- --nocapture
 
-images: ## Build all lab images that can be built here; all but mongo without an image registry
-	@scripts/images.sh
+images: ## Build all lab images that can be built here; FRESH=yes: anew, with today's packages
+	@scripts/images.sh $(if $(FRESH),--fresh)
 
 lint: ## Check format, clippy, rustdoc, the house rules and the shell scripts
 	cargo fmt --check

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images named (base, postgres, django, jupyter, mongo, mimic) and those they stand on; without a name all
-# lab images that can be built here. None but mongo needs an image registry.
+# lab images that can be built here. None but mongo needs an image registry. --fresh before the names: anew, from the
+# packages of today; without it what Docker has from before is used.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -110,12 +111,13 @@ bootstrap_parent() {
     as_root tar -C "$root" --numeric-owner --one-file-system -c . |
         "${DOCKER[@]}" import --change 'CMD ["bash"]' - "$parent" >/dev/null
     as_root rm -rf --one-file-system "$root"
+    rm -f "$log"
 }
 
 is_here() { "${DOCKER[@]}" image inspect "$1" >/dev/null 2>&1; }
 
 ensure_parent() {
-    if is_here "$parent"; then
+    if ! $fresh && is_here "$parent"; then
         say "$parent is here already"
     elif timeout 20 "${DOCKER[@]}" pull --quiet "$parent" >/dev/null 2>&1; then
         say "$parent was pulled"
@@ -158,12 +160,9 @@ hand_in_pip() {
     chmod 644 "$handed"/*
 }
 
+# Without a pip here the build itself finds out.
 reaches_pypi() {
-    local index options=()
-    index=$(sed -n 's/^index-url = //p' "$handed/pip.conf")
-    index=${index:-https://pypi.org/simple}
-    [ ! -e "$handed/ca.pem" ] || options=(--cacert "$handed/ca.pem")
-    curl -fsLo /dev/null --max-time 15 "${options[@]}" "${index%/}/pip/"
+    ! command -v pip >/dev/null || pip --retries 0 --timeout 15 index versions pip >/dev/null 2>&1
 }
 
 # build_from FOLDER OPTION...: docker build, with what this machine hands in where it is wanted.
@@ -183,6 +182,7 @@ build() {
     local folder=$1 target=$2 tag options=() before after log
     shift 2
     [ -z "$target" ] || options+=(--target "$target")
+    if $fresh; then options+=(--no-cache); fi
     for tag in "$@"; do options+=(--tag "$tag"); done
     before=$("${DOCKER[@]}" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true)
     log=$(mktemp)
@@ -234,6 +234,8 @@ build_image() {
     esac
 }
 
+fresh=false
+if [ "${1:-}" = --fresh ]; then fresh=true && shift; fi
 for name in "$@"; do
     case $name in
     base | postgres | django | jupyter | mongo | mimic) ;;

@@ -32,13 +32,16 @@ ensure_faketime() {
 # Without it the tests that pull say that they are skipped.
 ensure_registry() {
     local folder=$target/registry
-    export SPINDLE_TEST_REGISTRY=$folder/usr/bin/docker-registry
-    if [ -x "$SPINDLE_TEST_REGISTRY" ] || ! command -v apt-get >/dev/null; then return; fi
-    say "fetching docker-registry"
-    mkdir -p "$folder"
-    if ! (cd "$folder" && apt-get -qq download docker-registry && dpkg-deb --extract docker-registry_*.deb .) 2>/dev/null; then
-        say "docker-registry could not be fetched"
+    if [ ! -x "$folder/usr/bin/docker-registry" ]; then
+        command -v apt-get >/dev/null || return 0
+        say "fetching docker-registry"
+        mkdir -p "$folder"
+        if ! (cd "$folder" && apt-get -qq download docker-registry && dpkg-deb --extract docker-registry_*.deb .) 2>/dev/null; then
+            say "docker-registry could not be fetched"
+            return 0
+        fi
     fi
+    export SPINDLE_TEST_REGISTRY=$folder/usr/bin/docker-registry
 }
 
 # What test deployments have in Docker, one thing a line: kind, id, deployment, name.

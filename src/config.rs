@@ -19,7 +19,7 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::{Cpus, Memory};
+use crate::domain::{Cpus, Memory, limits::BRIDGE};
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
@@ -265,7 +265,7 @@ impl Config {
             ));
         }
         // Beside the sandboxes the network holds its gateway, its own address and the broadcast address.
-        let room = (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3).min(1_022);
+        let room = (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3).min(BRIDGE);
         if u64::from(self.max_running) > room {
             return refuse(format!(
                 "SPINDLE_MAX_RUNNING ({}) is more than SPINDLE_SUBNET ({}) and one bridge hold: {room}",

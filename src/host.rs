@@ -145,8 +145,6 @@ pub fn is_clock_kept() -> io::Result<bool> {
 /// What stands in the firewall that may be in the way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Firewall {
-    /// The program that manages it, of those that we know how to talk to.
-    pub manager: Option<&'static str>,
     /// Whether what comes in is dropped unless a rule lets it in.
     pub is_shut: bool,
     /// The rules that drop or reject what comes in.
@@ -178,7 +176,7 @@ pub async fn firewall() -> io::Result<Firewall> {
             other => format!("iptables does not show the rules: {other}"),
         }));
     }
-    Ok(Firewall { manager: firewall_manager(), ..rules_in(&String::from_utf8_lossy(&output.stdout)) })
+    Ok(rules_in(&String::from_utf8_lossy(&output.stdout)))
 }
 
 fn rules_in(text: &str) -> Firewall {
@@ -187,12 +185,7 @@ fn rules_in(text: &str) -> Firewall {
         let lines = text.lines().filter(|l| l.strip_prefix("-A ").is_some_and(|l| l.split(' ').next() == Some(chain)));
         lines.filter(shuts).map(str::to_owned).collect()
     };
-    Firewall {
-        manager: None,
-        is_shut: text.lines().any(|l| l == "-P INPUT DROP"),
-        rules: of("INPUT"),
-        docker_user: of("DOCKER-USER"),
-    }
+    Firewall { is_shut: text.lines().any(|l| l == "-P INPUT DROP"), rules: of("INPUT"), docker_user: of("DOCKER-USER") }
 }
 
 #[cfg(test)]

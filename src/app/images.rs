@@ -101,8 +101,7 @@ impl App {
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
     pub async fn ensure_image(self: &Arc<Self>, image: &ImageRef) -> Result<Ensured> {
-        let under_way = self.pulls().get(&image.tagged()).cloned();
-        if let Some(pull) = under_way {
+        if let Some(pull) = self.under_way_of(image) {
             return Ok(Ensured::Pulling(pull));
         }
         match self.image(image).await {
@@ -113,15 +112,12 @@ impl App {
         if self.closing.is_cancelled() {
             return Err(Error::ShuttingDown);
         }
-        let (tell, pull) = watch::channel(PullState::default());
-        {
-            let mut pulls = self.pulls();
-            // Somebody else may have asked meanwhile.
-            if let Some(other) = pulls.get(&image.tagged()) {
-                return Ok(Ensured::Pulling(other.clone()));
-            }
-            pulls.insert(image.tagged(), pull.clone());
+        // Somebody else may have asked meanwhile; from here on nobody waits for anything.
+        if let Some(other) = self.under_way_of(image) {
+            return Ok(Ensured::Pulling(other));
         }
+        let (tell, pull) = watch::channel(PullState::default());
+        self.pulls().insert(image.tagged(), pull.clone());
         let (app, image) = (Arc::clone(self), image.clone());
         self.tasks.spawn(async move {
             let ended = tokio::select! {
@@ -133,7 +129,7 @@ impl App {
             match &ended {
                 Some(Ok(())) => tracing::info!(%image, "pulled"),
                 Some(Err(e)) => tracing::warn!(%image, error = %e, "an image could not be pulled"),
-                None => tracing::warn!(%image, "a pull was broken off: the server is shutting down"),
+                None => tracing::info!(%image, "a pull is broken off: the server is shutting down"),
             }
             tell.send_modify(|state| state.ended = ended);
         });
@@ -149,6 +145,11 @@ impl App {
         }
         // Whatever its last line was: what counts is that it is here.
         self.engine.image(image).await.map(drop)
+    }
+
+    /// One whose task ended without a word, by a panic, is none.
+    fn under_way_of(&self, image: &ImageRef) -> Option<Pull> {
+        self.pulls().get(&image.tagged()).filter(|pull| pull.has_changed().is_ok()).cloned()
     }
 
     /// Removes an image's name, and with its last name the image.

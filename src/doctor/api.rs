@@ -31,13 +31,14 @@ pub fn address(config: &Config) -> SocketAddr {
 /// What the server says of itself.
 pub async fn server(config: &Config) -> Seen<Server> {
     // 503 has the same body, and says what is not well.
-    let (_, health) = get(config, "/v1/health").await?;
+    let (_, health) = get(config, "/v1/health", "").await?;
     read_server(&health).ok_or_else(|| "who answers there is no Spindle".to_owned())
 }
 
 /// The sandboxes that there are.
 pub async fn sandboxes(config: &Config) -> Seen<Vec<Shown>> {
-    match get(config, "/v1/containers").await? {
+    let credentials = Credentials::new(&config.admin_user, &config.admin_password).as_http_header();
+    match get(config, "/v1/containers", &format!("Authorization: {credentials}\r\n")).await? {
         (200, Value::Array(shown)) => Ok(shown.iter().map(read_sandbox).collect()),
         (401, _) => Err("the server has another user or password than this configuration".into()),
         (status, answer) => {
@@ -47,10 +48,9 @@ pub async fn sandboxes(config: &Config) -> Seen<Vec<Shown>> {
 }
 
 /// One request, in the oldest of HTTP: the answer ends with the connection, and nothing need be parsed but its head.
-async fn get(config: &Config, path: &str) -> Seen<(u16, Value)> {
+async fn get(config: &Config, path: &str, header: &str) -> Seen<(u16, Value)> {
     let at = address(config);
-    let credentials = Credentials::new(&config.admin_user, &config.admin_password).as_http_header();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\nAuthorization: {credentials}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n{header}\r\n");
     let asked = async {
         let mut stream = TcpStream::connect(at).await?;
         stream.write_all(request.as_bytes()).await?;

@@ -4,10 +4,7 @@ use super::{
     facts::{Facts, Shown},
     show::{grouped, size},
 };
-use crate::config::Config;
-
-/// How many interfaces the kernel connects to one bridge.
-pub const BRIDGE: u64 = 1_023;
+use crate::{config::Config, domain::limits::BRIDGE};
 
 /// What the host keeps for itself, at most a quarter of its memory; and what a sandbox costs beside what it may use.
 const HOST_KEEPS: u64 = 1 << 30;

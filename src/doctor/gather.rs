@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     api,
-    facts::{Facts, Seen},
+    facts::{Facts, Seen, Server, Shown},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -43,10 +43,9 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
     let clock = SystemClock;
     let database = config.database.clone();
     let asked_at = clock.now();
-    let (docker, server, sandboxes, database_disk, firewall, host) = tokio::join!(
+    let (docker, (server, sandboxes), database_disk, firewall, host) = tokio::join!(
         docker(config, engine),
-        within(api::server(config)),
-        within(api::sandboxes(config)),
+        asked(config),
         blocking(move || host::disk(&database)),
         within(async { host::firewall().await.map_err(|e| e.to_string()) }),
         blocking(|| Ok((host::routes(), host::is_clock_kept(), host::firewall_manager()))),
@@ -76,6 +75,16 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
         asked_at,
         now: clock.now(),
     }
+}
+
+/// What the server tells. Whoever answers is not told the password unless a Spindle answers there.
+async fn asked(config: &Config) -> (Seen<Server>, Seen<Vec<Shown>>) {
+    let server = within(api::server(config)).await;
+    let sandboxes = match &server {
+        Ok(_) => within(api::sandboxes(config)).await,
+        Err(_) => Err("the server does not answer".into()),
+    };
+    (server, sandboxes)
 }
 
 async fn docker(config: &Config, engine: &DockerEngine) -> Docker {

@@ -87,6 +87,9 @@ fn truth(text: &str) -> Result<bool, Invalid> {
 pub struct Access(String);
 
 impl Access {
+    /// The longest URL that is taken, placeholders counted as they stand there.
+    const MAX_LEN: usize = 255;
+
     /// Parses a URL, or its path alone where that is HTTP's.
     ///
     /// # Errors
@@ -94,15 +97,20 @@ impl Access {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let url = if text.starts_with('/') { format!("http://{{host}}:{{port}}{text}") } else { text.to_owned() };
         let leads_there = url.split_once("://").is_some_and(|(scheme, rest)| {
-            let place = rest.split('/').next().unwrap_or_default();
+            // Whatever ends the place where a URL leads to, for a browser too, before who logs in is taken off it.
+            let place = rest.split(['/', '?']).next().unwrap_or_default();
             let place = place.rsplit('@').next().unwrap_or_default();
-            place == "{host}:{port}" && !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase())
+            let is_script = ["javascript", "data", "vbscript"].contains(&scheme);
+            place == "{host}:{port}"
+                && !scheme.is_empty()
+                && scheme.bytes().all(|b| b.is_ascii_lowercase())
+                && !is_script
         });
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/?=&%+:@!$,;()*".contains(&b);
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/?=&%+:@!$,;*".contains(&b);
         let rest = ["{host}", "{port}", "{token}"].iter().fold(url.clone(), |rest, word| rest.replacen(word, "", 1));
-        if !leads_there || text.starts_with("//") || text.len() > 255 || !rest.bytes().all(plain) {
+        if !leads_there || text.starts_with("//") || url.len() > Self::MAX_LEN || !rest.bytes().all(plain) {
             let allowed = "it is a path, such as /lab?token={token}, or a URL, such as \
-                           postgresql://student:{token}@{host}:{port}/student, of at most 255 characters";
+                           postgresql://student:{token}@{host}:{port}/student, of at most 230 characters";
             return Err(Invalid::new("the image's label spindle.access", text, allowed));
         }
         Ok(Self(url))
@@ -182,12 +190,15 @@ mod tests {
             "/\n",
             "http://evil.example/{host}:{port}",
             "http://{host}:{port}.evil.example/",
+            "http://evil.example?@{host}:{port}/{token}",
             "javascript:alert(1)//{host}:{port}",
+            "javascript://{host}:{port}/%0aalert",
+            &format!("/{}", "x".repeat(250)),
             "http://{host}/",
         ] {
             assert!(Access::parse(bad).is_err(), "{bad:?} was taken");
         }
-        let shown = Access::parse("/lab").unwrap().to_string();
+        let shown = Access::parse(&format!("/{}", "x".repeat(229))).unwrap().to_string();
         assert_eq!(Access::parse(&shown).unwrap().to_string(), shown, "it is read from a row as it was written");
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::names::Invalid;
 
+/// How many containers the kernel connects to one bridge (`failures.md` 21).
+pub const BRIDGE: u64 = 1_023;
+
 /// A memory limit in bytes; swap is limited to the same, so that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Memory(u64);

@@ -153,7 +153,9 @@ impl Engine for DockerEngine {
     }
 
     async fn containers_of(&self, id: &str) -> Result<usize> {
-        Ok(self.all_of_this_deployment().await?.iter().filter(|s| s.image_id.as_deref() == Some(id)).count())
+        let all = self.all_of_this_deployment().await?;
+        let is_sandbox = |s: &&ContainerSummary| s.labels.as_ref().is_some_and(|l| l.contains_key(spec::ID));
+        Ok(all.iter().filter(is_sandbox).filter(|s| s.image_id.as_deref() == Some(id)).count())
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {

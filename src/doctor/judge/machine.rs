@@ -80,7 +80,10 @@ pub fn descriptors(config: &Config, facts: &Facts) -> Finding {
         (None, None) => return ok("no limit"),
         (None, Some(limit)) => (format!("{} for what is started from here", grouped(limit)), limit),
     };
-    let unit = "LimitNOFILE=65536 under [Service] (systemctl edit spindle), and restart it; or: ulimit -n 65536";
+    // Who carries the connections needs them.
+    let name = if config.relay.socket.is_some() { "spindle-relay" } else { "spindle" };
+    let unit =
+        format!("LimitNOFILE=65536 under [Service] (systemctl edit {name}), and restart it; or: ulimit -n 65536");
     match (running, host::room_for_connections(limit)) {
         (Some((used, _)), _) if used > limit / 10 * 9 => {
             fail(whose, "soon nobody else can connect, and no sandbox can report", unit)

@@ -7,6 +7,7 @@ use super::{Finding, Status, fail, finding, ok, unseen, warn};
 use crate::{
     config::Config,
     doctor::{capacity, facts::Facts, gather::door, show::grouped},
+    domain::limits::BRIDGE,
     engine::{
         EngineError,
         docker::{diagnosis::Network, trial::Answer},
@@ -91,12 +92,12 @@ pub fn bridge(_: &Config, facts: &Facts) -> Finding {
         Ok(taken) => u64::from(taken.unwrap_or_default()),
         Err(why) => return unseen(why),
     };
-    let found = format!("{} of {} places taken", grouped(taken), grouped(capacity::BRIDGE));
+    let found = format!("{} of {} places taken", grouped(taken), grouped(BRIDGE));
     let why = "the kernel connects no more than that to one bridge: further sandboxes cannot be started";
     let fix = "stop sandboxes, or run a second server with its own SPINDLE_DEPLOYMENT, SPINDLE_SUBNET and ports";
     match taken {
-        taken if taken >= capacity::BRIDGE => fail(found, why, fix),
-        taken if taken * 10 >= capacity::BRIDGE * 9 => warn(found, why, fix),
+        taken if taken >= BRIDGE => fail(found, why, fix),
+        taken if taken * 10 >= BRIDGE * 9 => warn(found, why, fix),
         _ => ok(found),
     }
 }

@@ -80,7 +80,7 @@ pub fn reports(config: &Config, facts: &Facts) -> Finding {
         Err(_) if facts.server.is_err() => return unseen("the server does not answer"),
         Err(why) => {
             let why_not = format!("the sandboxes cannot be looked at: {why}");
-            return Finding { fix: "spindle doctor --config the file that the server has".into(), ..unseen(why_not) };
+            return Finding { fix: "give it what the server has: spindle doctor --config FILE, and the variables of its unit's EnvironmentFile".into(), ..unseen(why_not) };
         }
     };
     // One that has just been started need not have reported.

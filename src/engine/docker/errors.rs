@@ -18,7 +18,9 @@ pub fn translate(error: Error, missing: EngineError) -> EngineError {
             400 if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
             400 if message.contains("invalid reference format") => EngineError::NoImage,
             409 if message.contains("is already in use by container") => EngineError::NameTaken,
-            409 if missing == EngineError::NoImage => EngineError::ImageInUse(message.trim().to_owned()),
+            409 if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
+                EngineError::ImageInUse(message.trim().to_owned())
+            }
             _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(message.trim().to_owned()),
             _ => EngineError::Refused(message.trim().to_owned()),
         },
@@ -71,6 +73,8 @@ mod tests {
         assert_eq!(of(404, "network 5e1f not found"), EngineError::NoNetwork);
         let taken = "Conflict. The container name \"/a\" is already in use by container \"b\".";
         assert_eq!(of(409, taken), EngineError::NameTaken);
+        let used = "conflict: unable to remove repository reference \"a:b\" (must force) - container 1 is using its referenced image 2";
+        assert_eq!(of(409, used), EngineError::ImageInUse(used.into()));
         assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));
     }
 }
