@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Body, World,
     docker::{Docker, docker, try_docker, wait_for},
-    uri,
+    free_port, uri,
 };
 
 /// A registry with one image that is nowhere else. Dropping it takes the image away from the engine too.
@@ -27,7 +27,7 @@ impl Registry {
         if !Path::new(&program).exists() {
             return None;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}/registry}}}}\n\
              http: {{addr: '127.0.0.1:{port}'}}\n",

@@ -22,6 +22,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::support::free_port;
+
 pub const LIMITS: TrafficLimits = TrafficLimits {
     connections: 500,
     per_sandbox: 200,
@@ -53,7 +55,7 @@ pub fn place() -> SocketAddr {
 
 /// A port at which nobody listens.
 pub fn outside() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), free_port())
 }
 
 pub fn listen(outside: SocketAddr) -> Listen {

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Http, World, id};
+use super::{Http, World, free_port, id};
 
 static COUNTER: AtomicU16 = AtomicU16::new(0);
 
@@ -74,7 +74,7 @@ impl Docker {
         let deployment = format!("test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(format!("spindle-{deployment}"));
         std::fs::create_dir_all(&directory).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let subnet = format!("10.{}.{}.0/24", 192 + random / 256 % 16, random % 256);
         // Slices of the range in which `make run` has its first ports last.
         let low = 22_000 + number % 75 * 100;

@@ -6,7 +6,11 @@ pub mod docker;
 pub mod scripted;
 pub mod talk;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -130,6 +134,19 @@ pub fn uri(container: &Value) -> &str {
 
 pub fn id(container: &Value) -> &str {
     container["container_id"].as_str().unwrap()
+}
+
+/// A port on which nobody listens, of either family. It is below the kernel's range for outgoing connections, so that
+/// nobody is given it by chance before it is used, and given once.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() as u16;
+    loop {
+        let port = 11_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 4_900;
+        if std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Says something of a container.

@@ -2,7 +2,7 @@
 //! clock that the test moves.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -98,7 +98,7 @@ pub struct Scripted {
 }
 
 fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), super::free_port())
 }
 
 async fn launch(build: impl Fn(SocketAddr) -> rocket::Rocket<rocket::Build>) -> (SocketAddr, rocket::Shutdown) {
