@@ -136,13 +136,13 @@ pub fn id(container: &Value) -> &str {
     container["container_id"].as_str().unwrap()
 }
 
-/// A port on which nobody listens, of either family. It is below the kernel's range for outgoing connections, so that
+/// A port on which nobody listens, of either family. It is above those of sandboxes and below those that the kernel lends, so that
 /// nobody is given it by chance before it is used, and given once.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() as u16;
     loop {
-        let port = 11_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 4_900;
+        let port = 30_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 2_700;
         if std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
