@@ -264,8 +264,7 @@ impl Config {
                 self.port
             ));
         }
-        // Beside the sandboxes the network holds its gateway, its own address and the broadcast address.
-        let room = (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3).min(BRIDGE);
+        let room = self.addresses().min(BRIDGE);
         if u64::from(self.max_running) > room {
             return refuse(format!(
                 "SPINDLE_MAX_RUNNING ({}) is more than SPINDLE_SUBNET ({}) and one bridge hold: {room}",
@@ -273,6 +272,11 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    /// How many addresses the subnet has for sandboxes: it also holds its gateway, its own address and the broadcast's.
+    pub fn addresses(&self) -> u64 {
+        (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3)
     }
 
     /// Where the API listens.

@@ -11,6 +11,12 @@ use support::{Answer, Body, Http, World, scripted::world};
 
 const LATEST: &str = "/v1/images/spindle/mimic:latest";
 
+/// Asks for an image, and reads nothing of the answer yet.
+async fn begin_put(http: &Http, image: &str) -> reqwest::Result<reqwest::Response> {
+    let request = http.client.put(format!("{}/v1/images/{image}", http.base));
+    request.basic_auth("admin", Some("spindocker")).send().await
+}
+
 async fn put(http: &Http, image: &str) -> Answer {
     http.send("PUT", &format!("/v1/images/{image}"), Body::None).await
 }
@@ -89,16 +95,13 @@ async fn a_pull_goes_on_without_whoever_asked_and_is_found_again() {
         client: reqwest::Client::builder().timeout(Duration::from_millis(100)).build().unwrap(),
         ..w.http().clone()
     };
-    let url = format!("{}/v1/images/spindle/mimic:twin", hurried.base);
-    hurried.client.put(url).basic_auth("admin", Some("spindocker")).send().await.expect_err("it does not wait so long");
+    begin_put(&hurried, "spindle/mimic:twin").await.expect_err("it does not wait so long");
     let again = tokio::spawn({
         let http = w.http().clone();
         async move { lines(put(&http, "spindle/mimic:twin").await) }
     });
     // A third one sees how far it is before the pull goes on.
-    let mut third = w.http().client.put(format!("{}/v1/images/spindle/mimic:twin", w.http().base));
-    third = third.basic_auth("admin", Some("spindocker"));
-    let mut third = third.send().await.unwrap();
+    let mut third = begin_put(w.http(), "spindle/mimic:twin").await.unwrap();
     let first = third.chunk().await.unwrap().expect("a line while it is pulled");
     let first: Value = serde_json::from_slice(&first).unwrap();
     assert_eq!(first, json!({"status": "pulling", "layers_done": 0, "layers": 1, "bytes_done": 1, "bytes": 2}));
@@ -115,8 +118,7 @@ async fn a_pull_that_fails_late_says_so_in_its_last_line() {
     w.engine.move_to_registry("spindle/mimic:twin");
     w.engine.stall_pulls(true);
     w.engine.break_pulls(EngineError::Refused("the disk is full".into()));
-    let asked = w.http().client.put(format!("{}/v1/images/spindle/mimic:twin", w.http().base));
-    let mut answer = asked.basic_auth("admin", Some("spindocker")).send().await.unwrap();
+    let mut answer = begin_put(w.http(), "spindle/mimic:twin").await.unwrap();
     assert!(answer.chunk().await.unwrap().is_some());
     w.engine.stall_pulls(false);
     let mut rest = String::new();

@@ -93,11 +93,16 @@ impl App {
         now: Timestamp,
     ) -> Vec<(&'s Sandbox, Decided)> {
         let mut notable = Vec::new();
-        let is_blind = |sandbox: &Sandbox| self.is_blind(sandbox).is_some();
-        let blind: Vec<bool> = known.iter().map(|s| is_blind(s)).collect();
+        // Whether nobody can say if it is used matters for those alone who would be stopped for being idle.
+        let looked = known.iter().map(Arc::as_ref).map(|sandbox| {
+            let deadline = deadline(&self.settings.policy, sandbox);
+            let is_idle = deadline.is_some_and(|d| now >= d.at && d.reason() == StopReason::Idle);
+            (sandbox, deadline, is_idle && self.is_blind(sandbox).is_some())
+        });
+        let looked: Vec<_> = looked.collect();
         let mut pulse = self.pulse();
-        for (sandbox, blind) in known.iter().map(Arc::as_ref).zip(blind) {
-            let Some(deadline) = deadline(&self.settings.policy, sandbox) else {
+        for (sandbox, deadline, is_blind) in looked {
+            let Some(deadline) = deadline else {
                 pulse.awaited.remove(&sandbox.id);
                 continue;
             };
@@ -108,7 +113,7 @@ impl App {
             };
             let has_come = awaited.generation == sandbox.generation && now >= awaited.due;
             if has_come && now >= deadline.at {
-                let held = hold.is_some_and(|hold| now < hold) || blind && deadline.reason() == StopReason::Idle;
+                let held = hold.is_some_and(|hold| now < hold) || is_blind;
                 if held && !awaited.refused {
                     awaited.refused = true;
                     notable.push((sandbox, Decided::Refused));

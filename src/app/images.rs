@@ -104,10 +104,10 @@ impl App {
         if let Some(pull) = self.under_way_of(image) {
             return Ok(Ensured::Pulling(pull));
         }
-        match self.image(image).await {
+        match self.engine.image(image).await {
             Ok(_) => return Ok(Ensured::Present),
-            Err(Error::NoImage(_)) => {}
-            Err(e) => return Err(e),
+            Err(EngineError::NoImage) => {}
+            Err(e) => return Err(Error::engine("the image could not be looked at", e)),
         }
         if self.closing.is_cancelled() {
             return Err(Error::ShuttingDown);

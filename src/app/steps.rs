@@ -33,7 +33,7 @@ pub(super) struct CutOff {
 
 /// Whether it is being stopped because its deadline passed, and nobody asked for it.
 fn ends_by_deadline(sandbox: &Sandbox) -> bool {
-    matches!(sandbox.state, State::Stopping { reason: StopReason::Idle | StopReason::MaxAge, .. })
+    matches!(sandbox.state, State::Stopping { reason, .. } if reason.is_by_deadline())
 }
 
 /// Somebody else works on the sandbox.

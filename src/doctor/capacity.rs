@@ -36,11 +36,6 @@ pub struct Capacity {
     pub limits: Vec<Limit>,
 }
 
-/// The addresses that a subnet has for sandboxes: the rest is the network's own, its gateway's and the broadcast's.
-pub fn addresses(config: &Config) -> u64 {
-    (1_u64 << (32 - config.subnet.prefix_len())).saturating_sub(3)
-}
-
 /// How many ports a sandbox has: as many as those that there are, else the lab image's two.
 pub fn ports_each(facts: &Facts) -> u64 {
     let sandboxes: &[Shown] = facts.sandboxes.as_deref().unwrap_or_default();
@@ -56,7 +51,7 @@ pub fn of(config: &Config, facts: &Facts) -> Capacity {
     let limit = |of, sandboxes, how| Limit { of, sandboxes, how };
     let mut limits = vec![
         limit("bridge", BRIDGE, "interfaces that the kernel connects to one bridge".to_owned()),
-        limit("addresses", addresses(config), config.subnet.to_string()),
+        limit("addresses", config.addresses(), config.subnet.to_string()),
         limit("ports", range / ports, format!("{} of {ports} each", grouped(range))),
         limit("max_running", u64::from(config.max_running), "SPINDLE_MAX_RUNNING".to_owned()),
     ];

@@ -12,7 +12,7 @@ use super::{
     idle::{Deadline, Verdict, Warning, verdict, warning},
     names::{ContainerId, SandboxId},
     policy::Policy,
-    sandbox::{Sandbox, State, StopReason},
+    sandbox::{Sandbox, State},
 };
 
 /// What a container is doing, as the engine shows it.
@@ -204,8 +204,8 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         }
         // An idle stop that was left half done is not carried out while sandboxes could not report: what it was
         // decided on may be long past.
-        (State::Stopping { reason: StopReason::Idle | StopReason::MaxAge, .. }, Some(shown))
-            if shown.phase == Phase::Running && held =>
+        (State::Stopping { reason, .. }, Some(shown))
+            if reason.is_by_deadline() && shown.phase == Phase::Running && held =>
         {
             Some(Step::TakeBack(id(), shown.container.clone()))
         }
@@ -239,7 +239,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        By, Evidence, Limit, Source,
+        By, Evidence, Limit, Source, StopReason,
         fixtures::{self, at, running},
     };
 

@@ -117,6 +117,11 @@ impl StopReason {
         }
     }
 
+    /// Whether its deadline did it, and nobody asked for it.
+    pub fn is_by_deadline(self) -> bool {
+        matches!(self, StopReason::Idle | StopReason::MaxAge)
+    }
+
     /// Whether nobody meant it, so that whoever comes to use the sandbox finds it running.
     pub fn is_undone_by_use(self) -> bool {
         matches!(self, StopReason::Idle | StopReason::Engine | StopReason::Reboot)

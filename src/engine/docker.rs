@@ -125,11 +125,8 @@ impl Engine for DockerEngine {
     async fn info(&self) -> Result<EngineInfo> {
         let client = self.client().await?;
         let version = self.seen(within(QUICK, "version", client.version(), EngineError::NoContainer).await)?;
-        let api = client.client_version();
-        Ok(EngineInfo {
-            version: version.version.unwrap_or_default(),
-            api_version: format!("{}.{}", api.major_version, api.minor_version),
-        })
+        let api_version = diagnosis::spoken(&client);
+        Ok(EngineInfo { version: version.version.unwrap_or_default(), api_version })
     }
 
     async fn prepare(&self) -> Result<IpAddr> {

@@ -35,6 +35,16 @@ pub fn curl_json(world: &Docker, arguments: &[&str], path: &str, status: u16) ->
     serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}"))
 }
 
+/// A server, with `extra` variables, of which the learner can enter every sandbox of a lab image.
+pub async fn lab(extra: &[(&str, &str)]) -> (Docker, Learner) {
+    let mut world = Docker::prepare(None, extra);
+    let learner = Learner::new(&world.directory, "learner");
+    world.set("DEFAULT_SSH_KEY", &learner.public_key());
+    world.spawn();
+    world.until_well().await;
+    (world, learner)
+}
+
 /// Somebody with a key pair and a memory for host keys.
 pub struct Learner {
     key: PathBuf,

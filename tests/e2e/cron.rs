@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::{
-    clients::{Learner, curl_json, wait_for_ssh},
+    clients::{curl_json, lab, wait_for_ssh},
     terminal::Terminal,
 };
 use crate::support::{
     World,
-    docker::{Docker, docker, wait_for},
+    docker::{docker, wait_for},
     id, uri,
 };
 
@@ -18,11 +18,7 @@ const A_MINUTE: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_in_use_is_reported_by_the_image_itself_each_minute() {
-    let mut world = Docker::prepare(None, &[]);
-    let learner = Learner::new(&world.directory, "learner");
-    world.set("DEFAULT_SSH_KEY", &learner.public_key());
-    world.spawn();
-    world.until_well().await;
+    let (world, learner) = lab(&[]).await;
     let c = curl_json(&world, &["-d", "image=spindle/base"], "/v1/containers", 201);
     // The report of the boot must be over before anybody connects, so that what comes is that of the minute.
     let booted = world.until(&c, |c| c["last_check_in_at"].is_string()).await;

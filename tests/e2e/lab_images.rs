@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    clients::{Learner, curl_json, said, wait_for_ssh},
+    clients::{Learner, curl_json, lab, said, wait_for_ssh},
     labs::{Django, Jupyter, Postgres, Service},
 };
 use crate::support::{
@@ -31,16 +31,6 @@ const MOMENT: Duration = Duration::from_secs(20);
 
 /// The reporter's idea of "lately" here, in seconds, so that nobody waits for two minutes.
 const RECENTLY: &str = "5";
-
-/// A server whose sandboxes `learner` can enter.
-async fn entered_by_learner() -> (Docker, Learner) {
-    let mut world = Docker::prepare(None, &[]);
-    let learner = Learner::new(&world.directory, "learner");
-    world.set("DEFAULT_SSH_KEY", &learner.public_key());
-    world.spawn();
-    world.until_well().await;
-    (world, learner)
-}
 
 fn create(world: &Docker, image: &str, env: Value) -> Value {
     let body = json!({"image": image, "env": env}).to_string();
@@ -93,7 +83,7 @@ fn live(world: &Docker, learner: &Learner, (mut service, container): (impl Servi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_image_answers_soon_reports_its_use_and_keeps_its_data() {
-    let (world, learner) = entered_by_learner().await;
+    let (world, learner) = lab(&[]).await;
     // One after another, so that the ten seconds are each image's own; then side by side, as the reporter takes its minute.
     let (postgres, django) = (boot(&world, Postgres::default()), boot(&world, Django));
     let jupyter = boot(&world, Jupyter::default());
@@ -106,7 +96,7 @@ async fn every_image_answers_soon_reports_its_use_and_keeps_its_data() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_supervisor_keeps_ssh_alive_and_ends_at_once() {
-    let (world, learner) = entered_by_learner().await;
+    let (world, learner) = lab(&[]).await;
     let c = create(&world, "spindle/base", json!({"TZ": "Europe/Berlin"}));
     wait_for_ssh(&c);
     let zone = learner.run(&c, &["date", "+%Z"]);

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    clients::{Learner, text, wait_for_ssh},
+    clients::{self, Learner, text, wait_for_ssh},
     terminal::Terminal,
 };
 use crate::support::{
@@ -29,14 +29,9 @@ fn instant(container: &Value, key: &str) -> Timestamp {
     text(container, key).parse().unwrap()
 }
 
-/// A server of which `learner` can enter every sandbox of the lab image, `extra` set besides.
+/// As [`clients::lab`], with a short limit.
 async fn lab(extra: &[(&str, &str)]) -> (Docker, Learner) {
-    let mut world = Docker::prepare(None, &[&[("IDLE_TIMEOUT", "8")], extra].concat());
-    let learner = Learner::new(&world.directory, "learner");
-    world.set("DEFAULT_SSH_KEY", &learner.public_key());
-    world.spawn();
-    world.until_well().await;
-    (world, learner)
+    clients::lab(&[&[("IDLE_TIMEOUT", "8")], extra].concat()).await
 }
 
 /// A session in a new sandbox of its own, made as `form` says.

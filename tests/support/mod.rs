@@ -136,8 +136,8 @@ pub fn id(container: &Value) -> &str {
     container["container_id"].as_str().unwrap()
 }
 
-/// A port on which nobody listens, of either family. It is above those of sandboxes and below those that the kernel lends, so that
-/// nobody is given it by chance before it is used, and given once.
+/// A port on which nobody listens, of either family. It is above those of sandboxes and below those that the kernel
+/// lends, so that nobody is given it by chance before it is used, and given once.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() as u16;

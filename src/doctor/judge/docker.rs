@@ -1,7 +1,11 @@
 //! What is judged of Docker: whether it answers, what it can limit, how it stores.
 
 use super::{Finding, fail, ok, unseen, warn};
-use crate::{config::Config, doctor::facts::Facts, engine::docker::diagnosis::Description};
+use crate::{
+    config::Config,
+    doctor::facts::Facts,
+    engine::docker::diagnosis::{Description, USUAL},
+};
 
 /// The oldest engine, and its API, with which Spindle has been tried.
 const OLDEST: (u32, u32) = (20, 10);
@@ -27,7 +31,7 @@ pub fn engine(_: &Config, facts: &Facts) -> Finding {
                 () if why.contains("ermission denied") => {
                     "run this as root; or: usermod -aG docker \"$USER\", and log in anew".to_owned()
                 }
-                () if at == DEFAULT => {
+                () if at == USUAL => {
                     "systemctl start docker; if it is not installed: apt-get install docker.io".to_owned()
                 }
                 () => format!("docker -H {at} version; DOCKER_HOST chooses another engine"),
@@ -36,8 +40,6 @@ pub fn engine(_: &Config, facts: &Facts) -> Finding {
         }
     }
 }
-
-const DEFAULT: &str = "unix:///var/run/docker.sock";
 
 /// Passes on what the engine said of itself.
 fn described(facts: &Facts, judge: impl FnOnce(&Description) -> Finding) -> Finding {

@@ -47,7 +47,7 @@ pub fn subnet(config: &Config, facts: &Facts) -> Finding {
         let fix = format!("SPINDLE_SUBNET={}, or: docker network rm {}", free_subnet(config, facts), other.name);
         return fail(format!("{wanted} overlaps with Docker's network {}", other.name), why, fix);
     }
-    let addresses = format!("{} addresses for sandboxes", grouped(capacity::addresses(config)));
+    let addresses = format!("{} addresses for sandboxes", grouped(config.addresses()));
     match ours {
         None => ok(format!("{wanted}, {addresses}; the network {name} is made when the server starts")),
         Some(network) if network.deployment.as_deref() != Some(name) => fail(

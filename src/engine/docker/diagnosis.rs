@@ -4,6 +4,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use bollard::{
+    Docker,
     models::{self, NetworkInspect, SystemInfo},
     query_parameters::{InspectNetworkOptions, ListNetworksOptions},
 };
@@ -12,6 +13,9 @@ use jiff::Timestamp;
 
 use super::{DockerEngine, QUICK, errors::within, spec};
 use crate::engine::{EngineError, Result};
+
+/// Where Docker is asked if nobody says otherwise.
+pub const USUAL: &str = "unix:///var/run/docker.sock";
 
 /// What Docker says of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,15 +56,14 @@ pub struct Network {
 impl DockerEngine {
     /// Where it is asked, in `DOCKER_HOST`'s notation.
     pub fn at(&self) -> &str {
-        self.host.as_deref().unwrap_or("unix:///var/run/docker.sock")
+        self.host.as_deref().unwrap_or(USUAL)
     }
 
     /// What Docker says of itself.
     pub async fn describe(&self) -> Result<Description> {
         let client = self.client().await?;
         let info = self.seen(within(QUICK, "info", client.info(), EngineError::NoContainer).await)?;
-        let api = client.client_version();
-        Ok(description(info, format!("{}.{}", api.major_version, api.minor_version)))
+        Ok(description(info, spoken(&client)))
     }
 
     /// All of Docker's networks.
@@ -81,6 +84,12 @@ impl DockerEngine {
             Err(e) => Err(e),
         }
     }
+}
+
+/// The version of its API that we speak with it.
+pub(super) fn spoken(client: &Docker) -> String {
+    let api = client.client_version();
+    format!("{}.{}", api.major_version, api.minor_version)
 }
 
 fn description(info: SystemInfo, api_version: String) -> Description {
