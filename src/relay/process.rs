@@ -43,6 +43,9 @@ const REST: Duration = Duration::from_millis(50);
 /// How long until a relay whose successor has gone looks for another.
 const KNOCK: Duration = Duration::from_millis(200);
 
+/// How often a relay that hangs up while it is asked for everything is asked again.
+const ATTEMPTS: u8 = 3;
+
 /// Whoever is spoken to now.
 type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
 
@@ -64,11 +67,7 @@ impl Process {
     /// If it cannot listen there, or the other relay does not let go.
     pub async fn start(at: &Path, deployment: &str, limits: TrafficLimits, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let (core, heard) = Core::new(limits, clock);
-        let before = match UnixStream::connect(at).await {
-            Ok(stream) => Some(take_over(stream, deployment).await?),
-            // Nobody is there, or one that has ended left its socket behind.
-            Err(_) => None,
-        };
+        let before = before(at, deployment).await?;
         let (socket, fresh) = bind(at)?;
         let Some((mut before, estate, sockets)) = before else {
             std::fs::rename(&fresh, at)?;
@@ -265,11 +264,32 @@ fn bind(at: &Path) -> io::Result<(UnixListener, PathBuf)> {
     Ok((socket, fresh.into()))
 }
 
+/// What a relay gives, and the connection on which it waits to hear that it was taken.
+type Given = (std::os::unix::net::UnixStream, Estate, Vec<TcpListener>);
+
+/// What the relay at `at` gives. None is there, or one that has ended left its socket behind: nothing.
+async fn before(at: &Path, deployment: &str) -> io::Result<Option<Given>> {
+    let mut attempts = ATTEMPTS;
+    loop {
+        let Ok(stream) = UnixStream::connect(at).await else {
+            return Ok(None);
+        };
+        attempts -= 1;
+        match take_over(stream, deployment).await {
+            // It has just ended, or handed over to another one: whoever is there now is asked.
+            Err(e) if attempts > 0 && has_hung_up(&e) => {}
+            given => return given.map(Some),
+        }
+    }
+}
+
+fn has_hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
 /// Everything from the relay at the other end, which is its own until it hears that it was taken.
-async fn take_over(
-    mut stream: UnixStream,
-    deployment: &str,
-) -> io::Result<(std::os::unix::net::UnixStream, Estate, Vec<TcpListener>)> {
+async fn take_over(mut stream: UnixStream, deployment: &str) -> io::Result<Given> {
     greet(&mut stream, deployment, Caller::Successor).await?;
     let (stream, estate, sockets) = spawn_blocking(|| hand_over::take(stream)).await??;
     let listening = |socket: std::net::TcpListener| {

@@ -241,6 +241,22 @@ async fn connections_of_a_relay_whose_successor_died_are_counted() {
     std::fs::remove_file(at).unwrap();
 }
 
+/// Whoever knocks at one that is just ending, or handing over to another, finds what comes after it.
+#[tokio::test]
+async fn a_relay_that_ends_while_it_is_asked_is_no_obstacle() {
+    let at = socket();
+    let ending = tokio::net::UnixListener::bind(&at).unwrap();
+    let (next, ()) = tokio::join!(start(&at), async {
+        let asked = soon("a relay that asks", ending.accept()).await.unwrap();
+        drop(ending);
+        drop(asked);
+    });
+    let server = Server::connect(&at).await;
+    assert_eq!(counts(&server.relay).await, []);
+    next.end().await;
+    std::fs::remove_file(at).unwrap();
+}
+
 #[tokio::test]
 async fn nothing_but_a_socket_is_replaced() {
     let at = socket();
