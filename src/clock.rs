@@ -1,11 +1,16 @@
 //! The clock: the system's, or one that a test moves. The only file that may ask what time it is.
 
 use std::{
-    sync::{LazyLock, Mutex},
+    sync::{
+        LazyLock, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::Boot;
 
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -15,8 +20,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// How long it has been since a moment that stays the same, whatever is done to the clock meanwhile.
     fn steady(&self) -> Duration;
 
-    /// When this machine was started; in the far past if that cannot be told.
-    fn booted_at(&self) -> Timestamp;
+    /// Which start of this machine this is: another one after each reboot.
+    fn boot(&self) -> Boot;
 }
 
 fn to_millisecond(at: Timestamp) -> Timestamp {
@@ -37,11 +42,12 @@ impl Clock for SystemClock {
         BEGIN.elapsed()
     }
 
-    fn booted_at(&self) -> Timestamp {
-        let uptime = std::fs::read_to_string("/proc/uptime").ok();
-        let seconds: Option<f64> = uptime.and_then(|text| text.split_whitespace().next()?.parse().ok());
-        let up = seconds.and_then(|s| SignedDuration::try_from_secs_f64(s).ok());
-        up.and_then(|up| self.now().checked_sub(up).ok()).unwrap_or(Timestamp::MIN)
+    fn boot(&self) -> Boot {
+        // Where the kernel does not tell, no reboot is ever noticed.
+        static ID: LazyLock<Boot> = LazyLock::new(|| {
+            Boot::from(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim())
+        });
+        ID.clone()
     }
 }
 
@@ -50,13 +56,13 @@ impl Clock for SystemClock {
 pub struct ManualClock {
     now: Mutex<Timestamp>,
     steady: Mutex<Duration>,
-    booted_at: Mutex<Timestamp>,
+    reboots: AtomicU32,
 }
 
 impl ManualClock {
     /// A clock that shows `at`.
     pub fn at(at: Timestamp) -> Self {
-        Self { now: Mutex::new(to_millisecond(at)), steady: Mutex::default(), booted_at: Mutex::new(Timestamp::MIN) }
+        Self { now: Mutex::new(to_millisecond(at)), steady: Mutex::default(), reboots: AtomicU32::new(0) }
     }
 
     /// Lets time pass.
@@ -73,7 +79,7 @@ impl ManualClock {
 
     /// Starts the machine anew.
     pub fn reboot(&self) {
-        *self.booted_at.lock().expect("no holder panics") = self.now();
+        self.reboots.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -86,8 +92,8 @@ impl Clock for ManualClock {
         *self.steady.lock().expect("no holder panics")
     }
 
-    fn booted_at(&self) -> Timestamp {
-        *self.booted_at.lock().expect("no holder panics")
+    fn boot(&self) -> Boot {
+        Boot::from(self.reboots.load(Ordering::Relaxed).to_string().as_str())
     }
 }
 

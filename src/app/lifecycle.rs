@@ -175,7 +175,7 @@ impl App {
             let words = self.engine.last_words(container).await.map_err(failed)?;
             return Err(failed(EngineError::Refused(format!("its main process ended at once, {words}"))));
         }
-        Ok(shown.running(self.clock.now()))
+        Ok(shown.running(self.clock.now(), self.clock.boot()))
     }
 
     /// Carries out a recorded deletion; the row goes when the engine has let go.

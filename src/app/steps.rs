@@ -131,8 +131,8 @@ impl App {
     }
 
     async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>, pid: Option<u32>) -> Tried {
-        let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
-        let to = State::Running { since, address, mark, pid };
+        let State::Running { since, mark, boot, .. } = known.state.clone() else { return Ok(false) };
+        let to = State::Running { since, address, mark, pid, boot };
         Ok(self.mark(known, to).await?)
     }
 
@@ -230,8 +230,7 @@ impl App {
         let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
         let reason = match now.state {
             State::Stopping { reason, .. } => reason,
-            // Started before the machine was: it ended with the machine.
-            State::Running { since, .. } if since < self.clock.booted_at() => StopReason::Reboot,
+            State::Running { boot: Some(ref boot), .. } if *boot != self.clock.boot() => StopReason::Reboot,
             _ if engine_was_away => StopReason::Engine,
             _ => StopReason::Exited,
         };
@@ -254,7 +253,7 @@ impl App {
         if shown.phase != Phase::Running {
             return Ok(false);
         }
-        let done = self.mark_started(known, shown.running(self.clock.now())).await?;
+        let done = self.mark_started(known, shown.running(self.clock.now(), self.clock.boot())).await?;
         if done {
             tracing::info!(sandbox = %known.id, name = %known.name, "found running");
         }
@@ -347,7 +346,7 @@ impl App {
         // How often it was started nobody knows any more, but a relay may: what it has from earlier starts must be older.
         sandbox.generation = now.as_millisecond().unsigned_abs();
         if shown.phase == Phase::Running {
-            sandbox.state = shown.running(now);
+            sandbox.state = shown.running(now, self.clock.boot());
             sandbox.evidence = EvidenceLog::of(Source::Start, now);
         } else {
             sandbox.state = State::Stopped { at: now, reason: StopReason::Exited };

@@ -5,12 +5,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        Decision, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure,
+        Boot, Decision, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure,
     },
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
@@ -157,7 +157,7 @@ impl App {
 
     fn route(&self, sandbox: &Sandbox) -> Route {
         let target = match sandbox.state {
-            State::Running { since, address: Some(address), pid, .. } if self.is_believed(since, pid) => {
+            State::Running { address: Some(address), pid, ref boot, .. } if self.is_believed(boot.as_ref(), pid) => {
                 Target::Open { address, pid }
             }
             ref state if self.wakes(sandbox).allows(state) => Target::Asleep,
@@ -179,8 +179,8 @@ impl App {
 
     /// Whether what a row says of a running sandbox can be true: not what it said before the machine was started, and
     /// before our first look only what the relay can see for itself.
-    fn is_believed(&self, since: Timestamp, pid: Option<u32>) -> bool {
-        since >= self.clock.booted_at() && (pid.is_some() || self.pulse().passed)
+    fn is_believed(&self, boot: Option<&Boot>, pid: Option<u32>) -> bool {
+        boot.is_none_or(|boot| *boot == self.clock.boot()) && (pid.is_some() || self.pulse().passed)
     }
 
     /// Reads what the relay has counted, and records what of it is evidence.

@@ -24,5 +24,5 @@ pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
 pub use plan::{Observed, Phase, Plan, Step, plan};
 pub use policy::{Limit, OwnPolicy, Policy, Sources};
-pub use sandbox::{Endpoint, Extension, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
+pub use sandbox::{Boot, Endpoint, Extension, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
 pub use traffic::{Carrier, Traffic, TrafficLimits, Wake, WakeFailure};

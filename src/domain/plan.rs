@@ -12,7 +12,7 @@ use super::{
     idle::{Deadline, Verdict, Warning, verdict, warning},
     names::{ContainerId, SandboxId},
     policy::Policy,
-    sandbox::{Sandbox, State},
+    sandbox::{Boot, Sandbox, State},
 };
 
 /// What a container is doing, as the engine shows it.
@@ -48,9 +48,10 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The state of a sandbox that was just seen to run, from `since` on.
-    pub fn running(self, since: Timestamp) -> State {
-        State::Running { since, address: self.address, mark: self.mark.unwrap_or_default(), pid: self.pid }
+    /// The state of a sandbox that was just seen to run, from `since` on, in this start of the machine.
+    pub fn running(self, since: Timestamp, boot: Boot) -> State {
+        let mark = self.mark.unwrap_or_default();
+        State::Running { since, address: self.address, mark, pid: self.pid, boot: Some(boot) }
     }
 }
 

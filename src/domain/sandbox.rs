@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -164,6 +165,8 @@ pub enum State {
         mark: String,
         /// Its first process, as this machine numbers it; `None` where the engine does not tell.
         pid: Option<u32>,
+        /// The machine's start in which this was seen to run; `None` in records of before that was kept.
+        boot: Option<Boot>,
     },
     /// The decision to stop it is recorded; the engine may or may not know yet.
     Stopping {
@@ -187,6 +190,23 @@ impl State {
     /// Whether callers of the API may see a sandbox in this state.
     pub fn is_visible(&self) -> bool {
         !matches!(self, State::Creating | State::Deleting)
+    }
+}
+
+/// One start of the machine, told from every other whatever the clock says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot(Arc<str>);
+
+impl From<&str> for Boot {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl Boot {
+    /// Its id, as the kernel gave it.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

@@ -106,6 +106,8 @@ const STEPS: &[&str] = &[
     CREATE INDEX decisions_by_sandbox ON decisions (sandbox, seq);",
     // 4: how apps are reached.
     "ALTER TABLE sandboxes ADD COLUMN access TEXT;",
+    // 5: in which start of the machine a sandbox was started.
+    "ALTER TABLE sandboxes ADD COLUMN boot TEXT;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

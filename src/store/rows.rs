@@ -7,26 +7,43 @@ use rusqlite::{Connection, Row, types::FromSql};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Access, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef, Label,
-    Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources, State,
-    StopReason, Token, Traffic, Wake, WakeFailure,
+    Access, Boot, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef,
+    Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources,
+    State, StopReason, Token, Traffic, Wake, WakeFailure,
 };
 
-/// A state as its columns: word, instant, reason, address, mark, process.
-pub type StateColumns = (&'static str, Option<i64>, Option<&'static str>, Option<String>, Option<String>, Option<u32>);
+/// A state as its columns.
+#[derive(Default)]
+pub struct StateColumns {
+    pub state: &'static str,
+    pub at: Option<i64>,
+    pub reason: Option<&'static str>,
+    pub address: Option<String>,
+    pub mark: Option<String>,
+    pub pid: Option<u32>,
+    pub boot: Option<String>,
+}
 
 pub fn state_columns(state: &State) -> StateColumns {
+    let of = |state, at: Option<&Timestamp>, reason: Option<&StopReason>| StateColumns {
+        state,
+        at: at.copied().map(millis),
+        reason: reason.map(|r| r.word()),
+        ..StateColumns::default()
+    };
     match state {
-        State::Creating => ("creating", None, None, None, None, None),
-        State::Deleting => ("deleting", None, None, None, None, None),
-        State::Running { since, address, mark, pid } => {
-            ("running", Some(millis(*since)), None, address.map(|a| a.to_string()), Some(mark.clone()), *pid)
-        }
-        State::Starting { stopped_at, reason } => {
-            ("starting", Some(millis(*stopped_at)), Some(reason.word()), None, None, None)
-        }
-        State::Stopping { since, reason } => ("stopping", Some(millis(*since)), Some(reason.word()), None, None, None),
-        State::Stopped { at, reason } => ("stopped", Some(millis(*at)), Some(reason.word()), None, None, None),
+        State::Creating => of("creating", None, None),
+        State::Deleting => of("deleting", None, None),
+        State::Running { since, address, mark, pid, boot } => StateColumns {
+            address: address.map(|a| a.to_string()),
+            mark: Some(mark.clone()),
+            pid: *pid,
+            boot: boot.as_ref().map(|b| b.as_str().to_owned()),
+            ..of("running", Some(since), None)
+        },
+        State::Starting { stopped_at, reason } => of("starting", Some(stopped_at), Some(reason)),
+        State::Stopping { since, reason } => of("stopping", Some(since), Some(reason)),
+        State::Stopped { at, reason } => of("stopped", Some(at), Some(reason)),
     }
 }
 
@@ -75,7 +92,7 @@ impl<'r> Columns<'r> {
     }
 }
 
-const STATE: &str = "state, state_at, reason, address, mark, pid";
+const STATE: &str = "state, state_at, reason, address, mark, pid, boot";
 
 fn state(columns: &mut Columns<'_>) -> Result<State> {
     let word = required(columns.text()?, "state")?;
@@ -83,12 +100,13 @@ fn state(columns: &mut Columns<'_>) -> Result<State> {
     let reason = columns.maybe("reason", StopReason::parse)?;
     let address = columns.maybe("address", |a| a.parse().ok())?;
     let (mark, pid) = (columns.next::<Option<String>>()?, columns.next()?);
+    let boot = columns.text()?.map(Boot::from);
     let at = || required(at, "state_at");
     let reason = || required(reason, "reason");
     Ok(match word {
         "creating" => State::Creating,
         "deleting" => State::Deleting,
-        "running" => State::Running { since: at()?, address, mark: required(mark, "mark")?, pid },
+        "running" => State::Running { since: at()?, address, mark: required(mark, "mark")?, pid, boot },
         "starting" => State::Starting { stopped_at: at()?, reason: reason()? },
         "stopping" => State::Stopping { since: at()?, reason: reason()? },
         "stopped" => State::Stopped { at: at()?, reason: reason()? },

@@ -198,7 +198,7 @@ impl Store {
     /// Forgets a sandbox, ports, evidence and all, if it is still as `seen` shows.
     pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
         let (id, state, generation) =
-            (seen.id.as_str().to_owned(), state_columns(&seen.state).0, seen.generation as i64);
+            (seen.id.as_str().to_owned(), state_columns(&seen.state).state, seen.generation as i64);
         let sql = "DELETE FROM sandboxes WHERE id = ?1 AND state = ?2 AND generation = ?3";
         self.writer.run(move |c| Ok(c.execute(sql, (id, state, generation))? == 1)).await
     }
@@ -251,36 +251,38 @@ fn room(c: &Connection, capacity: u32) -> Result<()> {
 }
 
 fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
-    let (state, at, reason, address, mark, pid) = state_columns(to);
+    let to = state_columns(to);
     let changed = c
         .prepare_cached(
-            "UPDATE sandboxes SET state = ?4, state_at = ?5, reason = ?6, address = ?7, mark = ?8, pid = ?9
+            "UPDATE sandboxes SET state = ?4, state_at = ?5, reason = ?6, address = ?7, mark = ?8, pid = ?9,
+                    boot = ?10
              WHERE id = ?1 AND state = ?2 AND generation = ?3",
         )?
         .execute((
             seen.id.as_str(),
-            state_columns(&seen.state).0,
+            state_columns(&seen.state).state,
             seen.generation as i64,
-            state,
-            at,
-            reason,
-            address,
-            mark,
-            pid,
+            to.state,
+            to.at,
+            to.reason,
+            to.address,
+            to.mark,
+            to.pid,
+            to.boot,
         ))?;
     Ok(changed == 1)
 }
 
 pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
-    let (state, at, reason, address, mark, pid) = state_columns(&s.state);
+    let state = state_columns(&s.state);
     let [wake_on, app_protocol, proxy_protocol] = s.traffic.words();
     let [idle_timeout, connection_cap, max_age, warn_before, counting] = s.own.words();
     let inserted = c.execute(
         "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
             address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token, pid, wake, wake_on,
-            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until, access)
+            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until, access, boot)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24, ?25, ?26, ?27, ?28, ?29)",
+            ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
         rusqlite::params![
             s.id.as_str(),
             s.container.as_ref().map(ContainerId::as_str),
@@ -288,11 +290,11 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             s.image.as_str(),
             millis(s.created_at),
             s.generation as i64,
-            state,
-            at,
-            reason,
-            address,
-            mark,
+            state.state,
+            state.at,
+            state.reason,
+            state.address,
+            state.mark,
             s.app_port.map(|p| p.to_string()),
             s.active as i64,
             s.last_report.map(millis),
@@ -300,7 +302,7 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             s.memory.to_string(),
             s.cpus.to_string(),
             s.token.reveal(),
-            pid,
+            state.pid,
             s.wake.map(Wake::word),
             wake_on,
             app_protocol,
@@ -311,6 +313,7 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             counting,
             s.keep_until.map(millis),
             s.access.as_ref().map(ToString::to_string),
+            state.boot,
         ],
     );
     match inserted {

@@ -37,8 +37,13 @@ async fn insert(store: &Store, n: u8) -> Result<Sandbox> {
 /// A sandbox that was inserted and started at second 0, as the store gives it back.
 async fn started(store: &Store, n: u8) -> Sandbox {
     let sandbox = insert(store, n).await.unwrap();
-    let to =
-        State::Running { since: at(0), address: Some("10.0.0.2".parse().unwrap()), mark: "m".into(), pid: Some(7) };
+    let to = State::Running {
+        since: at(0),
+        address: Some("10.0.0.2".parse().unwrap()),
+        mark: "m".into(),
+        pid: Some(7),
+        boot: Some("b".into()),
+    };
     assert!(store.mark_started(&sandbox, to).await.unwrap());
     store.get(&sandbox.id).await.unwrap().unwrap()
 }
@@ -171,7 +176,7 @@ async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
     let old = started(&store, 1).await;
     store.mark(&old, State::Stopped { at: at(1), reason: StopReason::Requested }).await.unwrap();
     let stopped = store.get(&old.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(2), address: None, mark: "m2".into(), pid: None };
+    let again = State::Running { since: at(2), address: None, mark: "m2".into(), pid: None, boot: None };
     assert!(store.mark_started(&stopped, again).await.unwrap());
     assert!(!store.mark(&old, State::Stopping { since: at(3), reason: StopReason::Idle }).await.unwrap());
     assert!(!store.forget(&old).await.unwrap());
@@ -214,7 +219,7 @@ async fn references_find_by_name_and_unique_prefix() {
         let sandbox = insert(&store, n).await.unwrap();
         let container = crate::domain::ContainerId::parse(&format!("{}{tail}", "ab".repeat(31) + "a")).unwrap();
         store.set_container(&sandbox.id, &container).await.unwrap();
-        let to = State::Running { since: at(0), address: None, mark: "m".into(), pid: Some(7) };
+        let to = State::Running { since: at(0), address: None, mark: "m".into(), pid: Some(7), boot: Some("b".into()) };
         store.mark_started(&sandbox, to).await.unwrap();
         ids.push((sandbox, container));
     }

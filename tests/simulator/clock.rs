@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, domain::Boot};
 
 /// What the clock shows when a trace begins, in milliseconds since the epoch.
 const BEGIN: i64 = 1_795_000_000_000;
@@ -50,8 +50,8 @@ impl Clock for SimClock {
         self.begin.elapsed()
     }
 
-    fn booted_at(&self) -> Timestamp {
-        Timestamp::MIN
+    fn boot(&self) -> Boot {
+        Boot::from("the only one")
     }
 }
 
