@@ -268,6 +268,24 @@ async fn a_wake_that_fails_says_why_and_the_next_start_forgets_it() {
     assert_eq!(w.http().now(&c).await["wake_failure"], Value::Null);
 }
 
+#[tokio::test]
+async fn use_counts_on_after_the_clock_was_set_back() {
+    let w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    let _inside = Inside::start(&w, &c).await;
+    let mut stream = connect(&c).await;
+    use_it(&mut stream, 2_000).await;
+    w.pass_seconds(1).await;
+    w.clock.set(w.clock.now() - Duration::from_secs(3_600));
+    for _ in 0..4 {
+        use_it(&mut stream, 2_000).await;
+        w.pass_seconds(LIMIT / 2).await;
+        assert_eq!(w.http().now(&c).await["status"], "running");
+    }
+    w.pass_seconds(LIMIT / 2 + 1).await;
+    settle(&w, &c, "stopped").await;
+}
+
 /// A reboot ends what ran, as no person and no program inside did.
 #[tokio::test]
 async fn a_reboot_is_told_from_an_end_and_what_it_stopped_may_be_woken() {

@@ -76,7 +76,7 @@ impl App {
             );
         }
         // Rows first, then the engine: what is made in between is then a stranger, never an absence.
-        let known = self.store.all().await?;
+        let known = self.known().await?;
         report.known = known.len();
         let (suspects, all) = {
             let mut pulse = self.pulse();
@@ -109,6 +109,23 @@ impl App {
         self.apply(Plan { steps, ..plan }, known).await;
         self.tell_relay().await;
         Ok(())
+    }
+
+    /// All rows, none of which says anything of a time that is still to come. Where the clock was set back it would keep
+    /// its sandbox until the clock is there again; it counts as of now instead.
+    async fn known(&self) -> Result<Vec<Arc<Sandbox>>> {
+        let known = self.store.all().await?;
+        let now = self.clock.now();
+        let grace_end = plus(now, self.settings.resume_grace);
+        let is_after = |at: Timestamp, end| at.duration_since(end) > JUMP;
+        let is_ahead =
+            |s: &Sandbox| is_after(s.latest(), now) || s.spared_until.is_some_and(|at| is_after(at, grace_end));
+        if !known.iter().any(|s| is_ahead(s)) {
+            return Ok(known);
+        }
+        let sandboxes = self.store.clamp(now, JUMP, grace_end).await?;
+        tracing::warn!(sandboxes, "the clock was set back: what was recorded as of later counts as of now");
+        Ok(self.store.all().await?)
     }
 
     /// Begins to do what was planned, and waits for what is quick.

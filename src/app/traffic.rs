@@ -202,7 +202,8 @@ impl App {
             for count in &mut counts {
                 let known = pulse.traffic.get(&(count.sandbox.clone(), count.inside)).and_then(|c| c.last_use);
                 let Some((generation, at)) = count.last_use.filter(|last| Some(*last) != known) else { continue };
-                if known.is_some_and(|(g, before)| g == generation && at.duration_since(before) < step) {
+                let is_little = |before| (SignedDuration::ZERO..step).contains(&at.duration_since(before));
+                if known.is_some_and(|(g, before)| g == generation && is_little(before)) {
                     count.last_use = known;
                 } else {
                     uses.push((count.sandbox.clone(), generation, Evidence { source: Source::Connection, at }));

@@ -288,6 +288,17 @@ impl From<Endpoint> for SocketAddr {
 }
 
 impl Sandbox {
+    /// The latest moment of which anything is recorded as having happened.
+    pub fn latest(&self) -> Timestamp {
+        let changed = match self.state {
+            State::Running { since, .. } | State::Stopping { since, .. } => Some(since),
+            State::Stopped { at, .. } | State::Starting { stopped_at: at, .. } => Some(at),
+            State::Creating | State::Deleting => None,
+        };
+        let used = self.evidence.newest(|_| true).map(|e| e.at);
+        changed.max(used).max(self.last_report).unwrap_or(self.created_at).max(self.created_at)
+    }
+
     /// Those of its ports that the relay carries.
     pub fn relayed(&self) -> impl Iterator<Item = &PortMapping> {
         self.ports.iter().filter(|p| p.carrier == Carrier::Relay)

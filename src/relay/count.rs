@@ -94,6 +94,9 @@ impl Meter {
     pub fn read(&self, sandbox: &SandboxId, inside: u16, now: Timestamp, floor: u64, all: bool) -> Option<Count> {
         let mut totals = self.0.lock().expect("no holder panics");
         totals.look_at_all(now, floor);
+        // What lies ahead was counted by a clock that has been set back since.
+        totals.last_byte = totals.last_byte.map(|at| at.min(now));
+        totals.last_use = totals.last_use.map(|(generation, at)| (generation, at.min(now)));
         let others: u32 = totals.inherited.values().map(|i| i.open).sum();
         let used = totals.last_byte.is_some() || !totals.open.is_empty() || others > 0;
         let changed = std::mem::take(&mut totals.changed);
@@ -270,13 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_takes_no_use_back() {
+    fn after_a_clock_was_set_back_use_is_as_of_now_and_counts_on() {
         let meter = Meter::default();
         let bytes = meter.begin(1);
         bytes.up.fetch_add(2_000, Ordering::Relaxed);
         assert_eq!(last_use(&meter, 1_000), Some((1, at(1_000))));
+        assert_eq!(last_use(&meter, 10), Some((1, at(10))));
+        assert_eq!(last_use(&meter, 12), Some((1, at(10))));
         bytes.up.fetch_add(2_000, Ordering::Relaxed);
-        assert_eq!(last_use(&meter, 10), Some((1, at(1_000))));
+        assert_eq!(last_use(&meter, 15), Some((1, at(15))));
         let next = meter.begin(2);
         next.up.fetch_add(2_000, Ordering::Relaxed);
         assert_eq!(last_use(&meter, 20), Some((2, at(20))), "another start has another time");

@@ -1,6 +1,6 @@
 //! What people say about how long a sandbox shall live, and what was decided about it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::{Result, Store, rows, rows::millis, sandboxes::record_evidence};
@@ -101,6 +101,22 @@ impl Store {
             Ok(done)
         };
         self.writer.run(job).await
+    }
+
+    /// Where the clock was set back by more than `jump`, what is recorded as of later than `now` is recorded as of `now`,
+    /// and nobody is spared for longer than until `grace_end`. How many sandboxes that changes.
+    pub async fn clamp(&self, now: Timestamp, jump: SignedDuration, grace_end: Timestamp) -> Result<usize> {
+        let times = ["created_at", "state_at", "last_report", "extended_at"].map(str::to_owned).into_iter();
+        let times: Vec<_> = times.chain(Source::ALL.map(|source| format!("{}_at", source.word()))).collect();
+        let set: Vec<_> = times.iter().map(|t| format!("{t} = min({t}, ?1)")).collect();
+        let ahead: Vec<_> = times.iter().map(|t| format!("{t} > ?1 + ?2")).collect();
+        let sql = format!(
+            "UPDATE sandboxes SET {}, spared_until = min(spared_until, ?3) WHERE {} OR spared_until > ?3 + ?2",
+            set.join(", "),
+            ahead.join(" OR ")
+        );
+        let key = (millis(now), jump.as_millis() as i64, millis(grace_end));
+        self.writer.run(move |c| Ok(c.execute(&sql, key)?)).await
     }
 
     /// Records that those inside are warned of a stop at `of`, or that they could not be. False if it was recorded

@@ -1,4 +1,4 @@
-//! The clock is set forward while the server runs, for the server alone.
+//! The clock is set while the server runs, for the server alone.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clients::text;
+use super::clients::{text, wait_for_mimic};
 use crate::support::{
     World,
     docker::{Docker, wait_for},
@@ -16,6 +16,9 @@ use crate::support::{
 };
 
 const GRACE: Duration = Duration::from_secs(6);
+
+/// In seconds.
+const YEAR: i64 = 365 * 86_400;
 
 /// The library that pretends another time to a program, from the package `faketime`.
 fn library() -> Option<PathBuf> {
@@ -27,12 +30,17 @@ fn library() -> Option<PathBuf> {
     found
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
-    let Some(library) = library() else { return };
+/// Sets the server's clock apart from the machine's, by so many seconds.
+fn set(world: &Docker, seconds: i64) {
+    fs::write(world.directory.join("offset"), format!("{seconds:+}s\n")).unwrap();
+}
+
+/// A server whose clock can be set, and is so many seconds ahead. No grace is left from its start.
+async fn server(ahead: i64) -> Option<Docker> {
+    let library = library()?;
     let mut world = Docker::prepare(None, &[("IDLE_TIMEOUT", "8"), ("RESUME_GRACE", "6")]);
     let offset = world.directory.join("offset");
-    fs::write(&offset, "+0s\n").unwrap();
+    set(&world, ahead);
     // What elapses stays true, as it does when a clock is set; files keep their dates.
     world.environment = [
         ("LD_PRELOAD", library.to_str().unwrap()),
@@ -45,18 +53,24 @@ async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
     .into();
     world.spawn();
     world.until_well().await;
+    wait_for("the grace of the start to end", GRACE * 2, || {
+        super::clients::curl_json(&world, &[], "/v1/health", 200)["last_pass"]["no_idle_stops_before"].is_null()
+    });
+    Some(world)
+}
+
+/// Forward by more than the machine is up: what runs was still started by this machine's present start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
+    let Some(world) = server(0).await else { return };
     let (reports, silent) =
         (world.http().create("image=spindle/mimic").await, world.http().create("image=spindle/mimic").await);
     let before: Timestamp = text(&silent, "stops_at").parse().unwrap();
     assert!(before < Timestamp::now() + SignedDuration::from_mins(1), "the clock is right at first: {silent}");
-    // So that no grace is left from the start.
-    wait_for("the grace of the start to end", GRACE * 2, || {
-        super::clients::curl_json(&world, &[], "/v1/health", 200)["last_pass"]["no_idle_stops_before"].is_null()
-    });
     for c in [&reports, &silent] {
         assert_eq!(world.check_in(c, "active-connections=1").await, 200);
     }
-    fs::write(&offset, "+3600s\n").unwrap();
+    set(&world, YEAR);
     let jumped = Instant::now();
     while world.http().now(&silent).await["status"] == "running" {
         assert_eq!(world.check_in(&reports, "active-connections=1").await, 200);
@@ -67,7 +81,22 @@ async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
     let stopped = world.until(&silent, is("stopped")).await;
     assert_eq!(stopped["stopped_reason"], "idle");
     let ended: Timestamp = text(&stopped, "stopped_at").parse().unwrap();
-    assert!(ended > Timestamp::now() + SignedDuration::from_mins(59), "the clock was set: {stopped}");
+    assert!(ended > Timestamp::now() + SignedDuration::from_secs(YEAR - 60), "the clock was set: {stopped}");
     let now = world.http().now(&reports).await;
     assert_eq!((&now["status"], &now["started_at"]), (&reports["status"], &reports["started_at"]), "{now}");
+    wait_for_mimic(&now);
+}
+
+/// A clock that was ahead and is set right keeps nobody until it is there again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_back_keeps_nobody_for_longer() {
+    let Some(world) = server(YEAR).await else { return };
+    let made = world.http().create("image=spindle/mimic").await;
+    assert_eq!(world.check_in(&made, "active-connections=1").await, 200);
+    set(&world, 0);
+    let stopped = world.until(&made, is("stopped")).await;
+    assert_eq!(stopped["stopped_reason"], "idle");
+    let ended: Timestamp = text(&stopped, "stopped_at").parse().unwrap();
+    assert!(ended < Timestamp::now() + SignedDuration::from_mins(1), "the clock is right: {stopped}");
+    assert!(world.log().contains("the clock was set back"));
 }

@@ -13,7 +13,7 @@ use super::clients::{host_ports, port, text, wait_for_mimic};
 use crate::support::{
     Body, World,
     docker::{Docker, docker},
-    id,
+    id, is,
     talk::{Ending, Random, dial, drain, exchange, speak},
 };
 
@@ -128,6 +128,26 @@ async fn who_may_be_woken_is_said_at_the_creation_and_later() {
     is_not_woken(&world, &never).await;
     world.http().patch(&never, "wake=idle").await.expect(200);
     speak(app(&never), 0).unwrap();
+}
+
+/// As after a reboot: nothing runs, and what is recorded is of another start of the machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_reboot_ended_is_woken_by_whoever_connects() {
+    let mut world = Docker::start(&[]).await;
+    let c = world.http().create("image=spindle/mimic").await;
+    world.end("KILL");
+    docker(&["kill", id(&c)]);
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let database = rusqlite::Connection::open(world.setting("DATABASE")).unwrap();
+    let of_another = "UPDATE sandboxes SET boot = 'of-another' WHERE boot = ?1";
+    assert_eq!(database.execute(of_another, [boot.trim()]).unwrap(), 1);
+    drop(database);
+    world.spawn();
+    world.until_well().await;
+    let ended = world.until(&c, is("stopped")).await;
+    assert_eq!(ended["stopped_reason"], "reboot");
+    speak(app(&ended), 0).unwrap();
+    assert_eq!(world.http().now(&c).await["status"], "running");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -347,6 +347,7 @@ impl World {
         let by = if self.dice.in_thousand(500) { size } else { -size };
         let before = self.clock.wall();
         self.clock.jump(by);
+        self.relay.set_back(self.clock.wall());
         self.oracle().tell(|| format!("the clock jumps by {by} ms"));
         self.oracle().jumped(before, by);
     }

@@ -33,7 +33,7 @@ pub struct Oracle {
     /// Whether no process runs.
     pub down: bool,
     /// When the clock was set last, and what it showed then.
-    jumped: Option<(i64, i64)>,
+    pub jumped: Option<(i64, i64)>,
     /// When the clock was set back last, and by how much.
     set_back: (i64, i64),
     /// Whether the records are gone since the last process began.
@@ -120,6 +120,8 @@ impl Oracle {
 
     /// A report above zero was answered; `recorded`: it is on record.
     pub fn checked_in(&mut self, id: &SandboxId, wall: i64, recorded: bool) {
+        // It began before the clock was set back.
+        let wall = self.jumped.filter(|_| wall > self.wall).map_or(wall, |(_, set_to)| wall.min(set_to));
         if let Some(s) = self.subject(id) {
             s.latest_wall.0 = s.latest_wall.0.max(wall);
             if recorded {
@@ -267,6 +269,7 @@ impl Oracle {
             self.subjects.iter_mut().for_each(|s| s.held_until -= by.max(0));
             return;
         }
+        self.subjects.iter_mut().for_each(|s| s.is_set_back(wall));
         for s in &mut self.subjects {
             if s.due().is_some_and(|due| wall_before < due - SLACK) {
                 s.held_until = now + GRACE;

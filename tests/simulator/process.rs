@@ -1,6 +1,10 @@
 //! What the oracle is told of the ends and beginnings of processes, and of lost records.
 
-use super::{oracle::Oracle, subject::Ended, world::GRACE};
+use super::{
+    oracle::Oracle,
+    subject::{Ended, UNSEEN},
+    world::{GRACE, PERIOD},
+};
 use crate::domain::{Sandbox, Source};
 
 impl Oracle {
@@ -14,7 +18,8 @@ impl Oracle {
             s.troubles = 0;
             s.calm_since = self.now;
             let row = rows.iter().find(|r| r.id == s.id);
-            let reported = row.and_then(|r| r.evidence.last_of(Source::CheckIn)).map(|at| at.as_millisecond());
+            let reported =
+                row.and_then(|r| r.evidence.last_of(Source::CheckIn)).map(|at| at.as_millisecond().min(self.wall));
             s.latest_wall.0 = s.latest_wall.0.max(reported.unwrap_or(i64::MIN));
             // Whether it was taken up nobody knows.
             if std::mem::take(&mut s.stops_asked) > 0 {
@@ -29,7 +34,12 @@ impl Oracle {
         self.calm_since = self.now;
         self.held_until = self.now + GRACE;
         let (lost, began) = (std::mem::take(&mut self.records_lost), (self.wall, self.now));
+        let is_set_back = self.jumped.is_some_and(|(at, _)| self.down_since - at < PERIOD + UNSEEN);
         for s in &mut self.subjects {
+            // Nobody has seen yet that the clock was set back.
+            if is_set_back {
+                s.is_noticed(began.0);
+            }
             // Whose record was lost begins anew; who was started meanwhile is seen only now.
             if lost {
                 s.started = began;

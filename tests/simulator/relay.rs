@@ -112,6 +112,15 @@ impl SimRelay {
         asleep
     }
 
+    /// The clock was set back to `now`: what lies ahead is as of now.
+    pub fn set_back(&self, now: i64) {
+        let now = Timestamp::from_millisecond(now).expect("near");
+        for count in self.inner().counts.values_mut() {
+            count.last_byte = count.last_byte.map(|at| at.min(now));
+            count.last_use = count.last_use.map(|(generation, at)| (generation, at.min(now)));
+        }
+    }
+
     /// Tells what has changed, as it does each second.
     pub fn tell(&self) {
         let mut inner = self.inner();

@@ -1,5 +1,6 @@
 //! What is true of one sandbox, and when it is idle by the law. Independent of the code that decides it.
 
+use super::world::PERIOD;
 use crate::domain::{ContainerId, Limit, Sandbox, SandboxId, Source, StopReason};
 
 /// For how long what we could not help may take to be seen: an answer of the engine that comes late, one of the
@@ -35,6 +36,8 @@ pub struct Subject {
     pub latest_wall: (i64, Option<i64>),
     /// Evidence that may have been made up for it on the safe side, at the latest.
     pub excused_wall: i64,
+    /// The latest evidence that there was when the clock was set back.
+    pub ahead_wall: i64,
     /// Its record is lost, and not rebuilt yet.
     pub is_unknown: bool,
     /// When somebody last wanted it to run.
@@ -72,6 +75,7 @@ impl Subject {
             uses: Vec::new(),
             latest_wall: (wall, None),
             excused_wall: wall,
+            ahead_wall: i64::MIN,
             is_unknown: false,
             wanted: i64::MIN / 2,
             calm_since: now,
@@ -87,6 +91,22 @@ impl Subject {
             stops_asked: 0,
             late: false,
         }
+    }
+
+    /// The clock was set back to `wall`, which the next pass notices: no evidence is later than that.
+    pub fn is_set_back(&mut self, wall: i64) {
+        let latest = self.latest_wall.0.max(self.latest_wall.1.unwrap_or(i64::MIN)).max(self.excused_wall);
+        self.ahead_wall = latest.max(self.ahead_wall);
+        self.latest_wall = (self.latest_wall.0.min(wall), self.latest_wall.1.map(|at| at.min(wall)));
+        self.checked_in_wall = self.checked_in_wall.map(|at| at.min(wall));
+        self.uses.iter_mut().for_each(|(at, _)| *at = (*at).min(wall));
+        self.excused_wall = self.excused_wall.min(wall);
+        self.is_noticed(wall);
+    }
+
+    /// By the next pass after `wall` at the latest nothing is ahead of the clock any more.
+    pub fn is_noticed(&mut self, wall: i64) {
+        self.excused_wall = self.excused_wall.max(self.ahead_wall.min(wall + PERIOD + UNSEEN));
     }
 
     /// Whether it was ever started by request.
