@@ -38,7 +38,7 @@ impl Loops {
         scheduler.add(job).await?;
         scheduler.start().await?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(converge_when_woken(Arc::clone(app), shutdown.clone()));
+        tasks.spawn(converge_when_woken(Arc::clone(app), every, shutdown.clone()));
         tasks.spawn(follow_events(Arc::clone(app), shutdown.clone()));
         tasks.spawn(keep_relay(Arc::clone(app), shutdown.clone()));
         tasks.spawn(follow_relay(Arc::clone(app), shutdown.clone()));
@@ -70,22 +70,20 @@ async fn caught<T>(name: &'static str, pass: impl Future<Output = T>) -> Option<
     }
 }
 
-pub(crate) async fn converge_when_woken(app: Arc<App>, shutdown: CancellationToken) {
-    let mut next: Option<Duration> = None;
+/// A pass whenever somebody wakes it and at the next deadline. The schedule goes by the clock, and is silent for as long
+/// as that was set back by: nobody waits for it much longer than `every`.
+pub(crate) async fn converge_when_woken(app: Arc<App>, every: Duration, shutdown: CancellationToken) {
+    let longest = every * 2;
+    let mut next = longest;
     loop {
-        let deadline = async {
-            match next {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             () = app.woken() => {}
-            () = deadline => {}
+            () = tokio::time::sleep(next) => {}
         }
-        next = caught("converge", app.converge()).await.and_then(|report| report.wake_in);
+        let wake_in = caught("converge", app.converge()).await.and_then(|report| report.wake_in);
+        next = wake_in.map_or(longest, |wait| wait.min(longest));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,

@@ -8,11 +8,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clients::{text, wait_for_mimic};
+use super::clients::{curl_json, text, wait_for_mimic};
 use crate::support::{
     World,
     docker::{Docker, wait_for},
-    is,
+    is, uri,
 };
 
 const GRACE: Duration = Duration::from_secs(6);
@@ -54,7 +54,7 @@ async fn server(ahead: i64) -> Option<Docker> {
     world.spawn();
     world.until_well().await;
     wait_for("the grace of the start to end", GRACE * 2, || {
-        super::clients::curl_json(&world, &[], "/v1/health", 200)["last_pass"]["no_idle_stops_before"].is_null()
+        curl_json(&world, &[], "/v1/health", 200)["last_pass"]["no_idle_stops_before"].is_null()
     });
     Some(world)
 }
@@ -87,13 +87,18 @@ async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
     wait_for_mimic(&now);
 }
 
-/// A clock that was ahead and is set right keeps nobody until it is there again.
+/// A clock that was ahead and is set right keeps nobody until it is there again. Passes go on, with no deadline near.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_set_back_keeps_nobody_for_longer() {
     let Some(world) = server(YEAR).await else { return };
-    let made = world.http().create("image=spindle/mimic").await;
+    let made = world.http().create("image=spindle/mimic&idle_timeout=600").await;
     assert_eq!(world.check_in(&made, "active-connections=1").await, 200);
     set(&world, 0);
+    let soon = Timestamp::now() + SignedDuration::from_mins(15);
+    wait_for("a pass by the new clock", Duration::from_secs(30), || {
+        text(&curl_json(&world, &[], uri(&made), 200), "stops_at").parse::<Timestamp>().unwrap() < soon
+    });
+    world.http().patch(&made, "idle_timeout=8").await.expect(200);
     let stopped = world.until(&made, is("stopped")).await;
     assert_eq!(stopped["stopped_reason"], "idle");
     let ended: Timestamp = text(&stopped, "stopped_at").parse().unwrap();

@@ -261,7 +261,7 @@ impl World {
         }
         let (never, has_door) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let tasks = vec![
-            tokio::spawn(loops::converge_when_woken(Arc::clone(&app), never.clone())),
+            tokio::spawn(loops::converge_when_woken(Arc::clone(&app), self.settings.converge_every, never.clone())),
             tokio::spawn(loops::follow_events(Arc::clone(&app), never.clone())),
             tokio::spawn(loops::follow_relay(Arc::clone(&app), never)),
             tokio::spawn(tick(Arc::clone(&app))),
