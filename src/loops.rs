@@ -12,6 +12,9 @@ use crate::app::App;
 /// The least time between two passes: a burst of events costs one pass, not one each.
 const REST: Duration = Duration::from_millis(200);
 
+/// How late the schedule may wake the pass; by then it goes on without.
+const LATE: Duration = Duration::from_secs(1);
+
 /// How long to wait before the engine's events are followed anew.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -70,10 +73,10 @@ async fn caught<T>(name: &'static str, pass: impl Future<Output = T>) -> Option<
     }
 }
 
-/// A pass whenever somebody wakes it and at the next deadline. The schedule goes by the clock, and is silent for as long
-/// as that was set back by: nobody waits for it much longer than `every`.
+/// A pass whenever somebody wakes it, at the next deadline, and `every` so often, whatever becomes of the schedule: that
+/// goes by the clock, and falls silent when it is set.
 pub(crate) async fn converge_when_woken(app: Arc<App>, every: Duration, shutdown: CancellationToken) {
-    let longest = every * 2;
+    let longest = every + LATE;
     let mut next = longest;
     loop {
         tokio::select! {

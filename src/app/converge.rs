@@ -124,7 +124,7 @@ impl App {
             return Ok(known);
         }
         let sandboxes = self.store.clamp(now, JUMP, grace_end).await?;
-        tracing::warn!(sandboxes, "the clock was set back: what was recorded as of later counts as of now");
+        tracing::warn!(sandboxes, "records were ahead of the clock and are as of now; was it set back?");
         Ok(self.store.all().await?)
     }
 

@@ -131,8 +131,8 @@ impl App {
     }
 
     async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>, pid: Option<u32>) -> Tried {
-        let State::Running { since, mark, boot, .. } = known.state.clone() else { return Ok(false) };
-        let to = State::Running { since, address, mark, pid, boot };
+        let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
+        let to = State::Running { since, address, mark, pid, boot: Some(self.clock.boot()) };
         Ok(self.mark(known, to).await?)
     }
 

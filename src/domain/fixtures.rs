@@ -28,7 +28,7 @@ pub fn running(since: i64) -> Sandbox {
         name: SandboxName::generated(&id),
         image: ImageRef::parse("lab").expect("a plain name"),
         created_at: at(since),
-        state: State::Running { since: at(since), address: None, mark: "m1".into(), pid: None, boot: None },
+        state: State::Running { since: at(since), address: None, mark: "m1".into(), pid: None, boot: Some("b".into()) },
         generation: 1,
         ports: vec![],
         app_port: None,

@@ -187,12 +187,14 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         (State::Creating, _) => Some(Step::Discard(id())),
         (_, None) => Some(Step::Forget(id())),
         (_, Some(shown)) if matches!(shown.phase, Phase::Removing | Phase::Unclear) => None,
-        (State::Running { address, mark, pid, .. }, Some(shown)) if shown.phase == Phase::Running => {
+        (State::Running { address, mark, pid, boot, .. }, Some(shown)) if shown.phase == Phase::Running => {
             if shown.mark.as_ref().is_some_and(|m| m != mark) {
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
             }
             let process = shown.pid.or(*pid);
-            if shown.address != *address || process != *pid {
+            // Nothing but a close look tells that it is this start of it, and so of the machine.
+            let is_of_this_boot = boot.is_some() || shown.mark.is_none();
+            if shown.address != *address || process != *pid || !is_of_this_boot {
                 return Some(Step::RecordAddress(id(), shown.address, process));
             }
             match verdict {

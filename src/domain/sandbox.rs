@@ -165,7 +165,7 @@ pub enum State {
         mark: String,
         /// Its first process, as this machine numbers it; `None` where the engine does not tell.
         pid: Option<u32>,
-        /// The machine's start in which this was seen to run; `None` in records of before that was kept.
+        /// The machine's start in which it was seen to run; `None` in records of before that was kept.
         boot: Option<Boot>,
     },
     /// The decision to stop it is recorded; the engine may or may not know yet.

@@ -263,7 +263,7 @@ mod tests {
         };
         meter.inherit(7, &told(3, 100, 50));
         meter.inherit(7, &told(2, 150, 60));
-        let count = read(&meter, 20).unwrap();
+        let count = read(&meter, 60).unwrap();
         assert_eq!((count.open, count.bytes_in), (3, 160));
         assert_eq!((count.last_byte, count.last_use), (Some(at(60)), Some((1, at(60)))));
         bytes.up.fetch_add(5_000, Ordering::Relaxed);

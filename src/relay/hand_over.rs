@@ -94,7 +94,10 @@ pub fn take(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Estate, V
                 sockets.extend(fds);
             }
         }
-        if read.bytes == 0 || sockets.len() - before != usize::from(byte[0]) {
+        if read.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if sockets.len() - before != usize::from(byte[0]) {
             return Err(io::Error::other("sockets were lost on the way; is the limit on descriptors too low?"));
         }
     }

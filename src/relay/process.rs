@@ -37,13 +37,13 @@ pub enum Ended {
     Replaced,
 }
 
-/// How long nobody is accepted when nobody can be.
+/// How long nobody is accepted when nobody can be, and nobody asked who has just hung up.
 const REST: Duration = Duration::from_millis(50);
 
 /// How long until a relay whose successor has gone looks for another.
 const KNOCK: Duration = Duration::from_millis(200);
 
-/// How often a relay that hangs up while it is asked for everything is asked again.
+/// How often whoever hangs up while it is asked for everything is asked.
 const ATTEMPTS: u8 = 3;
 
 /// Whoever is spoken to now.
@@ -276,8 +276,8 @@ async fn before(at: &Path, deployment: &str) -> io::Result<Option<Given>> {
         };
         attempts -= 1;
         match take_over(stream, deployment).await {
-            // It has just ended, or handed over to another one: whoever is there now is asked.
-            Err(e) if attempts > 0 && has_hung_up(&e) => {}
+            // It has just ended, or is handing over to another one: whoever is there in a moment is asked.
+            Err(e) if attempts > 0 && has_hung_up(&e) => tokio::time::sleep(REST).await,
             given => return given.map(Some),
         }
     }

@@ -106,7 +106,7 @@ const STEPS: &[&str] = &[
     CREATE INDEX decisions_by_sandbox ON decisions (sandbox, seq);",
     // 4: how apps are reached.
     "ALTER TABLE sandboxes ADD COLUMN access TEXT;",
-    // 5: in which start of the machine a sandbox was started.
+    // 5: in which start of the machine a sandbox was seen to run.
     "ALTER TABLE sandboxes ADD COLUMN boot TEXT;",
 ];
 

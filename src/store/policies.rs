@@ -103,15 +103,19 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Where the clock was set back by more than `jump`, what is recorded as of later than `now` is recorded as of `now`,
-    /// and nobody is spared for longer than until `grace_end`. How many sandboxes that changes.
+    /// Where something is recorded as of a time more than `jump` after `now`, all that is recorded as of later than `now` is
+    /// as of `now`. A wish of then reaches as far from now on as it did from then; nobody is spared for longer than until
+    /// `grace_end`. How many sandboxes that changes.
     pub async fn clamp(&self, now: Timestamp, jump: SignedDuration, grace_end: Timestamp) -> Result<usize> {
         let times = ["created_at", "state_at", "last_report", "extended_at"].map(str::to_owned).into_iter();
         let times: Vec<_> = times.chain(Source::ALL.map(|source| format!("{}_at", source.word()))).collect();
         let set: Vec<_> = times.iter().map(|t| format!("{t} = min({t}, ?1)")).collect();
         let ahead: Vec<_> = times.iter().map(|t| format!("{t} > ?1 + ?2")).collect();
+        let wish = "iif(extended_at > ?1, ?1 + extended_until - extended_at, extended_until)";
         let sql = format!(
-            "UPDATE sandboxes SET {}, spared_until = min(spared_until, ?3) WHERE {} OR spared_until > ?3 + ?2",
+            "UPDATE sandboxes SET {}, spared_until = min(spared_until, ?3), extended_until = {wish},
+                    keep_until = iif(keep_until = extended_until, {wish}, keep_until)
+             WHERE {} OR spared_until > ?3 + ?2",
             set.join(", "),
             ahead.join(" OR ")
         );

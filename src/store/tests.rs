@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, Limit, Policy, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef, Source, State,
-    StopReason, Token,
+    Decided, Decision, Evidence, Extension, Limit, Policy, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef,
+    Source, State, StopReason, Token,
     fixtures::{self, at, running},
 };
 
@@ -200,6 +202,36 @@ async fn a_check_in_can_do_one_thing() {
     assert_eq!(store.check_in(None, address, 1, at(11)).await.unwrap(), None);
     assert_eq!(store.check_in(Some(one.token), address, 1, at(11)).await.unwrap(), None);
     assert_eq!(store.get(&one.id).await.unwrap(), before);
+}
+
+/// What is ahead is as of now, and nothing is ahead then; what is not stays.
+#[tokio::test]
+async fn no_record_is_later_than_now() {
+    let store = Store::in_memory().unwrap();
+    let (now, ahead, jump) = (at(50), at(5_000), SignedDuration::from_secs(10));
+    let (before, kept) = (started(&store, 1).await, started(&store, 2).await);
+    for source in Source::ALL {
+        store.record_use(vec![(before.id.clone(), 1, Evidence { source, at: ahead })]).await.unwrap();
+    }
+    let mut state = before.state.clone();
+    if let State::Running { since, .. } = &mut state {
+        *since = ahead;
+    }
+    store.mark(&before, state).await.unwrap();
+    store.check_in(Some(before.token.clone()), None, 1, ahead).await.unwrap();
+    let said = Extension { at: ahead, by: "admin".into(), until: at(5_600) };
+    store.extend(&before, said.clone()).await.unwrap();
+    let wish = Change { keep_until: Some(Some(at(9_000))), ..Change::default() };
+    store.extend(&kept, said.clone()).await.unwrap();
+    store.change(&kept.id, wish, POLICY, ahead).await.unwrap();
+    assert_eq!(store.clamp(now, jump, at(60)).await.unwrap(), 2);
+    let after = store.get(&before.id).await.unwrap().unwrap();
+    assert_eq!(after.latest(), now, "{after:?}");
+    assert!(Source::ALL.iter().all(|s| after.evidence.last_of(*s) == Some(now)));
+    let said = Extension { at: now, until: at(650), ..said };
+    assert_eq!((after.keep_until, after.extension), (Some(at(650)), Some(said)), "ten minutes are ten minutes");
+    assert_eq!(store.get(&kept.id).await.unwrap().unwrap().keep_until, Some(at(9_000)), "a moment is that moment");
+    assert_eq!(store.clamp(now, jump, at(60)).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -241,7 +241,7 @@ async fn connections_of_a_relay_whose_successor_died_are_counted() {
     std::fs::remove_file(at).unwrap();
 }
 
-/// Whoever knocks at one that is just ending, or handing over to another, finds what comes after it.
+/// Whoever knocks at one that is just ending finds that nobody is there.
 #[tokio::test]
 async fn a_relay_that_ends_while_it_is_asked_is_no_obstacle() {
     let at = socket();

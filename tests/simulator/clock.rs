@@ -35,6 +35,11 @@ impl SimClock {
         BEGIN + self.elapsed() + self.ahead.load(Ordering::Relaxed)
     }
 
+    /// Whether the clock was ever set.
+    pub fn was_set(&self) -> bool {
+        self.ahead.load(Ordering::Relaxed) != 0
+    }
+
     /// Sets the clock ahead, or back, while no time passes.
     pub fn jump(&self, by: i64) {
         self.ahead.fetch_add(by, Ordering::Relaxed);

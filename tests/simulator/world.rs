@@ -264,7 +264,7 @@ impl World {
             tokio::spawn(loops::converge_when_woken(Arc::clone(&app), self.settings.converge_every, never.clone())),
             tokio::spawn(loops::follow_events(Arc::clone(&app), never.clone())),
             tokio::spawn(loops::follow_relay(Arc::clone(&app), never)),
-            tokio::spawn(tick(Arc::clone(&app))),
+            tokio::spawn(tick(Arc::clone(&app), Arc::clone(&self.clock))),
             tokio::spawn(open_door(Arc::clone(&app), Arc::clone(&has_door))),
         ];
         app.wake();
@@ -300,9 +300,9 @@ impl World {
     }
 }
 
-/// What the schedule does.
-async fn tick(app: Arc<App>) {
-    loop {
+/// What the schedule does, until the clock is set.
+async fn tick(app: Arc<App>, clock: Arc<SimClock>) {
+    while !clock.was_set() {
         pass(PERIOD).await;
         app.wake();
     }
