@@ -337,6 +337,8 @@ impl Oracle {
 
     /// Its limits have been changed.
     pub fn spares(&mut self, id: &SandboxId, until_wall: Option<i64>) {
+        // More than a grace is by a clock that has been set back meanwhile.
+        let until_wall = until_wall.filter(|until| *until <= self.wall + GRACE);
         if let Some(s) = self.subject(id) {
             s.law.spared = until_wall;
         }
