@@ -81,7 +81,7 @@ pub enum Step {
     TakeBack(SandboxId, ContainerId),
     /// The engine shows it stopped where we knew it running or stopping.
     RecordStopped(SandboxId),
-    /// It runs under another address, or as another process, than we knew.
+    /// It runs under another address, or as another process, than we knew, or in which start of the machine we did not know.
     RecordAddress(SandboxId, Option<IpAddr>, Option<u32>),
     /// The engine does not show it any more: look once more, then forget it.
     Forget(SandboxId),
@@ -192,9 +192,9 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
             }
             let process = shown.pid.or(*pid);
-            // Nothing but a close look tells that it is this start of it, and so of the machine.
-            let is_of_this_boot = boot.is_some() || shown.mark.is_none();
-            if shown.address != *address || process != *pid || !is_of_this_boot {
+            // A record of before boots were kept: that this very start still runs, only a close look tells.
+            let lacks_boot = boot.is_none() && shown.mark.is_some();
+            if shown.address != *address || process != *pid || lacks_boot {
                 return Some(Step::RecordAddress(id(), shown.address, process));
             }
             match verdict {
@@ -307,6 +307,11 @@ mod tests {
         let again = Observed { mark: Some("m2".into()), ..shows(&sandbox, Phase::Running) };
         let container = sandbox.container.clone().unwrap();
         assert_eq!(steps(&sandbox, &[again], 1), [Step::RecordRunning(sandbox.id.clone(), container.clone())]);
+        let state = State::Running { since: at(0), address: None, mark: "m1".into(), pid: None, boot: None };
+        let old = Sandbox { state, ..running(0) };
+        let close = Observed { mark: Some("m1".into()), ..shows(&old, Phase::Running) };
+        assert_eq!(steps(&old, &[close], 1), [Step::RecordAddress(old.id.clone(), None, None)], "its boot");
+        assert_eq!(steps(&old, &[shows(&old, Phase::Running)], 1), [], "too shallow a look");
         let stopped = Sandbox { state: State::Stopped { at: at(0), reason: StopReason::Idle }, ..sandbox };
         let shown = shows(&stopped, Phase::Running);
         assert_eq!(steps(&stopped, &[shown], 1), [Step::RecordRunning(stopped.id.clone(), container)]);
