@@ -86,7 +86,7 @@ pub(crate) async fn converge_when_woken(app: Arc<App>, every: Duration, shutdown
             () = tokio::time::sleep(next) => {}
         }
         let wake_in = caught("converge", app.converge()).await.and_then(|report| report.wake_in);
-        next = wake_in.map_or(longest, |wait| wait.min(longest));
+        next = wake_in.unwrap_or(longest).min(longest);
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,

@@ -296,7 +296,7 @@ impl Sandbox {
             State::Creating | State::Deleting => None,
         };
         let used = self.evidence.newest(|_| true).map(|e| e.at);
-        changed.max(used).max(self.last_report).unwrap_or(self.created_at).max(self.created_at)
+        [changed, used, self.last_report].into_iter().flatten().fold(self.created_at, Timestamp::max)
     }
 
     /// Those of its ports that the relay carries.

@@ -12,6 +12,17 @@ use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
 /// Beyond one pass and one grace, how late a stop may be: the pass itself takes a while.
 pub const SLACK: i64 = 9_000;
 
+/// That the clock was set.
+#[derive(Debug, Clone, Copy)]
+pub struct Jump {
+    /// When, since the trace began.
+    pub at: i64,
+    /// What it showed then.
+    to: i64,
+    /// By how much it was set back, if it was.
+    back: i64,
+}
+
 /// What is known of all.
 #[derive(Debug, Default)]
 pub struct Oracle {
@@ -32,10 +43,8 @@ pub struct Oracle {
     pub outages: u32,
     /// Whether no process runs.
     pub down: bool,
-    /// When the clock was set last, and what it showed then.
-    pub jumped: Option<(i64, i64)>,
-    /// When the clock was set back last, and by how much.
-    set_back: (i64, i64),
+    /// How the clock was set last.
+    pub jumped: Option<Jump>,
     /// Whether the records are gone since the last process began.
     pub records_lost: bool,
     pub down_since: i64,
@@ -121,7 +130,7 @@ impl Oracle {
     /// A report above zero was answered; `recorded`: it is on record.
     pub fn checked_in(&mut self, id: &SandboxId, wall: i64, recorded: bool) {
         // It began before the clock was set back.
-        let wall = self.jumped.filter(|_| wall > self.wall).map_or(wall, |(_, set_to)| wall.min(set_to));
+        let wall = self.jumped.filter(|_| wall > self.wall).map_or(wall, |jump| wall.min(jump.to));
         if let Some(s) = self.subject(id) {
             s.latest_wall.0 = s.latest_wall.0.max(wall);
             if recorded {
@@ -231,27 +240,25 @@ impl Oracle {
 
     /// What the clock showed, or would show, had it not just been set back: what was decided before is not wrong for that.
     pub fn wall_before(&self) -> i64 {
-        let (at, by) = self.set_back;
-        if self.now - at < UNSEEN { self.wall + by } else { self.wall }
+        self.wall + self.jumped.filter(|jump| self.now - jump.at < UNSEEN).map_or(0, |jump| jump.back)
     }
 
     /// Whether what was decided at that moment by the clock was decided before the clock was set.
     pub fn was_before_the_jump(&self, since_wall: i64) -> bool {
-        self.jumped.is_some_and(|(at, wall)| self.now - at < UNSEEN && !(wall..=self.wall).contains(&since_wall))
+        self.jumped.is_some_and(|j| self.now - j.at < UNSEEN && !(j.to..=self.wall).contains(&since_wall))
     }
 
     /// Whether the last jump of the clock has been noticed by now.
     pub fn may_jump(&self) -> bool {
-        self.jumped.is_none_or(|(at, _)| self.now - at > 30_000)
+        self.jumped.is_none_or(|jump| self.now - jump.at > 30_000)
     }
 
     /// The clock was set: who was not idle before has a grace.
     pub fn jumped(&mut self, wall_before: i64, by: i64) {
         let now = self.now;
         self.calm_since = now;
-        self.jumped = Some((now, self.wall));
-        self.set_back = (now, -by.min(0));
         let wall = self.wall;
+        self.jumped = Some(Jump { at: now, to: wall, back: -by.min(0) });
         for s in &mut self.subjects {
             // A start that was not recorded before is recorded by the new time, by which it is late.
             let seen = if now - s.started.1 < UNSEEN { wall } else { s.started.0 };

@@ -34,7 +34,7 @@ impl Oracle {
         self.calm_since = self.now;
         self.held_until = self.now + GRACE;
         let (lost, began) = (std::mem::take(&mut self.records_lost), (self.wall, self.now));
-        let is_set_back = self.jumped.is_some_and(|(at, _)| self.down_since - at < PERIOD + UNSEEN);
+        let is_set_back = self.jumped.is_some_and(|jump| self.down_since - jump.at < PERIOD + UNSEEN);
         for s in &mut self.subjects {
             // Nobody has seen yet that the clock was set back.
             if is_set_back {
