@@ -284,6 +284,26 @@ async fn docker_tells_why_nothing_was_written() {
     assert!(refused().await.contains("wall"));
 }
 
+/// Each container knows the network by its id, which the one that is made again does not have.
+#[tokio::test]
+async fn docker_makes_a_network_that_was_removed_again_for_whoever_was_on_it() {
+    let own = Own::new("pruned", 6);
+    let first = started(&own, 7).await;
+    own.engine.stop(&first, GRACE).await.unwrap();
+    let mut never_ran = spec(8, "spindle/mimic", 0);
+    never_ran.sandbox.ports.clear();
+    let second = own.engine.create(&never_ran).await.unwrap();
+    docker(&["network", "rm", &own.deployment]);
+    never_ran.sandbox.id = SandboxId::from_bytes([9; 16]);
+    never_ran.sandbox.name = SandboxName::parse(&format!("story-{}-9", std::process::id())).unwrap();
+    let third = own.engine.create(&never_ran).await.unwrap();
+    for container in [first, second, third] {
+        own.engine.start(&container).await.unwrap();
+        let shown = own.engine.inspect(&container).await.unwrap();
+        assert!(shown.phase == Phase::Running && shown.address.is_some(), "{shown:?}");
+    }
+}
+
 #[tokio::test]
 async fn docker_away_is_told_apart_from_a_refusal() {
     let settings = DockerSettings {

@@ -32,7 +32,7 @@ use bollard::{
         LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
-use errors::{translate, within};
+use errors::{SOMETHING, translate, within};
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -113,10 +113,10 @@ impl DockerEngine {
         networks?.get(&self.settings.network)?.ip_address.as_deref()?.parse().ok()
     }
 
-    async fn try_start(&self, container: &ContainerId) -> Result<()> {
+    async fn try_start(&self, container: &ContainerId, missing: EngineError) -> Result<()> {
         let client = self.client().await?;
         let call = client.start_container(container.as_str(), None::<StartContainerOptions>);
-        self.seen(within(SLOW, "start", call, EngineError::NoContainer).await)
+        self.seen(within(SLOW, "start", call, missing).await)
     }
 }
 
@@ -184,12 +184,14 @@ impl Engine for DockerEngine {
     }
 
     async fn start(&self, container: &ContainerId) -> Result<()> {
-        match self.try_start(container).await {
-            // The network was removed behind our back, by a prune while nothing ran.
-            Err(EngineError::NoNetwork) => {
+        match self.try_start(container, EngineError::NoContainer).await {
+            // Either the container is missing, or, if it is there, what it needs: its network was removed behind our
+            // back, by a prune while nothing ran.
+            Err(EngineError::NoContainer) => {
+                self.look(container).await?;
                 self.prepare().await?;
                 self.reconnect(container).await?;
-                self.try_start(container).await
+                self.try_start(container, SOMETHING).await
             }
             other => other,
         }

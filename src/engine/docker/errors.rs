@@ -9,12 +9,15 @@ use crate::engine::{EngineError, Result};
 /// Phrases by which Docker 20.10 to 29 say that a host port is not free.
 const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in use", "failed to bind host port"];
 
-/// Translates an error of a call on something that, if 404, is `missing`.
+/// Instead of what is missing, for a call that may miss several things: a 404 then stays a refusal in Docker's words.
+pub const SOMETHING: EngineError = EngineError::Refused(String::new());
+
+/// Translates an error of a call on something that, if 404, is `missing`. A 404 has other words in each version of
+/// Docker, so they do not decide: where several things may be missing, the caller looks which of them is.
 pub fn translate(error: Error, missing: EngineError) -> EngineError {
     match error {
         Error::DockerResponseServerError { status_code, message } => match status_code {
-            404 if message.starts_with("network ") && missing == EngineError::NoContainer => EngineError::NoNetwork,
-            404 => missing,
+            404 if missing != SOMETHING => missing,
             400 if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
             400 if message.contains("invalid reference format") => EngineError::NoImage,
             409 if message.contains("is already in use by container") => EngineError::NameTaken,
@@ -70,11 +73,27 @@ mod tests {
         let held = "listen tcp4 127.0.0.1:20000: bind: address already in use";
         assert_eq!(of(500, held), EngineError::PortHeld(held.into()));
         assert_eq!(of(404, "No such container: x"), EngineError::NoContainer);
-        assert_eq!(of(404, "network 5e1f not found"), EngineError::NoNetwork);
         let taken = "Conflict. The container name \"/a\" is already in use by container \"b\".";
         assert_eq!(of(409, taken), EngineError::NameTaken);
         let used = "conflict: unable to remove repository reference \"a:b\" (must force) - container 1 is using its referenced image 2";
         assert_eq!(of(409, used), EngineError::ImageInUse(used.into()));
         assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));
+    }
+
+    /// What Engines say to the start of a container whose network was removed.
+    const NETWORK_GONE: [&str; 3] = [
+        "network 5e1f not found",                                        // 20.10, 26
+        "failed to set up container networking: network 5e1f not found", // 28, 29
+        "failed to set up container networking: a sentence of years to come",
+    ];
+
+    #[test]
+    fn the_words_of_a_404_do_not_decide_what_is_missing() {
+        for said in NETWORK_GONE {
+            let error = || Error::DockerResponseServerError { status_code: 404, message: said.into() };
+            assert_eq!(translate(error(), EngineError::NoContainer), EngineError::NoContainer);
+            assert_eq!(translate(error(), EngineError::NoNetwork), EngineError::NoNetwork);
+            assert_eq!(translate(error(), SOMETHING), EngineError::Refused(said.into()));
+        }
     }
 }
