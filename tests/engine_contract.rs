@@ -22,7 +22,7 @@ use spindle::{
         fake::{FakeEngine, Fault},
     },
 };
-use support::docker::{docker, try_docker, wait_for};
+use support::docker::{docker, engine_host, try_docker, wait_for};
 
 const GRACE: Duration = Duration::from_secs(2);
 const BRIEFLY: Duration = Duration::from_secs(10);
@@ -142,7 +142,7 @@ async fn the_scripted_engine_tells_the_story() {
     story(Arc::new(engine), [16_000, 16_001]).await;
 }
 
-/// An engine of this test's own on the machine's Docker, cleaned up after.
+/// A deployment of this test's own on Docker, cleaned up after.
 struct Own {
     engine: Arc<DockerEngine>,
     deployment: String,
@@ -163,7 +163,7 @@ impl Own {
             log_max_size: "1m".into(),
             log_max_files: 1,
         };
-        Self { engine: Arc::new(DockerEngine::new(settings, std::env::var("DOCKER_HOST").ok())), deployment, files }
+        Self { engine: Arc::new(DockerEngine::new(settings, engine_host())), deployment, files }
     }
 }
 

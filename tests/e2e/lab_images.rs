@@ -127,6 +127,17 @@ fn dockerfile_under(heading: &str) -> String {
     block.split_once("```").unwrap().0.to_owned()
 }
 
+/// Whether packages can be fetched while an image is built. Not so on an engine whose network has no way out, such as that
+/// of `scripts/second-engine.sh`.
+fn packages_can_be_had() -> bool {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+    let has_way_out = routes.lines().any(|route| route.split_whitespace().nth(1) == Some("00000000"));
+    if !has_way_out {
+        println!("skipped: the packages of the image cannot be fetched, since this network has no way out");
+    }
+    has_way_out
+}
+
 /// An image that goes away with this.
 struct Built {
     tag: String,
@@ -152,6 +163,9 @@ impl Drop for Built {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_five_lines_of_the_readme_make_any_image_report() {
+    if !packages_can_be_had() {
+        return;
+    }
     let world = Docker::start(&[]).await;
     let five_lines = dockerfile_under("Make any image report");
     assert_eq!(five_lines.lines().count(), 5, "{five_lines}");

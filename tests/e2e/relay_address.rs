@@ -21,14 +21,14 @@ use tokio::{
 use super::{clients::port, relay_data::mimic_with_voice};
 use crate::support::{
     World,
-    docker::{Docker, docker, try_docker, wait_for},
+    docker::{Docker, docker, engine_socket, try_docker, wait_for},
     id,
     talk::{dial, exchange, speak},
 };
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// The machine's engine behind a socket that can be cut.
+/// The engine of the tests behind a socket that can be cut.
 struct Wire {
     at: PathBuf,
     task: Option<tokio::task::JoinHandle<()>>,
@@ -50,12 +50,14 @@ impl Wire {
 
     fn mend(&mut self) {
         let socket = UnixListener::bind(&self.at).unwrap();
+        let engine = engine_socket();
         self.task = Some(tokio::spawn(async move {
             // Dropped with everything that goes through it.
             let mut through = JoinSet::new();
             while let Ok((mut near, _)) = socket.accept().await {
+                let engine = engine.clone();
                 through.spawn(async move {
-                    if let Ok(mut far) = UnixStream::connect("/var/run/docker.sock").await {
+                    if let Ok(mut far) = UnixStream::connect(engine).await {
                         let _ = copy_bidirectional(&mut near, &mut far).await;
                     }
                 });

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::Value;
+use spindle::engine::docker::diagnosis::USUAL;
 
 use super::{Http, World, free_port, id};
 
@@ -23,7 +24,7 @@ pub struct Docker {
     pub subnet: String,
     /// The program, as it was built or as an upgrade has replaced it.
     pub program: PathBuf,
-    /// What `DOCKER_HOST` says; none: the machine's own engine.
+    /// What `DOCKER_HOST` says to the server; none: what it says to the tests.
     engine: Option<String>,
     variables: Vec<(String, String)>,
     /// What else is in the server's environment.
@@ -47,6 +48,18 @@ pub fn try_docker(arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).trim().to_owned())
 }
 
+/// On which engine the tests run, if not on the machine's usual one: what `DOCKER_HOST` says, to the docker client as well.
+pub fn engine_host() -> Option<String> {
+    std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+}
+
+/// That engine's socket.
+#[track_caller]
+pub fn engine_socket() -> PathBuf {
+    let host = engine_host().unwrap_or_else(|| USUAL.to_owned());
+    host.strip_prefix("unix://").unwrap_or_else(|| panic!("{host} is no socket of this machine")).into()
+}
+
 /// Waits until `holds`, looking every 20 ms; fails after `deadline`.
 #[track_caller]
 pub fn wait_for(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) {
@@ -66,8 +79,8 @@ impl Docker {
         world
     }
 
-    /// What [`Docker::start`] starts, not started, on the machine's own engine or the one at `engine`, which
-    /// is in `DOCKER_HOST`'s notation and need not be there.
+    /// What [`Docker::start`] starts, not started, on the engine of the tests or the one at `engine`, which is in
+    /// `DOCKER_HOST`'s notation and need not be there.
     pub fn prepare(engine: Option<&str>, extra: &[(&str, &str)]) -> Self {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let random = std::process::id().wrapping_mul(31) as u16 ^ number;
