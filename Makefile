@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-ansible simulate soak images lint bench clean-docker
+.PHONY: help run test test-engines test-ansible simulate soak images lint bench clean-docker
 
 # What is run inside the lab images, known by the first line.
 image_scripts := $(shell grep -rlE '^\#!/bin/(ba)?sh' images)
@@ -15,6 +15,9 @@ run: ## Set everything up and start the server on 127.0.0.1:8080
 
 test: ## Set everything up and run every test, the ones on a real Docker Engine included
 	@scripts/test.sh
+
+test-engines: ## Run contract, engine's story and end-to-end tests on Engine 28 too, which runs beside the machine's own meanwhile
+	@scripts/test.sh --second-engine --test contract --test engine_contract --test e2e
 
 test-ansible: ## Run the playbook on a fresh Debian with systemd, in a container, and look at what came of it
 	@ansible/test.sh

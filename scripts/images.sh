@@ -12,6 +12,8 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # shellcheck source=scripts/docker-command.sh
 . "$here/docker-command.sh"
+# shellcheck source=scripts/debian-mirror.sh
+. "$here/debian-mirror.sh"
 
 say() { printf 'images: %s\n' "$*"; }
 fail() {
@@ -21,22 +23,6 @@ fail() {
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# The first of this machine's own package sources that has the release; nothing when none has it.
-own_mirror() {
-    local uri
-    command -v apt-get >/dev/null || return 0
-    for uri in $(apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' 2>/dev/null | sort -u); do
-        case $uri in http://* | https://*) ;; *) continue ;; esac
-        uri=${uri%/}
-        # The main archive has a release's updates beside it; other archives (security, vendors) do not.
-        if curl -fsIo /dev/null --max-time 5 "$uri/dists/$suite/Release" &&
-            curl -fsIo /dev/null --max-time 5 "$uri/dists/$suite-updates/Release"; then
-            printf '%s\n' "$uri"
-            return 0
-        fi
-    done
 }
 
 # Writes the sources of a fresh root file system: the mirror it was made from, and its updates where they exist.
@@ -98,7 +84,7 @@ bootstrap_parent() {
     log=$(mktemp)
     # shellcheck disable=SC2064 # The values of now are meant.
     trap "$(declare -f as_root); as_root rm -rf --one-file-system '$root'; rm -f '$log'" EXIT
-    mirror=$(own_mirror)
+    mirror=$(own_mirror "$suite")
     say "making $parent with debootstrap from ${mirror:-the default mirror}"
     if ! as_root debootstrap "${options[@]}" "--keyring=$keyring" "$suite" "$root" ${mirror:+"$mirror"} >"$log" 2>&1; then
         tail -n 20 "$log" >&2

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Sets everything up, runs all tests, and then makes sure that they left nothing behind. Arguments go to cargo test.
+# --second-engine before them: the tests run on a newer engine (second-engine.sh), which is gone afterwards.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -94,8 +95,29 @@ remove_one() {
     esac
 }
 
+# runner COMMAND: cargo runs the tests with this command.
+runner() {
+    local triple
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr '[:lower:]-' '[:upper:]_')
+    export "CARGO_TARGET_${triple}_RUNNER=$1"
+}
+
+# What the tests need is copied to the second engine: the labs for those of the whole product alone.
+use_second_engine() {
+    local images=(spindle/base spindle/mimic)
+    case " $* " in
+    '  ' | *' e2e '*) images+=(debian:bookworm-slim spindle/postgres spindle/django spindle/jupyter) ;;
+    esac
+    trap '"$here/second-engine.sh" down' EXIT
+    "$here/second-engine.sh" up "${images[@]}" 9>&-
+    DOCKER=("$here/second-engine.sh" run docker)
+    runner "$here/second-engine.sh run"
+}
+
 is_empty() { [ "$("${DOCKER[@]}" network inspect --format '{{len .Containers}}' "$1")" = 0 ]; }
 
+second=false
+if [ "${1:-}" = --second-engine ]; then second=true && shift; fi
 [ -d ~/.cargo/bin ] && PATH=$PATH:~/.cargo/bin
 command -v cargo >/dev/null || fail "no cargo here: install Rust (https://rustup.rs) first"
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -108,16 +130,16 @@ ensure_faketime 9>&-
 ensure_registry
 "$here/images.sh" base postgres django jupyter mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"
+if $second; then
+    use_second_engine "$@"
+elif docker_needs_sudo; then
+    say "$(id -un) is not in the group docker: the tests run with sudo, cargo does not"
+    runner "sudo --preserve-env"
+fi
 before=$({ things_of_tests && orphans; } | sort)
 if [ -n "$before" ]; then
     say "left behind by an earlier run, and not counted now (make clean-docker removes what is Docker's):"
     printf '%s\n' "$before"
-fi
-
-if docker_needs_sudo; then
-    say "$(id -un) is not in the group docker: the tests run with sudo, cargo does not"
-    triple=$(rustc -vV | sed -n 's/^host: //p' | tr '[:lower:]-' '[:upper:]_')
-    export "CARGO_TARGET_${triple}_RUNNER=sudo --preserve-env"
 fi
 
 status=0
