@@ -15,6 +15,7 @@ mod e2e {
     mod lab_images;
     mod labs;
     mod outage;
+    mod period;
     mod ports;
     mod private_engine;
     mod pull;

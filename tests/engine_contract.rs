@@ -14,10 +14,10 @@ use futures_util::StreamExt;
 use spindle::{
     domain::{
         Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Limit, Memory, OwnPolicy, Phase,
-        PortMapping, PortSpec, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
+        PortMapping, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
     },
     engine::{
-        Engine, EngineError, SandboxSpec,
+        Announced, CheckIn, Engine, EngineError, SandboxSpec,
         docker::{DockerEngine, DockerSettings},
         fake::{FakeEngine, Fault},
     },
@@ -42,6 +42,7 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         app_port: PortSpec::parse("8000"),
         active: 0,
         last_report: None,
+        rhythm: Rhythm::default(),
         evidence: EvidenceLog::default(),
         own: OwnPolicy { idle_limit: Some(Limit::After(Duration::from_secs(600))), ..OwnPolicy::default() },
         keep_until: None,
@@ -58,8 +59,8 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         access: None,
         id,
     };
-    let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in_url, no_new_privileges: true }
+    let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
+    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
 }
 
 /// The life of a container, with every call twice where "already so" must be success.
@@ -102,7 +103,7 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     assert_eq!(recovered, expected);
 
     let used = engine.cpu_time(&container).await.unwrap();
-    assert!(engine.announce(&container, "in\nfive minutes").await.unwrap() <= 1);
+    assert!(engine.announce(&container, "in\nfive minutes").await.unwrap().reached <= 1);
     assert!(engine.cpu_time(&container).await.unwrap() >= used);
 
     engine.stop(&container, GRACE).await.unwrap();
@@ -204,8 +205,9 @@ async fn the_scripted_engine_remembers_what_was_announced() {
     let container = engine.create(&spec(4, "spindle/mimic", 16_002)).await.unwrap();
     engine.start(&container).await.unwrap();
     engine.set_terminals(&container, 3);
+    engine.stop_terminals(&container, 1);
     engine.use_cpu(&container, Duration::from_secs(2));
-    assert_eq!(engine.announce(&container, "one").await, Ok(3));
+    assert_eq!(engine.announce(&container, "one").await, Ok(Announced { reached: 3, stopped: 1 }));
     engine.next("announce", Fault::Lie(EngineError::Refused("a lie".into())));
     assert!(engine.announce(&container, "two").await.is_err());
     assert_eq!(engine.announcements(&container), ["one", "two"]);
@@ -240,7 +242,10 @@ async fn docker_writes_to_every_terminal_and_waits_for_none() {
     let container = started(&own, 5).await;
     let processes = || docker(&["top", container.as_str(), "-o", "pid"]);
     let (mut reader, mut screen) = on_a_terminal(&container, "print 'ready!'; sleep 60");
-    assert_eq!(own.engine.announce(&container, "It's 5 o'clock.\n\x1b[2J$(true) \"%s\"").await, Ok(1));
+    assert_eq!(
+        own.engine.announce(&container, "It's 5 o'clock.\n\x1b[2J$(true) \"%s\"").await,
+        Ok(Announced { reached: 1, stopped: 0 })
+    );
     let mut shown = String::new();
     while !shown.contains("%s") {
         assert_ne!(screen.read_line(&mut shown).unwrap(), 0, "{shown}");
@@ -252,7 +257,11 @@ async fn docker_writes_to_every_terminal_and_waits_for_none() {
     wait_for("the terminal to stop", BRIEFLY, || try_docker(&["exec", container.as_str(), "test", "-d", "/tmp/off"]).0);
     let before = processes();
     let began = Instant::now();
-    assert_eq!(own.engine.announce(&container, "again").await, Ok(1), "the other reads nothing");
+    assert_eq!(
+        own.engine.announce(&container, "again").await,
+        Ok(Announced { reached: 1, stopped: 1 }),
+        "one reads nothing"
+    );
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     wait_for("an end to every writer", BRIEFLY, || processes() == before);
     for exec in [&mut reader, &mut stopped] {
@@ -277,9 +286,13 @@ async fn docker_tells_why_nothing_was_written() {
     wait_for("a full container", BRIEFLY, || docker(&["top", container.as_str()]).lines().count() > 64);
     assert!(!refused().await.is_empty());
     docker(&["restart", "-t", "1", container.as_str()]);
-    assert_eq!(own.engine.announce(&container, "hello").await, Ok(0), "there is no terminal");
+    assert_eq!(own.engine.announce(&container, "hello").await, Ok(Announced::default()), "there is no terminal");
     docker(&["exec", container.as_str(), "rm", "/bin/sh"]);
-    assert_eq!(own.engine.announce(&container, "hello").await, Ok(0), "without a shell there is wall");
+    assert_eq!(
+        own.engine.announce(&container, "hello").await,
+        Ok(Announced::default()),
+        "without a shell there is wall"
+    );
     docker(&["exec", container.as_str(), "rm", "/usr/bin/wall"]);
     assert!(refused().await.contains("wall"));
 }

@@ -187,16 +187,18 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
     }
 }
 
-/// Who reports to a door that has moved would be taken for idle.
+/// Who reports to a door that has moved, or too rarely, would be taken for idle.
 #[tokio::test]
-async fn sandboxes_are_told_when_the_door_moves() {
+async fn sandboxes_are_told_when_the_door_moves_and_when_the_period_changes() {
     let mut w = world().await;
     let c = w.http().create("image=spindle/mimic").await;
     let container = spindle::domain::ContainerId::parse(support::id(&c)).unwrap();
-    assert_eq!(w.engine.check_in_url(&container).unwrap(), "http://127.0.0.1/v1/check-in");
-    w.settings.check_in_port = 8099;
+    let told =
+        |w: &support::scripted::Scripted| w.engine.check_in(&container).map(|c| (c.url, c.period.as_secs())).unwrap();
+    assert_eq!(told(&w), ("http://127.0.0.1/v1/check-in".into(), 1));
+    (w.settings.check_in_port, w.settings.report_period) = (8099, Duration::from_secs(20));
     w.restart().await;
-    assert_eq!(w.engine.check_in_url(&container).unwrap(), "http://127.0.0.1:8099/v1/check-in");
+    assert_eq!(told(&w), ("http://127.0.0.1:8099/v1/check-in".into(), 20));
 }
 
 /// Rule 4: a start has a new generation and a new clock, behind our back too.

@@ -79,6 +79,30 @@ async fn those_inside_are_warned_once_for_each_deadline() {
     assert_eq!(decisions(&seen).iter().filter(|d| **d == "warned").count(), 2, "{seen}");
 }
 
+/// Who has stopped the terminal (Ctrl-S) is logged in all the same.
+#[tokio::test]
+async fn a_terminal_that_is_stopped_is_no_absence() {
+    let w = warned().await;
+    let told = async |reached, stopped| {
+        let c = w.http().create("image=spindle/mimic").await;
+        w.engine.set_terminals(&container(&c), reached);
+        w.engine.stop_terminals(&container(&c), stopped);
+        w.pass_seconds(41).await;
+        announced(&w, &c, 1).await;
+        for _ in 0..10_000 {
+            if let Some(warned) = activity(&w, &c).await["decisions"][0]["why"].as_str() {
+                return warned.rsplit("; ").next().unwrap().to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("nothing was decided");
+    };
+    assert_eq!(told(0, 0).await, "nobody is logged in");
+    assert_eq!(told(0, 1).await, "nobody could be told: 1 terminal stopped (Ctrl-S)");
+    assert_eq!(told(2, 1).await, "told on 2 terminals, 1 terminal stopped (Ctrl-S)");
+    assert_eq!(told(1, 0).await, "told on 1 terminal");
+}
+
 /// A warning that cannot be given, or that takes its time, keeps nobody from stopping, and is told.
 #[tokio::test]
 async fn a_warning_that_fails_or_hangs_delays_nobody() {

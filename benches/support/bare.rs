@@ -1,12 +1,14 @@
 //! The bare engine, asked for just what Spindle asks for.
 
+use std::time::Duration;
+
 use spindle::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, OwnPolicy, PortMapping, PortSpec, Sandbox,
-        SandboxId, SandboxName, State, Token, Traffic,
+        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, OwnPolicy, PortMapping, PortSpec, Rhythm,
+        Sandbox, SandboxId, SandboxName, State, Token, Traffic,
     },
     engine::{
-        Engine, SandboxSpec,
+        CheckIn, Engine, SandboxSpec,
         docker::{DockerEngine, DockerSettings},
     },
 };
@@ -58,6 +60,7 @@ impl Bare {
             app_port: None,
             active: 0,
             last_report: None,
+            rhythm: Rhythm::default(),
             evidence: EvidenceLog::default(),
             own: OwnPolicy::default(),
             keep_until: None,
@@ -74,8 +77,8 @@ impl Bare {
             access: None,
             id,
         };
-        let check_in_url = "http://10.0.0.1/v1/check-in".to_owned();
-        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in_url, no_new_privileges: true }
+        let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
+        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in, no_new_privileges: true }
     }
 
     pub async fn create(&self, spec: &SandboxSpec) -> ContainerId {

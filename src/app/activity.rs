@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{App, Result};
-use crate::domain::{Deadline, Decision, PortMapping, PortUse, Reports, Sandbox, Warning, deadline, warning};
+use crate::domain::{
+    Deadline, Decision, PortMapping, PortUse, Reports, Sandbox, Warning, deadline, explain::lengthened, warning,
+};
 
 /// All that can be said of a sandbox's activity at one moment.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct Activity {
     pub hold_until: Option<Timestamp>,
     /// How its reports come.
     pub reports: Reports,
+    /// That they are rarer than its limit needs, as a sentence, where they are.
+    pub rare: Option<String>,
     /// Its ports, and what the relay has counted on those that it carries.
     pub ports: Vec<(PortMapping, Option<PortUse>)>,
     /// The relay cannot open all its ports, so that nobody sees whether they are used.
@@ -48,6 +52,7 @@ impl App {
             },
             hold_until,
             reports: Reports::of(&sandbox, self.settings.report_period, now),
+            rare: lengthened(policy, &sandbox),
             ports: sandbox.ports.iter().map(|p| (*p, self.port_use(&sandbox, p))).collect(),
             unseen: self.is_unseen(&sandbox) || relay_is_away,
             decisions,

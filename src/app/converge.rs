@@ -235,19 +235,19 @@ impl App {
         looked
     }
 
-    /// Tells all sandboxes where the check-in door is, once after each start of ours: the configuration may
-    /// have moved it, and who reports to the old place would be taken for idle.
+    /// Tells all sandboxes where the check-in door is and how often to report, once after each start of ours: the
+    /// configuration may have changed either, and who reports to the old place or too rarely would be taken for idle.
     async fn tell_where_to_check_in(&self, known: &[Arc<Sandbox>]) {
-        let Some(url) = self.door_url().filter(|url| self.pulse().told_url.as_ref() != Some(url)) else { return };
+        let Some(told) = self.reporting().filter(|now| self.pulse().told.as_ref() != Some(now)) else { return };
         let mut all_told = true;
         for sandbox in known.iter().filter(|s| s.state.is_visible()) {
-            if let Err(e) = self.engine.furnish(sandbox, &url).await {
+            if let Err(e) = self.engine.furnish(sandbox, &told).await {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "it may check in at a place that is no more");
                 all_told = false;
             }
         }
         if all_told {
-            self.pulse().told_url = Some(url);
+            self.pulse().told = Some(told);
         }
     }
 

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        ContainerId, Cpus, EvidenceLog, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Sandbox,
-        SandboxId, SandboxName, State, Token, Wake, policy::least_idle_limit,
+        ContainerId, Cpus, EvidenceLog, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Rhythm,
+        Sandbox, SandboxId, SandboxName, State, Token, Wake, policy::least_idle_limit,
     },
-    engine::{EngineError, SandboxSpec},
+    engine::{CheckIn, EngineError, SandboxSpec},
     relay,
     store::StoreError,
 };
@@ -78,7 +78,7 @@ impl App {
             Err(EngineError::NoImage) => return Err(Error::NoImage(spec.image)),
             Err(e) => return Err(Error::engine("the container could not be created", e)),
         };
-        let check_in_url = self.check_in_url().await?;
+        let check_in = self.where_to_check_in().await?;
         let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
         let no_new_privileges = labels.no_new_privileges;
         let draft = self.draft(&spec, &image.exposed, labels)?;
@@ -94,7 +94,7 @@ impl App {
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut spec = SandboxSpec { sandbox, env: spec.env, ssh_key, check_in_url, no_new_privileges };
+        let mut spec = SandboxSpec { sandbox, env: spec.env, ssh_key, check_in, no_new_privileges };
         let made = self.make(&mut spec).await;
         if made.is_err() {
             self.unmake(&spec.sandbox).await;
@@ -144,6 +144,7 @@ impl App {
             app_port: Sandbox::pick_app_port(exposed, labels.app_port.as_deref()),
             active: 0,
             last_report: None,
+            rhythm: Rhythm::default(),
             evidence: EvidenceLog::default(),
             own,
             keep_until: spec.keep_until,
@@ -236,15 +237,15 @@ impl App {
         self.wake();
     }
 
-    /// Where a new sandbox checks in; makes the network if that has not been done yet.
-    async fn check_in_url(&self) -> Result<String> {
-        if let Some(url) = self.door_url() {
-            return Ok(url);
+    /// Where and how often a new sandbox checks in; makes the network if that has not been done yet.
+    async fn where_to_check_in(&self) -> Result<CheckIn> {
+        if let Some(check_in) = self.reporting() {
+            return Ok(check_in);
         }
         let gateway =
             self.engine.prepare().await.map_err(|e| Error::engine("the container could not be created", e))?;
         self.pulse().gateway = Some(gateway);
-        Ok(self.url_at(gateway))
+        Ok(self.reporting_to(gateway))
     }
 }
 

@@ -141,8 +141,8 @@ impl App {
         let started = async {
             let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
             self.listen(&sandbox.id).await?;
-            if let Some(url) = self.door_url() {
-                let furnished = self.engine.furnish(sandbox, &url).await;
+            if let Some(check_in) = self.reporting() {
+                let furnished = self.engine.furnish(sandbox, &check_in).await;
                 furnished.map_err(|e| Error::engine("the container could not be started", e))?;
             }
             self.engine.start(container).await.map_err(|e| Error::engine("the container could not be started", e))?;

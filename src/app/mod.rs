@@ -33,7 +33,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use crate::{
     clock::Clock,
     domain::{ContainerId, Cpus, Memory, Policy, Sandbox, SandboxId, Wake, deadline, idle::plus},
-    engine::{Engine, EngineInfo},
+    engine::{CheckIn, Engine, EngineInfo},
     relay::{Count, Relay, Unopened},
     store::{PortPool, Store},
 };
@@ -112,8 +112,8 @@ struct Pulse {
     gateway: Option<IpAddr>,
     /// There has been a complete pass since our start.
     passed: bool,
-    /// The check-in URL that all sandboxes have been told.
-    told_url: Option<String>,
+    /// Where and how often to check in, as all sandboxes have been told.
+    told: Option<CheckIn>,
     suspects: HashSet<ContainerId>,
     suspect_all: bool,
     /// The engine shows nothing at all, and that is not believed.
@@ -242,16 +242,17 @@ impl App {
         self.settings.check_in_address.or(self.pulse().gateway)
     }
 
-    /// Where sandboxes check in; `None` until the network is there.
-    fn door_url(&self) -> Option<String> {
+    /// Where and how often sandboxes check in; `None` until the network is there.
+    fn reporting(&self) -> Option<CheckIn> {
         // A door that listens everywhere is still reached at the gateway.
         let fixed = self.settings.check_in_address.filter(|a| !a.is_unspecified());
-        fixed.or(self.pulse().gateway).map(|address| self.url_at(address))
+        fixed.or(self.pulse().gateway).map(|address| self.reporting_to(address))
     }
 
-    fn url_at(&self, address: IpAddr) -> String {
+    fn reporting_to(&self, address: IpAddr) -> CheckIn {
         let door = SocketAddr::new(address, self.settings.check_in_port).to_string();
-        format!("http://{}/v1/check-in", door.strip_suffix(":80").unwrap_or(&door))
+        let url = format!("http://{}/v1/check-in", door.strip_suffix(":80").unwrap_or(&door));
+        CheckIn { url, period: self.settings.report_period }
     }
 
     /// How often images are expected to report; the least idle limit is three of these.
@@ -267,6 +268,11 @@ impl App {
     /// The policy that applies to `sandbox`.
     pub fn policy_of(&self, sandbox: &Sandbox) -> Policy {
         self.settings.policy.of(sandbox)
+    }
+
+    /// The policy that is set for `sandbox`, whatever its limit is because its reports are rare.
+    pub fn policy_set_for(&self, sandbox: &Sandbox) -> Policy {
+        self.settings.policy.set_for(sandbox)
     }
 
     /// Something that is under way until it is dropped: [`App::drain`] waits for it.

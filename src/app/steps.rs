@@ -355,8 +355,8 @@ impl App {
         let done = self.store.adopt(sandbox).await?;
         self.look_closely_soon(container.clone());
         self.pulse().table_is_stale = true;
-        if let Some(url) = self.door_url() {
-            self.engine.furnish(&furnished, &url).await?;
+        if let Some(check_in) = self.reporting() {
+            self.engine.furnish(&furnished, &check_in).await?;
         }
         if done {
             tracing::warn!(sandbox = %id, %name, "adopted: its record was lost, and is rebuilt from its container");

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{App, Result, chain};
 use crate::{
-    domain::{Decided, Sandbox, SandboxId, Warning, explain::warning_text, warning},
-    engine::EngineError,
+    domain::{Decided, Sandbox, SandboxId, Warning, tell::warning_text, warning},
+    engine::{Announced, EngineError},
     relay::Request,
 };
 
@@ -45,9 +45,7 @@ impl App {
         self.overlook(&sandbox, stop, now).await;
         let text = warning_text(&self.settings.policy, &sandbox, &deadline, stop, self.settings.keep_max, now);
         let told = match self.engine.announce(&container, &text).await {
-            Ok(0) => "nobody is logged in".to_owned(),
-            Ok(1) => "1 terminal was told".to_owned(),
-            Ok(terminals) => format!("{terminals} terminals were told"),
+            Ok(announced) => told(announced),
             Err(e @ (EngineError::Unavailable(_) | EngineError::Timeout { .. })) => {
                 tracing::debug!(sandbox = %id, error = %e, "a warning is given later");
                 self.store.mark_warned(&sandbox, None).await?;
@@ -69,5 +67,16 @@ impl App {
         if let Err(e) = self.relay.ask(overlook).await {
             tracing::warn!(sandbox = %sandbox.id, error = %e, "a warning may be taken for use");
         }
+    }
+}
+
+/// Who was told, as a part of a sentence.
+fn told(Announced { reached, stopped }: Announced) -> String {
+    let terminals = |n: u32| if n == 1 { "1 terminal".to_owned() } else { format!("{n} terminals") };
+    match (reached, stopped) {
+        (0, 0) => "nobody is logged in".into(),
+        (0, _) => format!("nobody could be told: {} stopped (Ctrl-S)", terminals(stopped)),
+        (_, 0) => format!("told on {}", terminals(reached)),
+        _ => format!("told on {}, {} stopped (Ctrl-S)", terminals(reached), terminals(stopped)),
     }
 }

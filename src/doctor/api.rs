@@ -93,6 +93,8 @@ fn read_sandbox(shown: &Value) -> Shown {
         is_running: shown["status"] == "running",
         started_at: shown["started_at"].as_str().and_then(|at| at.parse().ok()),
         has_reported: shown["last_check_in_at"].is_string(),
+        report_period: shown["report_period"].as_u64(),
+        idle_limit: shown["idle_timeout"].as_u64(),
         reports_count: shown["evidence"].as_str().is_some_and(|e| e.split(',').any(|e| e == "check_in")),
         ports: ports.filter_map(|p| u16::try_from(p["host_port"].as_u64()?).ok()).collect(),
     }
@@ -130,10 +132,11 @@ mod tests {
     fn a_container_is_read() {
         let shown = json!({
             "image": "spindle/base", "status": "running", "started_at": "2026-11-21T03:00:00.000Z",
-            "last_check_in_at": null, "evidence": "check_in,connection", "ports": [{"host_port": 20000}],
+            "last_check_in_at": null, "report_period": 60, "idle_timeout": 90, "evidence": "check_in,connection", "ports": [{"host_port": 20000}],
         });
         let read = read_sandbox(&shown);
         assert!(read.is_running && !read.has_reported && read.reports_count);
+        assert_eq!((read.report_period, read.idle_limit), (Some(60), Some(90)));
         assert_eq!((read.ports, read.started_at.is_some()), (vec![20_000], true));
     }
 }

@@ -76,6 +76,10 @@ pub struct Shown {
     pub is_running: bool,
     pub started_at: Option<Timestamp>,
     pub has_reported: bool,
+    /// How often it is seen to report, in seconds.
+    pub report_period: Option<u64>,
+    /// The idle limit that is set for it, in seconds.
+    pub idle_limit: Option<u64>,
     /// Whether reports count as evidence for it.
     pub reports_count: bool,
     /// The host ports that it holds.

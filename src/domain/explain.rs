@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     evidence::{Evidence, Source},
-    idle::{Because, By, Deadline, Verdict, deadline_since, end_of_age, plus, verdict},
+    idle::{Because, By, Deadline, Verdict, deadline_since, plus, verdict},
     policy::{Policy, Sources},
     sandbox::{Extension, Sandbox, State, StopReason},
 };
@@ -44,7 +44,7 @@ pub fn span(length: Duration) -> String {
     shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
-fn since(at: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn since(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
@@ -89,12 +89,27 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
     }
 }
 
+/// That its limit follows its reports, where they are rarer than a third of what is set (`contract.md` 31).
+pub fn lengthened(policy: &Policy, sandbox: &Sandbox) -> Option<String> {
+    let (set, has) = policy.lengthened(sandbox)?;
+    Some(format!(
+        "it is seen to report every {} only, so that its limit is {} and not {}",
+        span(has / 3),
+        span(has),
+        span(set)
+    ))
+}
+
+fn in_brackets(text: Option<String>) -> String {
+    text.map_or(String::new(), |text| format!(" ({text})"))
+}
+
 /// What will happen at the deadline, as the end of a sentence.
 pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
     let at = clock_time(deadline.at, now);
     match deadline.by {
         By::Evidence if policy.of(sandbox).evidence == Sources::NONE => format!("stops at {at} unless extended"),
-        By::Evidence => format!("stops at {at} unless used"),
+        By::Evidence => format!("stops at {at} unless used{}", in_brackets(lengthened(policy, sandbox))),
         By::Keep => format!("kept until {at}, then stopped unless used"),
         By::Cap => format!(
             "stops at {at} unless somebody reports or extends it: {} alone has kept it for as long as that may",
@@ -135,7 +150,8 @@ pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp
             let counting = policy.of(sandbox).evidence;
             let newest = sandbox.evidence.newest(|s| counting.count(s)).filter(|e| e.at >= since);
             let newest = newest.unwrap_or(Evidence { source: Source::Start, at: since });
-            let use_of_it = if now <= plus(newest.at, RECENT) {
+            let recent = RECENT.max(2 * sandbox.rhythm.period.unwrap_or_default());
+            let use_of_it = if now <= plus(newest.at, recent) {
                 format!("active: {}", in_use(sandbox, newest, &sight.ports, now))
             } else {
                 format!("idle since {} (the last was {})", clock_time(newest.at, now), name(newest.source))
@@ -170,7 +186,8 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
     let since = sandbox.evidence.last_of(Source::Start).unwrap_or(sandbox.created_at);
     match (reason, deadline_since(policy, sandbox, since)) {
         (StopReason::Idle, Some(deadline)) => {
-            format!("{}{}", after_change(&deadline), unused(policy, sandbox, &deadline, now))
+            let rare = lengthened(policy, sandbox).filter(|_| deadline.by == By::Evidence);
+            format!("{}{}{}", after_change(&deadline), unused(policy, sandbox, &deadline, now), in_brackets(rare))
         }
         (StopReason::Idle, None) => "it was idle".into(),
         (StopReason::Requested, _) => "somebody asked for it through the API".into(),
@@ -184,12 +201,12 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
     }
 }
 
-fn after_change(deadline: &Deadline) -> &'static str {
+pub(super) fn after_change(deadline: &Deadline) -> &'static str {
     if matches!(deadline.by, By::Change { .. }) { "its limits were changed, and " } else { "" }
 }
 
 /// Since when it is unused, and by what it was used last: where the cap has come, only what the cap is counted from.
-fn unused(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
+pub(super) fn unused(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
     let Deadline { by, evidence, .. } = *deadline;
     if by != By::Cap {
         return format!("idle since {} (the last was {})", clock_time(evidence.at, now), name(evidence.source));
@@ -198,44 +215,6 @@ fn unused(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestam
     let person = sandbox.evidence.newest(|s| counting.count(s) && s.is_interactive());
     let person = person.map_or("its start".into(), |e| format!("{} at {}", name(e.source), clock_time(e.at, now)));
     format!("only {} kept it since {person}, for as long as that may (connection_cap)", name(evidence.source))
-}
-
-/// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.
-/// `keep_max` is the longest that those inside may ask for.
-pub fn warning_text(
-    policy: &Policy,
-    sandbox: &Sandbox,
-    deadline: &Deadline,
-    stop: Timestamp,
-    keep_max: Duration,
-    now: Timestamp,
-) -> String {
-    let left = span(Duration::try_from(stop.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1)));
-    let at = clock_time(stop, now);
-    let policy = policy.of(sandbox);
-    match deadline.reason() {
-        StopReason::MaxAge => format!(
-            "Spindle: this sandbox will be stopped in {left}, at {at}: it has run for as long as it may.\n\
-             Save your work. Its files are kept, and it can be started again."
-        ),
-        _ => {
-            let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, now));
-            // What is asked for beyond its age is refused.
-            let age = end_of_age(&policy, sandbox).map_or(Duration::MAX, |end| since(now, end));
-            let keep = Duration::from_secs(3_600).min(keep_max).min(age);
-            let minutes = keep.as_secs() / 60;
-            let keep = if minutes > 0 {
-                format!("spindle-keep {minutes}m")
-            } else {
-                format!("spindle-keep {}", keep.as_secs())
-            };
-            let stay = match (deadline.by, policy.evidence.check_in || policy.evidence.connection) {
-                (By::Cap, _) | (_, false) => format!("To stay: {keep} (or ask your instructor to extend it)."),
-                _ => format!("To stay: use it, or {keep}."),
-            };
-            format!("Spindle: this sandbox will be stopped in {left}, at {at}: {why}.\n{stay} A stop deletes nothing.")
-        }
-    }
 }
 
 /// How a sandbox's reports come.
@@ -250,11 +229,13 @@ pub enum Reports {
 }
 
 impl Reports {
-    /// How those of `sandbox` come, if it runs.
+    /// How those of `sandbox` come, if it runs. `period`: how often they are expected; whoever is seen to report more rarely
+    /// is given as long.
     pub fn of(sandbox: &Sandbox, period: Duration, now: Timestamp) -> Self {
         let State::Running { since, .. } = sandbox.state else {
             return if sandbox.last_report.is_some() { Reports::Current } else { Reports::Never };
         };
+        let period = sandbox.rhythm.period.unwrap_or_default().max(period);
         let patience = SignedDuration::try_from(3 * period).unwrap_or(SignedDuration::MAX);
         match sandbox.last_report {
             None => Reports::Never,
@@ -312,6 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn contract_31_a_limit_that_follows_reports_is_told() {
+        let mut sandbox = running(0);
+        sandbox.own.idle_limit = Some(Limit::After(Duration::from_secs(60)));
+        sandbox.rhythm.period = Some(Duration::from_secs(60));
+        let rare = "(it is seen to report every 1 min only, so that its limit is 3 min and not 1 min)";
+        assert_eq!(
+            says(&sandbox, 119),
+            format!("active: started 1 min 59 s ago; stops at 00:03:00 UTC unless used {rare}")
+        );
+        sandbox.state = State::Stopped { at: at(180), reason: StopReason::Idle };
+        assert_eq!(
+            says(&sandbox, 181),
+            format!("stopped at 00:03:00 UTC: idle since 00:00:00 UTC (the last was its start) {rare}")
+        );
+    }
+
+    #[test]
     fn a_stopped_one_says_since_when_it_was_idle_and_of_which_day() {
         let state = State::Stopped { at: at(9_000), reason: StopReason::Idle };
         let sandbox = Sandbox { state, ..running(0) };
@@ -326,29 +324,6 @@ mod tests {
         assert!(
             sentence.contains("its time was over at 02:30:00 UTC, and it is not stopped before 02:35:00 UTC"),
             "{sentence}"
-        );
-    }
-
-    #[test]
-    fn a_warning_names_time_reason_and_how_to_stay() {
-        let sandbox = running(0);
-        let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
-        let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, Duration::MAX, at(8_400));
-        assert!(
-            text.contains("in 10 min, at 02:30:00 UTC: idle since 00:00:00 UTC (the last was its start)"),
-            "{text}"
-        );
-        assert!(text.contains("spindle-keep 60m"), "{text}");
-        let capped =
-            Deadline { by: By::Cap, evidence: Evidence { source: Source::Connection, at: at(8_399) }, ..deadline };
-        let text_at_the_cap = warning_text(&POLICY, &sandbox, &capped, deadline.at, Duration::MAX, at(8_400));
-        assert!(
-            text_at_the_cap.contains("only bytes on a connection kept it since its start at 00:00:00 UTC"),
-            "{text_at_the_cap}"
-        );
-        let aged = Deadline { by: By::Age, ..deadline };
-        assert!(
-            !warning_text(&POLICY, &sandbox, &aged, deadline.at, Duration::MAX, at(8_400)).contains("spindle-keep")
         );
     }
 
@@ -369,5 +344,7 @@ mod tests {
         sandbox.last_report = Some(at(60));
         assert_eq!(Reports::of(&sandbox, period, at(240)), Reports::Current);
         assert_eq!(Reports::of(&sandbox, period, at(241)), Reports::Ceased);
+        sandbox.rhythm.period = Some(Duration::from_secs(100));
+        assert_eq!(Reports::of(&sandbox, period, at(300)), Reports::Current, "it is slower by nature");
     }
 }

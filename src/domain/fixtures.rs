@@ -34,6 +34,7 @@ pub fn running(since: i64) -> Sandbox {
         app_port: None,
         active: 0,
         last_report: None,
+        rhythm: Rhythm::default(),
         evidence: EvidenceLog::of(Source::Start, at(since)),
         own: OwnPolicy::default(),
         keep_until: None,

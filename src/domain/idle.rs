@@ -244,6 +244,24 @@ mod tests {
     }
 
     #[test]
+    fn contract_31_rare_reports_make_the_limit_three_of_their_periods() {
+        let mut sandbox = running(1_000);
+        sandbox.own.idle_limit = Some(after(60));
+        let ends_with = |sandbox: &Sandbox, period: u64| {
+            let rhythm = crate::domain::Rhythm { period: Some(Duration::from_secs(period)), gap: None };
+            deadline(&POLICY, &Sandbox { rhythm, ..sandbox.clone() }).map(|d| d.at)
+        };
+        assert_eq!(ends_with(&sandbox, 20), Some(at(1_060)), "a third of the limit is often enough");
+        assert_eq!(ends_with(&sandbox, 60), Some(at(1_180)));
+        record(&mut sandbox, Source::Connection, 1_100);
+        assert_eq!(ends_with(&sandbox, 60), Some(at(1_280)), "whatever was the last evidence");
+        sandbox.own.evidence = Sources::read("connection");
+        assert_eq!(ends_with(&sandbox, 60), Some(at(1_160)), "where reports do not count they lengthen nothing");
+        sandbox.own.idle_limit = Some(Limit::Never);
+        assert_eq!(ends_with(&sandbox, 60), None);
+    }
+
+    #[test]
     fn evidence_from_before_the_last_start_does_not_count() {
         let mut sandbox = running(5_000);
         sandbox.evidence = EvidenceLog::of(Source::CheckIn, at(100));

@@ -11,8 +11,10 @@ pub mod limits;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod rhythm;
 pub(crate) mod rules;
 pub mod sandbox;
+pub mod tell;
 pub mod traffic;
 
 pub use decision::{Decided, Decision};
@@ -24,5 +26,6 @@ pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
 pub use plan::{Observed, Phase, Plan, Step, plan};
 pub use policy::{Limit, OwnPolicy, Policy, Sources};
+pub use rhythm::Rhythm;
 pub use sandbox::{Boot, Endpoint, Extension, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
 pub use traffic::{Carrier, Traffic, TrafficLimits, Wake, WakeFailure};

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{evidence::Source, names::Invalid, sandbox::Sandbox};
+use super::{evidence::Source, names::Invalid, rules::broken, sandbox::Sandbox};
 
 /// A length of time after which something happens, or that it never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,8 +178,29 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What applies to `sandbox`: its own, where it has it.
+    /// What applies to `sandbox`: what is set for it, but with an idle limit that leaves room for three of its reports
+    /// (`contract.md` 31).
     pub fn of(&self, sandbox: &Sandbox) -> Policy {
+        let set = self.set_for(sandbox);
+        let rare = set.rare_limit(sandbox).filter(|_| !broken(31));
+        Policy { idle_limit: rare.map_or(set.idle_limit, Limit::After), ..set }
+    }
+
+    /// The idle limit of a sandbox whose reports are rarer than a third of what is set here, where they count.
+    fn rare_limit(&self, sandbox: &Sandbox) -> Option<Duration> {
+        let (set, least) = (self.idle_limit.span()?, sandbox.rhythm.least_limit());
+        Some(least).filter(|least| *least > set && self.evidence.check_in)
+    }
+
+    /// The idle limit that is set for `sandbox`, and the one that it has because its reports are rare; `None` if they are
+    /// not.
+    pub fn lengthened(&self, sandbox: &Sandbox) -> Option<(Duration, Duration)> {
+        let set = self.set_for(sandbox);
+        set.idle_limit.span().zip(set.rare_limit(sandbox))
+    }
+
+    /// What is set for `sandbox`: its own, where it has it.
+    pub fn set_for(&self, sandbox: &Sandbox) -> Policy {
         let own = &sandbox.own;
         Policy {
             idle_limit: own.idle_limit.unwrap_or(self.idle_limit),

@@ -1,5 +1,6 @@
 //! The rules of `idleness.md`, by number, as something that a test may break: whoever proves that they hold must
-//! notice when one does not. Rule 12 is about settings, which are refused when the server starts.
+//! notice when one does not. Rule 12 is about settings, which are refused when the server starts. 31 is the statement of
+//! `contract.md` of that number.
 
 /// Whether the rule of this number is broken on purpose. Never, but in a test that says so.
 #[cfg(not(test))]

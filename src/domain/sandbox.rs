@@ -14,6 +14,7 @@ use super::{
     limits::{Cpus, Memory},
     names::{ContainerId, ImageRef, Label, SandboxId, SandboxName, Token},
     policy::OwnPolicy,
+    rhythm::Rhythm,
     traffic::{Carrier, Traffic, Wake, WakeFailure},
 };
 
@@ -251,6 +252,8 @@ pub struct Sandbox {
     pub active: u64,
     /// When it last reported anything, zero included; `None` if it never did.
     pub last_report: Option<Timestamp>,
+    /// How often it is seen to report.
+    pub rhythm: Rhythm,
     /// The newest evidence of each source.
     pub evidence: EvidenceLog,
     /// What it has of its own of the policy of stopping.

@@ -37,7 +37,7 @@ use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
-use super::{Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
+use super::{Announced, CheckIn, Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
 use crate::domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, Token};
 
 /// How this deployment's containers are made.
@@ -159,23 +159,19 @@ impl Engine for DockerEngine {
         let client = self.client().await?;
         let directory = self.directory(&spec.sandbox.id);
         let key = spec.ssh_key.as_deref().unwrap_or_default();
-        let files = [
-            ("check_in_url", spec.check_in_url.as_str()),
-            ("token", spec.sandbox.token.reveal()),
-            ("authorized_keys", key),
-        ]
-        .map(|(name, text)| (name, text.to_owned()));
-        written(&directory, &files)?;
+        let secrets = [("token", spec.sandbox.token.reveal()), ("authorized_keys", key)];
+        let secrets = secrets.map(|(name, text)| (name, text.to_owned()));
+        written(&directory, &[spec::check_in_files(&spec.check_in).as_slice(), &secrets].concat())?;
         let options = CreateContainerOptionsBuilder::default().name(spec.sandbox.name.as_str()).build();
         let call = client.create_container(Some(options), spec::request(spec, &self.settings, &directory));
         let made = self.seen(within(SLOW, "create", call, EngineError::NoImage).await)?;
         ContainerId::parse(&made.id).ok_or_else(|| EngineError::Refused(format!("it made {:?}", made.id)))
     }
 
-    async fn furnish(&self, sandbox: &Sandbox, check_in_url: &str) -> Result<()> {
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()> {
         let directory = self.directory(&sandbox.id);
         let whole = ["token", "authorized_keys"].iter().all(|name| directory.join(name).is_file());
-        let mut files = vec![("check_in_url", check_in_url.to_owned())];
+        let mut files = spec::check_in_files(check_in).to_vec();
         if let Some(container) = sandbox.container.as_ref().filter(|_| !whole) {
             let [_, token, key] = spec::files(&self.look(container).await?, sandbox);
             files.extend([token, key]);
@@ -252,7 +248,7 @@ impl Engine for DockerEngine {
         Ok(if text.is_empty() { format!("exit code {code}") } else { format!("exit code {code}: {text}") })
     }
 
-    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32> {
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         self.write_to_terminals(container, text).await
     }
 

@@ -20,7 +20,7 @@ use inside::Inside;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
-use super::{Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
+use super::{Announced, CheckIn, Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
 use crate::domain::{Carrier, ContainerId, EvidenceLog, ImageRef, Observed, Phase, Sandbox, SandboxId};
 
 /// What a call shall do instead of what it should.
@@ -42,7 +42,7 @@ struct Container {
     starts: u64,
     address: IpAddr,
     ignores_term: bool,
-    check_in_url: String,
+    check_in: CheckIn,
     inside: Inside,
 }
 
@@ -159,9 +159,9 @@ impl FakeEngine {
         self.inner().containers.get(container).map(|c| c.address)
     }
 
-    /// Where a container was told to check in.
-    pub fn check_in_url(&self, container: &ContainerId) -> Option<String> {
-        self.inner().containers.get(container).map(|c| c.check_in_url.clone())
+    /// Where and how often a container was told to check in.
+    pub fn check_in(&self, container: &ContainerId) -> Option<CheckIn> {
+        self.inner().containers.get(container).map(|c| c.check_in.clone())
     }
 
     /// How often a method was called.
@@ -278,7 +278,7 @@ impl Engine for FakeEngine {
             // In 127.0.0.0/8, so that a test can speak from it.
             address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
-            check_in_url: spec.check_in_url.clone(),
+            check_in: spec.check_in.clone(),
             inside: Inside::default(),
         };
         inner.containers.insert(id.clone(), container);
@@ -286,11 +286,11 @@ impl Engine for FakeEngine {
         or_lie(id, lie)
     }
 
-    async fn furnish(&self, sandbox: &Sandbox, url: &str) -> Result<()> {
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()> {
         let lie = self.enter("furnish").await?;
         let mut inner = self.inner();
         if let Some(c) = inner.containers.values_mut().find(|c| c.sandbox.id == sandbox.id) {
-            c.check_in_url = url.to_owned();
+            c.check_in = check_in.clone();
         }
         or_lie((), lie)
     }
@@ -351,7 +351,7 @@ impl Engine for FakeEngine {
         or_lie("exit code 0 (scripted)".into(), lie)
     }
 
-    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32> {
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         let lie = self.enter("announce").await?;
         or_lie(self.write_to_terminals(container, text)?, lie)
     }

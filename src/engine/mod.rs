@@ -93,6 +93,24 @@ pub struct LayerProgress {
     pub bytes: Option<(u64, u64)>,
 }
 
+/// Where and how often a sandbox reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckIn {
+    /// Where: a URL.
+    pub url: String,
+    /// How often: whole seconds.
+    pub period: Duration,
+}
+
+/// On how many terminals something was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// On which it is known to stand.
+    pub reached: u32,
+    /// Whose reader has stopped them (Ctrl-S), so that nothing can be written there.
+    pub stopped: u32,
+}
+
 /// Everything from which the engine makes a container.
 #[derive(Debug, Clone)]
 pub struct SandboxSpec {
@@ -102,8 +120,8 @@ pub struct SandboxSpec {
     pub env: Vec<(String, String)>,
     /// What goes into `authorized_keys`: one line.
     pub ssh_key: Option<String>,
-    /// Where the sandbox checks in.
-    pub check_in_url: String,
+    /// Where and how often the sandbox checks in.
+    pub check_in: CheckIn,
     /// Whether no program in it gains privileges by being run, as `sudo` does.
     pub no_new_privileges: bool,
 }
@@ -143,13 +161,13 @@ pub trait Engine: Send + Sync {
     async fn containers_of(&self, id: &str) -> Result<usize>;
 
     /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries
-    /// labels from which [`Engine::recover`] rebuilds the sandbox, and finds `check_in_url`, `token` and
-    /// `authorized_keys` read-only at `/run/spindle`.
+    /// labels from which [`Engine::recover`] rebuilds the sandbox, and finds `check_in_url`, `report_period`,
+    /// `token` and `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
-    /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where it
-    /// checks in from now on, and, if somebody removed them, its token and its key too.
-    async fn furnish(&self, sandbox: &Sandbox, check_in_url: &str) -> Result<()>;
+    /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where and
+    /// how often it checks in from now on, and, if somebody removed them, its token and its key too.
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()>;
 
     /// Starts a container.
     ///
@@ -170,14 +188,14 @@ pub trait Engine: Send + Sync {
     /// Tells in words how a container that has ended came to its end: its exit code and last lines.
     async fn last_words(&self, container: &ContainerId) -> Result<String>;
 
-    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; on how many it
-    /// is known to stand. What would steer a terminal is left out of it. A terminal whose reader has stopped is given a
+    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; on how many
+    /// terminals. What would steer a terminal is left out of it. A terminal whose reader has stopped is given a
     /// second.
     ///
     /// # Errors
     /// [`EngineError::Refused`] if the container does not run, is paused, has no process left or has nothing to write
     /// with. What answers is inside the container: whatever it does is no sign that the engine is away.
-    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32>;
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced>;
 
     /// The cpu time that a running container has used since its start.
     ///

@@ -49,6 +49,11 @@ struct CheckIns {
     state: &'static str,
     last_at: Option<String>,
     last_value: u64,
+    /// How often it is seen to report, in seconds.
+    period: Option<u64>,
+    /// How often its limit needs a report.
+    needed: Option<u64>,
+    note: Option<String>,
 }
 
 /// One port, and whether anybody sees its use.
@@ -100,12 +105,15 @@ impl Activity {
             no_idle_stops_before: activity.hold_until.map(instant),
             keep_until: sandbox.keep_until.map(instant),
             extended: sandbox.extension.as_ref().map(Extended::from),
-            policy: Policy::from(policy),
+            policy: Policy::new(app, sandbox),
             sources: Source::ALL.into_iter().map(evidence).collect(),
             check_ins: CheckIns {
                 state: activity.reports.word(),
                 last_at: sandbox.last_report.map(instant),
                 last_value: sandbox.active,
+                period: sandbox.rhythm.period.map(|period| period.as_secs()),
+                needed: app.policy_set_for(sandbox).idle_limit.span().map(|limit| limit.as_secs() / 3),
+                note: activity.rare.clone(),
             },
             ports,
             note: unseen.then_some("of ports that are not seen, only what the container itself reports is known"),

@@ -7,7 +7,7 @@ use rocket::{http::uri::Host, serde::Serialize};
 
 use crate::{
     app::{self, App, CheckInDoor, Health},
-    domain::{self, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
+    domain::{Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
 /// RFC 3339 in UTC, always to the millisecond.
@@ -59,14 +59,16 @@ pub struct Policy {
     evidence: String,
 }
 
-impl From<domain::Policy> for Policy {
-    fn from(policy: domain::Policy) -> Self {
+impl Policy {
+    /// What is set for `sandbox`, and how long before a stop it is warned.
+    pub fn new(app: &App, sandbox: &Sandbox) -> Self {
+        let (policy, lead) = (app.policy_set_for(sandbox), app.policy_of(sandbox).lead());
         let limit = |limit: Limit| limit.span().map_or("never".into(), |span| span.as_secs().into());
         Self {
             idle_timeout: limit(policy.idle_limit),
             connection_cap: limit(policy.connection_cap),
             max_age: limit(policy.max_age),
-            warn_before: limit(policy.lead().map_or(Limit::Never, Limit::After)),
+            warn_before: limit(lead.map_or(Limit::Never, Limit::After)),
             evidence: policy.evidence.to_string(),
         }
     }
@@ -108,6 +110,7 @@ pub struct Container {
     stops_at: Option<String>,
     last_active_at: Option<String>,
     last_check_in_at: Option<String>,
+    report_period: Option<u64>,
     why: String,
     keep_until: Option<String>,
     extended: Option<Extended>,
@@ -166,10 +169,11 @@ impl Container {
             stops_at: app.stops_at(sandbox).map(instant),
             last_active_at: sandbox.evidence.newest(|s| s != Source::Start).map(|e| instant(e.at)),
             last_check_in_at: sandbox.last_report.map(instant),
+            report_period: sandbox.rhythm.period.map(|period| period.as_secs()),
             why: app.why(sandbox),
             keep_until: sandbox.keep_until.map(instant),
             extended: sandbox.extension.as_ref().map(Extended::from),
-            policy: Policy::from(app.policy_of(sandbox)),
+            policy: Policy::new(app, sandbox),
             memory: sandbox.memory.bytes(),
             cpus: sandbox.cpus.cores(),
             labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),

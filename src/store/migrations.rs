@@ -108,6 +108,9 @@ const STEPS: &[&str] = &[
     "ALTER TABLE sandboxes ADD COLUMN access TEXT;",
     // 5: in which start of the machine a sandbox was seen to run.
     "ALTER TABLE sandboxes ADD COLUMN boot TEXT;",
+    // 6: how often a sandbox is seen to report, and the gap between its last two reports, in milliseconds.
+    "ALTER TABLE sandboxes ADD COLUMN report_period INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN report_gap INTEGER;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

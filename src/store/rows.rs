@@ -8,8 +8,8 @@ use rusqlite::{Connection, Row, types::FromSql};
 use super::{Result, StoreError};
 use crate::domain::{
     Access, Boot, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef,
-    Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, SandboxName, Source, Sources,
-    State, StopReason, Token, Traffic, Wake, WakeFailure,
+    Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Rhythm, Sandbox, SandboxId, SandboxName, Source,
+    Sources, State, StopReason, Token, Traffic, Wake, WakeFailure,
 };
 
 /// A state as its columns.
@@ -51,11 +51,16 @@ pub fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
+/// A length of time from its milliseconds; `None` from none.
+pub fn length(millis: Option<i64>) -> Option<Duration> {
+    millis.map(|m| Duration::from_millis(m.unsigned_abs()))
+}
+
 fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())
 }
 
-fn instant(millis: i64) -> Result<Timestamp> {
+pub fn instant(millis: i64) -> Result<Timestamp> {
     Timestamp::from_millisecond(millis).map_err(|_| corrupt("an instant outside the calendar"))
 }
 
@@ -132,7 +137,7 @@ fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
 const REST: &str =
     "id, container, name, image, created_at, generation, app_port, active, last_report, memory, cpus, token,
     wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
-    extended_at, extended_by, extended_until, access";
+    extended_at, extended_by, extended_until, access, report_period, report_gap";
 
 /// In the order of [`Source::ALL`].
 const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
@@ -186,6 +191,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
             _ => None,
         },
         access: c.maybe("access", |a| Access::parse(a).ok())?,
+        rhythm: Rhythm { period: length(c.next()?), gap: length(c.next()?) },
         own: own(c)?,
         state: state(c)?,
         ports: Vec::new(),

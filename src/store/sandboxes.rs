@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{
-    PortPool, Result, Store, StoreError, known, policies, ports,
+    PortPool, Result, Store, StoreError, check_in, known, policies, ports,
     rows::{self, millis, state_columns},
 };
 use crate::domain::{
@@ -169,6 +169,8 @@ impl Store {
                 let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0, wake_failed_at = NULL,
                            wake_failure = NULL, warned_for = NULL WHERE id = ?1";
                 c.execute(sql, [seen.id.as_str()])?;
+                let (_, rhythm) = check_in::rhythm(c, &seen.id)?;
+                check_in::set_rhythm(c, &seen.id, rhythm.restarted())?;
                 if !broken(1) {
                     record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;
                 }

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, Extension, Limit, Policy, PortSpec, Sandbox, SandboxId, SandboxName, SandboxRef,
-    Source, State, StopReason, Token,
+    Decided, Decision, Evidence, Extension, Limit, Policy, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName,
+    SandboxRef, Source, State, StopReason, Token, deadline,
     fixtures::{self, at, running},
 };
 
@@ -182,6 +182,36 @@ async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
     assert!(store.mark_started(&stopped, again).await.unwrap());
     assert!(!store.mark(&old, State::Stopping { since: at(3), reason: StopReason::Idle }).await.unwrap());
     assert!(!store.forget(&old).await.unwrap());
+}
+
+/// `contract.md` 31.
+#[tokio::test]
+async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
+    let store = Store::in_memory().unwrap();
+    let sandbox = started(&store, 1).await;
+    let report = async |second, value| {
+        store.check_in(Some(sandbox.token.clone()), None, value, at(second)).await.unwrap().unwrap();
+        store.get(&sandbox.id).await.unwrap().unwrap().rhythm
+    };
+    for (second, value, period) in
+        [(2, 1, None), (82, 0, None), (162, 1, Some(80)), (163, 0, Some(80)), (400, 0, Some(80))]
+    {
+        assert_eq!(report(second, value).await.period.map(|p| p.as_secs()), period, "at {second}");
+    }
+    // A stop is decided on it: in the row a report has made the period longer than what was seen.
+    let seen = store.get(&sandbox.id).await.unwrap().unwrap();
+    assert_eq!(deadline(&POLICY, &seen).unwrap().at, at(162 + 240));
+    report(640, 0).await;
+    let stopping = State::Stopping { since: at(641), reason: StopReason::Idle };
+    assert!(!store.mark_idle(&seen, POLICY, stopping.clone(), decision()).await.unwrap());
+    // What lies between two runs is no gap.
+    let seen = store.get(&sandbox.id).await.unwrap().unwrap();
+    assert_eq!(seen.rhythm.period.map(|p| p.as_secs()), Some(237));
+    assert!(store.mark(&seen, stopping).await.unwrap());
+    let stopping = store.get(&sandbox.id).await.unwrap().unwrap();
+    let again = State::Running { since: at(9_000), address: None, mark: "n".into(), pid: None, boot: None };
+    assert!(store.mark_started(&stopping, again).await.unwrap());
+    assert_eq!(report(9_002, 0).await, Rhythm { period: Some(Duration::from_secs(237)), gap: None });
 }
 
 #[tokio::test]

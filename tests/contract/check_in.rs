@@ -94,6 +94,40 @@ contract! {
         assert_eq!(w.http().now(&c).await["stops_at"], used["stops_at"]);
     }
 
+    async fn s31_rare_reports_make_the_limit_three_of_their_periods(w: &mut dyn World) {
+        let instant = |c: &Value, key: &str| c[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let clock = w.http().create("image=spindle/mimic").await;
+        let c = w.http().create("image=spindle/mimic&idle_timeout=4").await;
+        let mut reported = c.clone();
+        let mut next = jiff::Timestamp::MIN;
+        for _ in 0..3 {
+            // Another sandbox tells the time, as it passes in this world.
+            let mut now = jiff::Timestamp::MIN;
+            while now < next {
+                w.moment().await;
+                w.check_in(&clock, "active-connections=0").await;
+                now = instant(&w.http().now(&clock).await, "last_check_in_at");
+            }
+            w.check_in(&c, "active-connections=1").await;
+            reported = w.http().now(&c).await;
+            next = instant(&reported, "last_check_in_at") + jiff::SignedDuration::from_millis(2_500);
+        }
+        let period = reported["report_period"].as_i64().unwrap();
+        assert!(period >= 2, "{reported}");
+        let limit = instant(&reported, "stops_at").duration_since(instant(&reported, "last_active_at"));
+        assert_eq!((limit.as_secs(), &reported["idle_timeout"]), (3 * period, &json!(4)));
+        let said = format!("(it is seen to report every {period} s only, so that its limit is {} s and not 4 s)", 3 * period);
+        assert!(reported["why"].as_str().unwrap().ends_with(&said), "{reported}");
+        let activity = w.http().get(&format!("{}/activity", support::uri(&c))).await.expect(200).json();
+        assert_eq!((&activity["check_ins"]["period"], &activity["check_ins"]["needed"]), (&json!(period), &json!(1)));
+        assert!(said.contains(activity["check_ins"]["note"].as_str().unwrap()), "{activity}");
+        w.check_in(&c, "active-connections=0").await;
+        assert!(instant(&w.http().now(&c).await, "stops_at") >= instant(&reported, "stops_at"), "a 0 shortens nothing");
+        let stopped = w.until(&c, is("stopped")).await;
+        assert!(instant(&stopped, "stopped_at") >= instant(&reported, "stops_at"), "{stopped}");
+        assert!(stopped["why"].as_str().unwrap().contains("seen to report every"), "{stopped}");
+    }
+
     async fn s31_an_old_report_does_not_keep_a_silent_container(w: &mut dyn World) {
         let c = w.http().create("image=spindle/mimic&idle_timeout=3").await;
         w.check_in(&c, "active-connections=1").await;

@@ -66,6 +66,7 @@ async fn a_directory_that_was_removed_is_furnished_again_at_the_next_start() {
     world.http().patch(&c, "status=running").await.expect(200);
     assert_eq!(docker(&["exec", id(&c), "cat", "/run/spindle/authorized_keys"]), key);
     assert_eq!(world.token(&c).await, token);
+    assert_eq!(docker(&["exec", id(&c), "cat", "/run/spindle/report_period"]), "1");
     assert!(docker(&["exec", id(&c), "cat", "/run/spindle/check_in_url"]).contains(&world.gateway()));
 }
 

@@ -29,7 +29,7 @@ fn ours(world: &Docker) -> String {
 
 /// What `--json` says of one check.
 #[track_caller]
-fn finding(world: &Docker, check: &str) -> Value {
+pub fn finding(world: &Docker, check: &str) -> Value {
     let report: Value = serde_json::from_str(&examine(world, &["--json"]).1).unwrap();
     let all = report["findings"].as_array().unwrap();
     all.iter().find(|f| f["check"] == check).unwrap_or_else(|| panic!("{check}: {report}")).clone()

@@ -66,12 +66,15 @@ async fn a_container_is_labelled_limited_and_stripped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn run_spindle_is_read_only_and_holds_three_files() {
+async fn run_spindle_is_read_only_and_holds_four_files() {
     let world = Docker::start(&[]).await;
     let c = world.http().create("image=spindle/mimic").await;
     let inside = |words: &[&str]| world.try_docker(&[&["exec", id(&c)], words].concat());
     let (_, names) = inside(&["ls", "/run/spindle"]);
-    assert_eq!(names.split_whitespace().collect::<Vec<_>>(), ["authorized_keys", "check_in_url", "token"]);
+    assert_eq!(
+        names.split_whitespace().collect::<Vec<_>>(),
+        ["authorized_keys", "check_in_url", "report_period", "token"]
+    );
     for path in ["/run/spindle/new", "/run/spindle/token"] {
         let (ok, said) = inside(&["mimic", "touch", path]);
         assert!(!ok && said.contains("Read-only file system"), "{said}");

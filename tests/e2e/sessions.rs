@@ -16,7 +16,7 @@ use super::{
 use crate::support::{
     World,
     docker::{Docker, docker, wait_for},
-    id, is,
+    id, is, uri,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,9 +42,10 @@ async fn logged_in(world: &Docker, learner: &Learner, form: &str) -> (Value, Ter
     (c, terminal)
 }
 
-/// Makes it so that the last key was hit three minutes ago, which the image's reporter would otherwise wait for.
+/// Makes it so that the last key was hit three minutes ago, at any terminal, which the image's reporter would otherwise
+/// wait for.
 fn age(container: &Value) {
-    docker(&["exec", id(container), "touch", "-a", "-d", "3 minutes ago", "/dev/pts/0"]);
+    docker(&["exec", id(container), "sh", "-c", "touch -a -d '3 minutes ago' /dev/pts/[0-9]*"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,10 +91,12 @@ const WARNING: &str = "Spindle: this sandbox will be stopped in ";
 async fn who_is_about_to_be_stopped_is_warned_once_and_on_every_terminal() {
     let (world, learner) = lab(&[("WARN_BEFORE", "4")]).await;
     let (c, mut terminal) = logged_in(&world, &learner, "image=spindle/base").await;
-    age(&c);
     // Beside it a program that somebody who can use Docker runs on a terminal, and that listens to nothing.
     let exec = ["exec", "-t", id(&c), "sleep", "60"];
     let mut beside = Command::new("docker").args(exec).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let is_there = ["exec", id(&c), "test", "-e", "/dev/pts/1"];
+    wait_for("the other terminal", PATIENCE, || world.try_docker(&is_there).0);
+    age(&c);
     terminal.wait_for(WARNING);
     assert_eq!(world.http().now(&c).await["status"], "running", "a warning comes before the stop");
     let stopped = world.until(&c, is("stopped")).await;
@@ -137,4 +140,29 @@ async fn who_asks_to_be_kept_is_kept_and_told_until_when() {
     let stopped = world.until(&c, is("stopped")).await;
     assert!(instant(&stopped, "stopped_at") >= until, "before it should: {stopped}");
     assert!(instant(&stopped, "stopped_at") < until + LATE, "too late: {stopped}");
+}
+
+/// Ctrl-S.
+const STOP: u8 = 0x13;
+
+/// Whoever is logged in and has stopped the terminal is not there for ever, and nothing waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_was_stopped_keeps_nothing_and_delays_nothing() {
+    let (world, learner) = lab(&[("WARN_BEFORE", "4")]).await;
+    let (c, mut terminal) = logged_in(&world, &learner, "image=spindle/base").await;
+    terminal.hit(STOP);
+    // Whoever writes there waits, as a program of the learner's would.
+    let is_open = ["exec", id(&c), "timeout", "0.3", "sh", "-c", "printf . >/dev/pts/0"];
+    wait_for("the terminal to stop", PATIENCE, || !world.try_docker(&is_open).0);
+    // The shell reads a key, and waits to show it.
+    terminal.type_line("echo hello");
+    age(&c);
+    let last = Timestamp::now();
+    let said = docker(&["exec", id(&c), "spindle-report", "-v"]);
+    assert!(said.contains("0 of 1 terminals in use"), "{said}");
+    let stopped = world.until(&c, is("stopped")).await;
+    assert_eq!(stopped["stopped_reason"], "idle");
+    assert!(instant(&stopped, "stopped_at") < last + LIMIT + LATE, "too late: {last} {stopped}");
+    let activity = world.http().get(&format!("{}/activity", uri(&c))).await.expect(200).json();
+    assert!(activity.to_string().contains("nobody could be told: 1 terminal stopped (Ctrl-S)"), "{activity}");
 }

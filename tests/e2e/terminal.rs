@@ -49,6 +49,11 @@ impl Terminal {
         let _ = self.keyboard.write_all(format!("{line}\n").as_bytes());
     }
 
+    /// Hits one key.
+    pub fn hit(&mut self, key: u8) {
+        let _ = self.keyboard.write_all(&[key]);
+    }
+
     /// All that the screen has shown.
     pub fn screen(&self) -> String {
         self.screen.lock().unwrap().clone()

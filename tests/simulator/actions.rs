@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     clock::pass,
+    rhythm::Report,
     world::{GRACE, IMAGE, LIMIT, PERIOD, Server, World, limit_of},
 };
 use crate::{
@@ -17,6 +18,8 @@ pub enum Action {
     Create,
     /// A report of use.
     Report,
+    /// Somebody works for a while, and reports are rare.
+    Work,
     /// A report of none.
     ReportZero,
     /// Bytes move on a connection for a while.
@@ -98,6 +101,7 @@ impl World {
             }
             (Action::Jump, _) => self.jump(),
             (Action::PortsHeld, _) => drop(tokio::spawn(async move { world.hold_ports().await })),
+            (Action::Work, _) => drop(self.aim().map(|aim| tokio::spawn(async move { world.work(aim).await }))),
             (Action::Use, _) => {
                 drop(self.aim().map(|aim| tokio::spawn(async move { world.use_for_a_while(aim).await })))
             }
@@ -208,26 +212,30 @@ impl World {
         }
     }
 
-    async fn report(&self, server: &Arc<Server>, aim: &Aim, value: u64) {
+    pub async fn report(&self, server: &Arc<Server>, aim: &Aim, value: u64) {
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
-        let wall = self.clock.wall();
+        let (wall, since) = (self.clock.wall(), self.clock.elapsed());
         let before = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
         let done = server.app.check_in(Some(&token), None, value).await;
         if server.life.is_dead() || done.is_err() {
+            self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports.push(Report::new(wall, since, None)));
             return;
         }
         let row = self.row(&aim.id);
         let state = row.as_ref().map(|r| r.state.clone());
         let mut oracle = self.oracle();
         oracle.tell(|| format!("{} reports {value}; its row: {:?}", aim.name, state.as_ref().map(word)));
+        let steady = before.is_some_and(|b| {
+            row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
+        });
+        let heard = Report::new(wall, since, row.as_ref().filter(|_| steady));
+        oracle.subject(&aim.id).into_iter().for_each(|s| s.reports.push(heard));
+        oracle.takes_from(row.as_slice());
         if value == 0 {
             return;
         }
         let newest = row.as_ref().and_then(|r| r.evidence.last_of(Source::CheckIn));
         let recorded = newest.is_some_and(|at| at.as_millisecond() >= wall);
-        let steady = before.is_some_and(|b| {
-            row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
-        });
         // Whoever ran all the while must have been heard.
         oracle.checked_in(&aim.id, wall, recorded || steady);
         let stopping = matches!(state, Some(State::Stopping { reason, .. }) if super::engine::is_idle(reason));

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::{clock::pass, life::Life, subject::Ended, world::World};
 use crate::{
     domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, StopReason},
-    engine::{Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec},
+    engine::{Announced, CheckIn, Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec},
 };
 
 /// Deadlines, as the real driver has them.
@@ -226,8 +226,8 @@ impl Engine for Driven {
         self.call("create", None, SLOW, work).await
     }
 
-    async fn furnish(&self, sandbox: &Sandbox, url: &str) -> Result<()> {
-        self.call("furnish", None, QUICK, self.world.engine.furnish(sandbox, url)).await
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()> {
+        self.call("furnish", None, QUICK, self.world.engine.furnish(sandbox, check_in)).await
     }
 
     async fn start(&self, container: &ContainerId) -> Result<()> {
@@ -278,7 +278,7 @@ impl Engine for Driven {
         self.call("last_words", Some(container), QUICK, self.world.engine.last_words(container)).await
     }
 
-    async fn announce(&self, container: &ContainerId, text: &str) -> Result<u32> {
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         self.call("announce", Some(container), QUICK, self.world.engine.announce(container, text)).await
     }
 

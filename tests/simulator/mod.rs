@@ -13,6 +13,7 @@ mod life;
 mod oracle;
 mod process;
 mod relay;
+mod rhythm;
 mod rules;
 mod run;
 mod subject;

@@ -312,6 +312,7 @@ impl Oracle {
     /// Takes up what the rows say of when sandboxes are to be stopped.
     pub fn takes_from(&mut self, rows: &[Sandbox]) {
         let (default, wall) = (self.default, self.wall);
+        self.compare_rhythms(rows);
         // What is changed while it is being stopped is about its next start.
         for row in rows.iter().filter(|r| !matches!(r.state, State::Stopping { .. })) {
             if let Some(s) = self.subject(&row.id) {

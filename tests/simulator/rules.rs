@@ -8,7 +8,7 @@ use std::sync::{
 use super::{SEEDS, run::until_found};
 
 /// The rules that can be broken in a line, and how.
-const RULES: [(u8, &str); 13] = [
+const RULES: [(u8, &str); 14] = [
     (1, "the clock runs from the creation, whatever was started since"),
     (2, "a report of 0 takes the earlier evidence away"),
     (3, "the stop looks at the state, and not at the deadline"),
@@ -22,6 +22,7 @@ const RULES: [(u8, &str); 13] = [
     (11, "a stop removes"),
     (13, "whoever lists uses"),
     (14, "the pass does not ask what connections carried"),
+    (31, "the limit is the same however rarely it reports"),
 ];
 
 /// Within how many traces each is found.

@@ -1,6 +1,6 @@
 //! What is true of one sandbox, and when it is idle by the law. Independent of the code that decides it.
 
-use super::world::PERIOD;
+use super::{rhythm::Report, world::PERIOD};
 use crate::domain::{ContainerId, Limit, Sandbox, SandboxId, Source, StopReason};
 
 /// For how long what we could not help may take to be seen: an answer of the engine that comes late, one of the
@@ -30,6 +30,8 @@ pub struct Subject {
     pub started: (i64, i64),
     /// The newest check-in of this run that was recorded.
     pub checked_in_wall: Option<i64>,
+    /// All that it reported, of whatever value.
+    pub reports: Vec<Report>,
     /// When bytes moved in this run, by the clock and since the trace began.
     pub uses: Vec<(i64, i64)>,
     /// The newest interactive evidence that anybody could know of, and the newest of connections.
@@ -72,6 +74,7 @@ impl Subject {
             exists: true,
             started: (wall, now),
             checked_in_wall: None,
+            reports: Vec::new(),
             uses: Vec::new(),
             latest_wall: (wall, None),
             excused_wall: wall,
@@ -118,8 +121,10 @@ impl Subject {
     /// that tells.
     pub fn takes_from(&mut self, row: &Sandbox, default: Law) {
         let own = |own: Option<Limit>, other| own.map_or(other, |l| l.span().map(|l| l.as_millis() as i64));
+        // Whether it was seen to report so rarely is judged apart.
+        let rare = 3_000 * row.rhythm.period.map_or(0, |p| p.as_secs() as i64);
         self.law = Law {
-            limit: own(row.own.idle_limit, default.limit),
+            limit: own(row.own.idle_limit, default.limit).map(|limit| limit.max(rare)),
             cap: own(row.own.connection_cap, default.cap),
             age: own(row.own.max_age, default.age),
             keep: row.keep_until.map(|t| t.as_millisecond()),

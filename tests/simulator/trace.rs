@@ -23,9 +23,10 @@ pub struct Outcome {
 }
 
 /// How often each thing happens, of a thousand.
-const USUAL: [(Action, i64); 22] = [
+const USUAL: [(Action, i64); 23] = [
     (Action::Create, 60),
-    (Action::Report, 160),
+    (Action::Report, 130),
+    (Action::Work, 30),
     (Action::ReportZero, 80),
     (Action::Use, 110),
     (Action::Knock, 60),

@@ -23,6 +23,8 @@ pub enum Kind {
     StartLost,
     /// The store and the engine disagree, or an intent is never finished.
     HalfDone,
+    /// It is said to report more often, or more rarely, than it was seen to.
+    Rhythm,
     /// Something panicked.
     Panic,
 }

@@ -1,6 +1,6 @@
 //! What is judged of the server: whether it runs and is well, who may use it, which images report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, fail, ok, unseen, warn};
 use crate::{
@@ -93,7 +93,16 @@ pub fn reports(config: &Config, facts: &Facts) -> Finding {
         *images.entry(&sandbox.image).or_default() |= sandbox.has_reported;
     }
     let silent: Vec<&str> = images.iter().filter(|(_, reports)| !**reports).map(|(image, _)| *image).collect();
+    let rare: BTreeSet<String> =
+        sandboxes.iter().filter(|s| s.is_running && s.reports_count).filter_map(rarity).collect();
+    let rare: Vec<String> = rare.into_iter().collect();
     match silent.as_slice() {
+        [] if !rare.is_empty() => warn(
+            format!("rarer than the limit needs: {}", listed(&rare)),
+            "until that is seen, and again while it is seen late, one that works is stopped as idle; then its limit is three of its periods",
+            "an image that reads /run/spindle/report_period follows SPINDLE_REPORT_PERIOD, as the lab images do (make images \
+             builds them anew); else set SPINDLE_REPORT_PERIOD to how often your images report, or idle_timeout to three times that",
+        ),
         [] if images.is_empty() => ok("no sandbox runs for long enough to tell"),
         [] => ok(format!("every image that runs has reported ({})", images.len())),
         silent => warn(
@@ -103,4 +112,12 @@ pub fn reports(config: &Config, facts: &Facts) -> Finding {
              says how an image reports",
         ),
     }
+}
+
+/// How often a sandbox reports, if its limit needs it more often (`contract.md` 31).
+fn rarity(sandbox: &Shown) -> Option<String> {
+    let (period, limit) = sandbox.report_period.zip(sandbox.idle_limit)?;
+    let image = &sandbox.image;
+    (3 * period > limit)
+        .then(|| format!("{image}, every {period} s, where a limit of {limit} s needs one every {} s", limit / 3))
 }

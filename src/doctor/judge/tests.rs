@@ -39,7 +39,15 @@ fn network(name: &str, subnet: &str, deployment: Option<&str>) -> Network {
 fn running(image: &str, has_reported: bool) -> Shown {
     let started_at = Some("2026-11-21T03:00:00Z".parse().unwrap());
     let (is_running, reports_count) = (true, true);
-    Shown { image: image.into(), is_running, started_at, has_reported, reports_count, ports: vec![20_000, 20_001] }
+    Shown {
+        image: image.into(),
+        is_running,
+        started_at,
+        has_reported,
+        reports_count,
+        ports: vec![20_000, 20_001],
+        ..Shown::default()
+    }
 }
 
 fn trial(door: Option<Answer>) -> Trial {
@@ -299,6 +307,12 @@ fn an_image_that_never_reported_is_named() {
     let uncounted = Shown { reports_count: false, ..running("a", false) };
     let stopped = Shown { is_running: false, ..running("a", false) };
     is(&with(vec![uncounted, stopped]), Status::Ok, "", "");
+    let rare = Shown { report_period: Some(60), idle_limit: Some(90), ..running("b", true) };
+    let often = Shown { idle_limit: Some(180), ..rare.clone() };
+    is(&with(vec![often]), Status::Ok, "every image", "");
+    let found = with(vec![rare.clone(), rare, running("c", true)]);
+    let told = "rarer than the limit needs: b, every 60 s, where a limit of 90 s needs one every 30 s";
+    is(&found, Status::Warn, told, "/run/spindle/report_period");
     let denied = only("reports", &["ports left"], &[], |f| f.sandboxes = Err("another password".into()));
     is(&denied, Status::Unseen, "another password", "--config");
 }

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Writes its first argument to every terminal of the container that this runs in, and prints on how many. Straight to
+# Writes its first argument to every terminal of the container that this runs in, and prints on how many, and how many are
+# stopped. Straight to
 # the terminals: a container has no record of who is logged in, by which `wall` would find them. Whose reader has
 # stopped the terminal (Ctrl-S) blocks the writer, which is ended after a second; then nothing of this is left.
 # shellcheck disable=SC2086 # Process ids are words.
-timer='' writers='' reached=0
+timer='' writers='' reached=0 stopped=0
 trap 'kill -KILL $writers' ALRM
 trap 'kill -KILL $writers; kill $timer' EXIT
 (
@@ -21,6 +22,7 @@ for terminal in /dev/pts/[0-9]*; do
     writers="$writers $!"
 done
 for writer in $writers; do
-    if wait "$writer"; then reached=$((reached + 1)); fi
+    # What was killed, or is about to be, was blocked.
+    if wait "$writer"; then reached=$((reached + 1)); elif [ "$?" -gt 128 ]; then stopped=$((stopped + 1)); fi
 done
-echo "$reached"
+echo "$reached $stopped"

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::ContainerId,
-    engine::{EngineError, Result},
+    engine::{Announced, EngineError, Result},
 };
 
 /// Writes its argument to every terminal, and prints on how many.
@@ -25,7 +25,7 @@ const ENOUGH: usize = 500;
 
 impl DockerEngine {
     /// [`crate::engine::Engine::announce`].
-    pub(super) async fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<u32> {
+    pub(super) async fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         let lines = plain(text);
         // A bell, and a line of its own. Nobody turns a line's end into two characters where a program has the
         // terminal to itself.
@@ -33,11 +33,11 @@ impl DockerEngine {
         match self.run_inside(container, &["sh", "-c", TO_TERMINALS, "sh", &shown]).await {
             Ok(said) if is_no_program(&said) => {}
             Err(EngineError::Refused(why)) if is_no_program(&why) => {}
-            said => return said.and_then(|said| terminals(&said).ok_or_else(|| not_written(&said))),
+            said => return said.and_then(|said| announced(&said).ok_or_else(|| not_written(&said))),
         }
         // It finds terminals only where somebody keeps a record of logins, and tells nobody how many.
         let said = self.run_inside(container, &["wall", "--", &lines.join("\n")]).await?;
-        if said.is_empty() { Ok(0) } else { Err(not_written(&said)) }
+        if said.is_empty() { Ok(Announced::default()) } else { Err(not_written(&said)) }
     }
 
     /// [`crate::engine::Engine::cpu_time`].
@@ -94,9 +94,11 @@ fn is_no_program(said: &str) -> bool {
     said.contains("executable file") && said.contains("not found")
 }
 
-/// On how many terminals was written. It may be the learner's own program that says so.
-fn terminals(said: &str) -> Option<u32> {
-    said.parse().ok().filter(|n| *n <= 4_096)
+/// On how many terminals was written, and how many are stopped. It may be the learner's own program that says so.
+fn announced(said: &str) -> Option<Announced> {
+    let number = |text: &str| text.parse().ok().filter(|n| *n <= 4_096);
+    let (reached, stopped) = said.split_once(' ')?;
+    Some(Announced { reached: number(reached)?, stopped: number(stopped)? })
 }
 
 /// The words are the learner's perhaps: nothing in them shall steer the terminal of whoever reads them.
@@ -117,6 +119,14 @@ mod tests {
     #[test]
     fn nothing_that_steers_a_terminal_is_left() {
         assert_eq!(plain("\x1b]0;x\x07one\u{9b}2J\r\ntwo\tthree\n\x1b[2J\0"), ["]0;xone2J", "twothree", "[2J"]);
+    }
+
+    #[test]
+    fn only_two_numbers_are_counts() {
+        assert_eq!(announced("3 1"), Some(Announced { reached: 3, stopped: 1 }));
+        for said in ["", "1", "1 ", "-1 0", "1 2 3", "99999 0", "1 99999", "sh: 0: Cannot fork"] {
+            assert_eq!(announced(said), None, "{said:?}");
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::DockerSettings;
 use crate::{
     domain::{
         Access, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
-        PortSpec, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
+        PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
     },
-    engine::SandboxSpec,
+    engine::{CheckIn, SandboxSpec},
 };
 
 /// Whose container it is; the value is the deployment's name.
@@ -44,7 +44,7 @@ const PROXY_PROTOCOL: &str = "spindle.proxy_protocol";
 pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> ContainerCreateBody {
     let sandbox = &spec.sandbox;
     let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    env.push(format!("{CHECK_IN_URL}={}", spec.check_in_url));
+    env.push(format!("{CHECK_IN_URL}={}", spec.check_in.url));
     ContainerCreateBody {
         image: Some(sandbox.image.to_string()),
         env: Some(env),
@@ -140,6 +140,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         app_port: label(APP_PORT).and_then(PortSpec::parse),
         active: 0,
         last_report: None,
+        rhythm: Rhythm::default(),
         evidence: EvidenceLog::default(),
         own,
         keep_until: None,
@@ -161,6 +162,11 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         access: label(ACCESS).and_then(|path| Access::parse(path).ok()),
         id,
     })
+}
+
+/// What a sandbox finds in its directory of where and how often it reports.
+pub fn check_in_files(check_in: &CheckIn) -> [(&'static str, String); 2] {
+    [("check_in_url", check_in.url.clone()), ("report_period", check_in.period.as_secs().to_string())]
 }
 
 /// What belongs into the directory of a sandbox that was rebuilt.
@@ -211,7 +217,7 @@ mod tests {
             sandbox,
             env: vec![("A".into(), "b=c".into())],
             ssh_key: Some("ssh-ed25519 AAAA".into()),
-            check_in_url: "http://10.0.0.1/v1/check-in".into(),
+            check_in: CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(20) },
             no_new_privileges: true,
         }
     }
@@ -264,7 +270,8 @@ mod tests {
         };
         assert_eq!(recover(&shown, spec.sandbox.token.clone()), Some(expected));
         let [url, token, key] = files(&shown, &spec.sandbox);
-        assert_eq!(url, ("check_in_url", spec.check_in_url));
+        assert_eq!(url, ("check_in_url", spec.check_in.url.clone()));
+        assert_eq!(check_in_files(&spec.check_in), [url, ("report_period", "20".to_owned())]);
         assert_eq!(token, ("token", spec.sandbox.token.reveal().to_owned()));
         assert_eq!(key, ("authorized_keys", "ssh-ed25519 AAAA".to_owned()));
     }

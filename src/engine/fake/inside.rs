@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::{Container, FakeEngine};
 use crate::{
     domain::{ContainerId, Phase},
-    engine::{EngineError, Result},
+    engine::{Announced, EngineError, Result},
 };
 
 /// What a container has inside.
 #[derive(Debug, Clone)]
 pub(super) struct Inside {
     terminals: u32,
+    stopped: u32,
     announcements: Vec<String>,
     /// Since its last start.
     pub(super) cpu: Duration,
@@ -19,7 +20,7 @@ pub(super) struct Inside {
 
 impl Default for Inside {
     fn default() -> Self {
-        Self { terminals: 1, announcements: Vec::new(), cpu: Duration::ZERO }
+        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO }
     }
 }
 
@@ -36,6 +37,13 @@ impl FakeEngine {
         }
     }
 
+    /// Has those at so many further terminals stop them, as by Ctrl-S.
+    pub fn stop_terminals(&self, container: &ContainerId, stopped: u32) {
+        if let Some(c) = self.inner().containers.get_mut(container) {
+            c.inside.stopped = stopped;
+        }
+    }
+
     /// Makes a container have used so much more cpu time.
     pub fn use_cpu(&self, container: &ContainerId, time: Duration) {
         if let Some(c) = self.inner().containers.get_mut(container) {
@@ -43,10 +51,10 @@ impl FakeEngine {
         }
     }
 
-    pub(super) fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<u32> {
+    pub(super) fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         self.in_running(container, |inside| {
             inside.announcements.push(text.to_owned());
-            inside.terminals
+            Announced { reached: inside.terminals, stopped: inside.stopped }
         })
     }
 

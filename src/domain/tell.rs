@@ -1,0 +1,82 @@
+//! What those inside are told of their stop.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    explain::{after_change, clock_time, since, span, unused},
+    idle::{By, Deadline, end_of_age},
+    policy::Policy,
+    sandbox::{Sandbox, StopReason},
+};
+
+/// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.
+/// `keep_max` is the longest that those inside may ask for.
+pub fn warning_text(
+    policy: &Policy,
+    sandbox: &Sandbox,
+    deadline: &Deadline,
+    stop: Timestamp,
+    keep_max: Duration,
+    now: Timestamp,
+) -> String {
+    let left = span(Duration::try_from(stop.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1)));
+    let at = clock_time(stop, now);
+    let policy = policy.of(sandbox);
+    match deadline.reason() {
+        StopReason::MaxAge => format!(
+            "Spindle: this sandbox will be stopped in {left}, at {at}: it has run for as long as it may.\n\
+             Save your work. Its files are kept, and it can be started again."
+        ),
+        _ => {
+            let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, now));
+            // What is asked for beyond its age is refused.
+            let age = end_of_age(&policy, sandbox).map_or(Duration::MAX, |end| since(now, end));
+            let keep = Duration::from_secs(3_600).min(keep_max).min(age);
+            let minutes = keep.as_secs() / 60;
+            let keep = if minutes > 0 {
+                format!("spindle-keep {minutes}m")
+            } else {
+                format!("spindle-keep {}", keep.as_secs())
+            };
+            let stay = match (deadline.by, policy.evidence.check_in || policy.evidence.connection) {
+                (By::Cap, _) | (_, false) => format!("To stay: {keep} (or ask your instructor to extend it)."),
+                _ => format!("To stay: use it, or {keep}."),
+            };
+            format!("Spindle: this sandbox will be stopped in {left}, at {at}: {why}.\n{stay} A stop deletes nothing.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Evidence, Source,
+        fixtures::{POLICY, at, running},
+    };
+
+    #[test]
+    fn a_warning_names_time_reason_and_how_to_stay() {
+        let sandbox = running(0);
+        let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
+        let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, Duration::MAX, at(8_400));
+        assert!(
+            text.contains("in 10 min, at 02:30:00 UTC: idle since 00:00:00 UTC (the last was its start)"),
+            "{text}"
+        );
+        assert!(text.contains("spindle-keep 60m"), "{text}");
+        let capped =
+            Deadline { by: By::Cap, evidence: Evidence { source: Source::Connection, at: at(8_399) }, ..deadline };
+        let text_at_the_cap = warning_text(&POLICY, &sandbox, &capped, deadline.at, Duration::MAX, at(8_400));
+        assert!(
+            text_at_the_cap.contains("only bytes on a connection kept it since its start at 00:00:00 UTC"),
+            "{text_at_the_cap}"
+        );
+        let aged = Deadline { by: By::Age, ..deadline };
+        assert!(
+            !warning_text(&POLICY, &sandbox, &aged, deadline.at, Duration::MAX, at(8_400)).contains("spindle-keep")
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Sandboxes whose reports are rare: whoever works in them, and how often they may have been seen to report.
+
+use std::sync::Arc;
+
+use super::{
+    actions::Aim,
+    clock::pass,
+    oracle::Oracle,
+    subject::Subject,
+    violation::Kind,
+    world::{LIMIT, World},
+};
+use crate::domain::{Sandbox, State};
+
+/// No longer period counts.
+const MOST: i64 = 600_000;
+
+/// A report that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// By the clock, and since the trace began.
+    wall: i64,
+    at: i64,
+    /// In which start it was recorded, and since when that was by the clock; `None`: it may not have been recorded.
+    recorded: Option<(u64, i64)>,
+}
+
+impl Report {
+    /// One at `wall`; `row`: what the store says of who ran all the while and was heard.
+    pub fn new(wall: i64, at: i64, row: Option<&Sandbox>) -> Self {
+        let recorded = row.and_then(|row| match row.state {
+            State::Running { since, .. } => Some((row.generation, since.as_millisecond())),
+            _ => None,
+        });
+        Self { wall, at, recorded }
+    }
+
+    fn is_with(&self, other: &Self) -> bool {
+        self.recorded.is_some() && self.recorded == other.recorded
+    }
+}
+
+impl Subject {
+    /// The longest gap between reports, which its period cannot exceed.
+    fn longest_gap(&self) -> i64 {
+        let heard: Vec<_> = self.reports.iter().filter(|r| r.recorded.is_some()).collect();
+        let gaps = heard.windows(2).map(|two| (two[1].wall - two[0].wall).max(two[1].at - two[0].at));
+        gaps.max().unwrap_or(0).min(MOST)
+    }
+
+    /// What came twice in a row in a start, beyond doubt.
+    fn came_twice(&self, generation: u64) -> i64 {
+        let is_plain = |three: &&[Report]| {
+            let (first, steady) = (three[0], |a: Report, b: Report| b.wall - a.wall == b.at - a.at);
+            let of_it = first.recorded.is_some_and(|(start, since)| start == generation && first.wall >= since);
+            of_it && three.iter().all(|r| r.is_with(&first)) && steady(three[0], three[1]) && steady(three[1], three[2])
+        };
+        let pairs = self.reports.windows(3).filter(is_plain);
+        let twice = pairs.map(|three| (three[1].wall - three[0].wall).min(three[2].wall - three[1].wall));
+        twice.max().unwrap_or(0).min(MOST)
+    }
+}
+
+impl Oracle {
+    /// How often a sandbox is said to report must be what was seen (`contract.md` 31).
+    pub fn compare_rhythms(&mut self, rows: &[Sandbox]) {
+        let mut wrong = Vec::new();
+        for row in rows.iter().filter(|r| matches!(r.state, State::Running { .. })) {
+            let Some(s) = self.subject(&row.id) else { continue };
+            let said = row.rhythm.period.map_or(0, |p| p.as_millis() as i64);
+            let seen = s.came_twice(row.generation)..=s.longest_gap();
+            if !seen.contains(&said) {
+                wrong.push(format!("{} is said to report every {said} ms, and was seen to every {seen:?}", s.name));
+            }
+        }
+        wrong.into_iter().for_each(|what| self.violated(Kind::Rhythm, what));
+    }
+}
+
+impl World {
+    /// Somebody works, and the reporter says so more rarely than a third of the limit; now and then a report is lost, never
+    /// two in a row.
+    pub async fn work(self: &Arc<Self>, aim: Aim) {
+        let period = self.dice.of(LIMIT / 3 + 1_000..3 * LIMIT / 2);
+        self.oracle().tell(|| format!("somebody works in {}, which reports every {period} ms", aim.name));
+        if let Some(server) = self.server() {
+            self.keep(&server, &aim).await;
+        }
+        let mut was_lost = true;
+        for number in 0..self.dice.of(3..8) {
+            pass(period).await;
+            was_lost = number > 2 && !was_lost && self.dice.in_thousand(400);
+            if let Some(server) = self.server().filter(|_| !was_lost) {
+                self.report(&server, &aim, 1).await;
+            }
+        }
+    }
+}
