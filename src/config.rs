@@ -99,6 +99,10 @@ pub struct SandboxConfig {
     pub cpus: Cpus,
     /// `SPINDLE_PIDS_LIMIT`: the most processes in a sandbox.
     pub pids_limit: u32,
+    /// `SPINDLE_OPEN_FILES_LIMIT`: the most descriptors of each process in a sandbox.
+    pub open_files_limit: u32,
+    /// `SPINDLE_TERMINALS_LIMIT`: the most terminals of a sandbox.
+    pub terminals_limit: u32,
     /// `SPINDLE_CAPABILITIES`: the capabilities that sandboxes keep.
     pub capabilities: Vec<String>,
     /// `SPINDLE_LOG_MAX_SIZE`: the size at which a container's log is rotated.
@@ -122,6 +126,12 @@ impl SandboxConfig {
             })?,
             cpus: v.take("cpus", "1", "it is a number of cores, at least 0.01", |t| Cpus::parse(t).ok())?,
             pids_limit: v.at_least_one("pids_limit", "256")?,
+            open_files_limit: v.take("open_files_limit", "16384", "it is a whole number, 256 to 1048576", |t| {
+                t.parse().ok().filter(|n| (256..=1 << 20).contains(n))
+            })?,
+            terminals_limit: v.take("terminals_limit", "64", "it is a whole number, 4 to 1048576", |t| {
+                t.parse().ok().filter(|n| (4..=1 << 20).contains(n))
+            })?,
             capabilities: v.take(
                 "capabilities",
                 "AUDIT_WRITE,CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
@@ -178,6 +188,7 @@ impl Config {
         let database: PathBuf = v.plain("database", "spindle.db", "it is a path")?;
         let files = Self::files(v, &database)?;
         let report_period = v.seconds("report_period", "60", 1)?;
+        let subnet = v.take("subnet", "10.213.0.0/22", "it is an IPv4 network, such as 10.213.0.0/22", subnet)?;
         Ok(Self {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
@@ -206,7 +217,7 @@ impl Config {
                 "it is two ports from 1024 on, such as 20000-29999",
                 port_range,
             )?,
-            subnet: v.take("subnet", "10.213.0.0/22", "it is an IPv4 network, such as 10.213.0.0/22", subnet)?,
+            subnet,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
             log: v.take(
@@ -217,7 +228,7 @@ impl Config {
             )?,
             log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", log_format)?,
             sandbox: SandboxConfig::from_values(v)?,
-            relay: RelayConfig::from_values(v)?,
+            relay: RelayConfig::from_values(v, subnet)?,
             database,
             files,
             report_period,
@@ -312,6 +323,8 @@ impl Config {
             ("memory", quoted(&self.sandbox.memory)),
             ("cpus", quoted(&self.sandbox.cpus)),
             ("pids_limit", number(self.sandbox.pids_limit.into())),
+            ("open_files_limit", number(self.sandbox.open_files_limit.into())),
+            ("terminals_limit", number(self.sandbox.terminals_limit.into())),
             ("capabilities", format!("{:?}", self.sandbox.capabilities)),
             ("log_max_size", quoted(&self.sandbox.log_max_size)),
             ("log_max_files", number(self.sandbox.log_max_files.into())),

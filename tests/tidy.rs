@@ -19,7 +19,18 @@ const IMPORTS: [(&str, &[&str], &[&str]); 11] = [
     (
         "relay",
         &["relay", "domain", "clock"],
-        &["tokio", "tokio_util", "rustix", "socket2", "serde", "serde_json", "jiff", "thiserror", "tracing"],
+        &[
+            "tokio",
+            "tokio_util",
+            "rustix",
+            "socket2",
+            "httparse",
+            "serde",
+            "serde_json",
+            "jiff",
+            "thiserror",
+            "tracing",
+        ],
     ),
     (
         "app",

@@ -41,6 +41,7 @@ const LIMITS: TrafficLimits = TrafficLimits {
     wakes_per_source: 60,
     wake_timeout: Duration::from_secs(30),
     floor: 1_024,
+    refused: None,
 };
 
 /// A forwarder's process, as the bench sees it.
@@ -138,7 +139,14 @@ fn open(at: SocketAddr, server: SocketAddr) -> Route {
 fn route(number: u16, ports: Vec<Listen>) -> Route {
     let mut id = [0; 16];
     id[..2].copy_from_slice(&number.to_be_bytes());
-    Route { sandbox: SandboxId::from_bytes(id), generation: 1, target: Target::Asleep, cut_after_ms: 2_000, ports }
+    Route {
+        sandbox: SandboxId::from_bytes(id),
+        name: String::new(),
+        generation: 1,
+        target: Target::Asleep,
+        cut_after_ms: 2_000,
+        ports,
+    }
 }
 
 fn listen(outside: SocketAddr, inside: u16) -> Listen {

@@ -68,6 +68,7 @@ impl App {
     fn port_use(&self, sandbox: &Sandbox, port: &PortMapping) -> Option<PortUse> {
         let count = self.traffic(&sandbox.id, port.inside)?;
         let last_use = count.last_use.map(|(_, at)| at);
-        Some(PortUse { inside: count.inside, connections: count.open, last_byte: count.last_byte, last_use })
+        let (connections, in_use) = (count.open, count.in_use);
+        Some(PortUse { inside: count.inside, connections, in_use, last_byte: count.last_byte, last_use })
     }
 }

@@ -66,15 +66,7 @@ impl App {
     async fn pass(self: &Arc<Self>, now: Timestamp, steady: Duration, report: &mut ConvergeReport) -> Result<()> {
         // What moved until now belongs to what is decided on (`idleness.md`, rule 14).
         let counted = if broken(14) { Ok(()) } else { self.collect().await };
-        // A relay of its own process is connected to while the first pass runs.
-        if let Err(e) = &counted
-            && self.pulse().passed
-        {
-            tracing::warn!(
-                error = chain(e),
-                "the connections could not be looked at, so none is stopped for being idle"
-            );
-        }
+        self.note_relay(&counted);
         // Rows first, then the engine: what is made in between is then a stranger, never an absence.
         let known = self.known().await?;
         report.known = known.len();
@@ -157,7 +149,7 @@ impl App {
 
     async fn tell_relay(&self) {
         if let Err(e) = self.publish_all().await {
-            tracing::warn!(error = chain(&e), "the relay is told in the next pass");
+            self.warn_of(&e, "the relay is told in the next pass");
         }
     }
 

@@ -133,6 +133,8 @@ struct Pulse {
     mute: VecDeque<ContainerId>,
     /// What connections carried could not be looked at.
     relay_is_away: bool,
+    /// The log says that the relay is away, and not yet that it is back.
+    relay_is_missed: bool,
     /// The deadlines that are awaited.
     awaited: HashMap<SandboxId, Awaited>,
     /// What each sandbox that counts cpu had used when last looked at.

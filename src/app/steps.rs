@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use super::{App, HAND_HELD, chain, claims::Claim};
+use super::{App, Error, HAND_HELD, chain, claims::Claim};
 use crate::{
     domain::{
         ContainerId, Deadline, Decided, Evidence, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step,
@@ -114,8 +114,10 @@ impl App {
             Ok(true) if !step.is_quick() => self.wake(),
             Ok(_) => {}
             Err(e) => {
-                let error = chain(e.as_ref());
-                tracing::warn!(?step, error, "a step failed; the next pass decides anew");
+                match e.downcast_ref() {
+                    Some(Error::RelayAway(why)) => self.miss_relay(why),
+                    _ => tracing::warn!(?step, error = chain(e.as_ref()), "a step failed; the next pass decides anew"),
+                }
                 self.look_again(&step, container.as_ref());
             }
         }

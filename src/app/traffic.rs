@@ -114,7 +114,7 @@ impl App {
         let stale = match self.publish(id).await {
             Ok(held) => !held.is_empty(),
             Err(e) => {
-                tracing::warn!(sandbox = %id, error = chain(&e), "the relay is told later");
+                self.warn_of(&e, "the relay is told later");
                 true
             }
         };
@@ -170,6 +170,7 @@ impl App {
         };
         Route {
             sandbox: sandbox.id.clone(),
+            name: sandbox.name.to_string(),
             generation: sandbox.generation,
             target,
             cut_after_ms: cut_after.as_millis() as u64,
@@ -191,6 +192,34 @@ impl App {
         match self.relay.ask(Request::Counts).await? {
             Response::Counts(counts) => self.record(counts, SignedDuration::ZERO).await,
             other => Err(unexpected(&other).into()),
+        }
+    }
+
+    /// Says once that the relay is away, and once that it is back.
+    pub(super) fn note_relay(&self, counted: &Result<()>) {
+        match counted {
+            Ok(()) if std::mem::take(&mut self.pulse().relay_is_missed) => tracing::info!("the relay is back"),
+            Ok(()) => {}
+            Err(e) => self.warn_of(e, "the connections could not be looked at, so none is stopped for being idle"),
+        }
+    }
+
+    /// Warns of what an error leaves undone. That the relay is away is said once, whatever it leaves undone.
+    pub(super) fn warn_of(&self, error: &Error, consequence: &str) {
+        match error {
+            Error::RelayAway(why) => self.miss_relay(why),
+            e => tracing::warn!(error = chain(e), "{consequence}"),
+        }
+    }
+
+    /// Says that the relay is away, unless that was said. While the first pass runs it is being connected to.
+    pub(super) fn miss_relay(&self, why: &Unreachable) {
+        let mut pulse = self.pulse();
+        if pulse.passed && !std::mem::replace(&mut pulse.relay_is_missed, true) {
+            tracing::warn!(
+                error = %why,
+                "the relay is away: until it is back nothing is created or started, and nobody is stopped for being idle"
+            );
         }
     }
 
@@ -296,7 +325,7 @@ impl App {
 
     async fn refuse(&self, id: &SandboxId) {
         if let Err(e) = self.relay.ask(Request::Refuse(id.clone())).await {
-            tracing::warn!(sandbox = %id, error = %e, "who waits for it is not told");
+            self.warn_of(&e.into(), "who waits for it is not told");
             self.pulse().table_is_stale = true;
         }
     }

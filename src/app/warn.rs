@@ -65,7 +65,7 @@ impl App {
         let for_ms = SAYING.min(left / 2).as_millis() as u64;
         let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms };
         if let Err(e) = self.relay.ask(overlook).await {
-            tracing::warn!(sandbox = %sandbox.id, error = %e, "a warning may be taken for use");
+            self.warn_of(&e.into(), "a warning may be taken for use");
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use ipnet::Ipv4Net;
+
 use super::{ConfigError, Values};
-use crate::domain::{TrafficLimits, Wake};
+use crate::domain::{AddressRange, TrafficLimits, Wake};
 
 /// The longest that a connection is let wait; a client gives up before.
 const WAKE_TIMEOUT_MAX: u64 = 300;
@@ -16,12 +18,14 @@ pub struct RelayConfig {
     /// `SPINDLE_WAKE`: which connections wake a sandbox for which nothing else is said.
     pub wake: Wake,
     /// `SPINDLE_WAKE_TIMEOUT`, `SPINDLE_CONNECTION_FLOOR`, `SPINDLE_CONNECTIONS`, `SPINDLE_CONNECTIONS_PER_SANDBOX`,
-    /// `SPINDLE_CONNECTIONS_PER_SOURCE`, `SPINDLE_WAKES_PER_MINUTE`, `SPINDLE_WAKES_PER_SOURCE`.
+    /// `SPINDLE_CONNECTIONS_PER_SOURCE`, `SPINDLE_WAKES_PER_MINUTE`, `SPINDLE_WAKES_PER_SOURCE`,
+    /// `SPINDLE_CONNECTIONS_FROM_SANDBOXES`.
     pub limits: TrafficLimits,
 }
 
 impl RelayConfig {
-    pub(super) fn from_values(v: &mut Values) -> Result<Self, ConfigError> {
+    /// `subnet` is the sandboxes' network.
+    pub(super) fn from_values(v: &mut Values, subnet: Ipv4Net) -> Result<Self, ConfigError> {
         let seconds = format!("it is whole seconds, 1 to {WAKE_TIMEOUT_MAX}");
         Ok(Self {
             socket: v.take("relay_socket", "", "it is an absolute path of at most 90 bytes", |t| match t {
@@ -39,6 +43,16 @@ impl RelayConfig {
                     t.parse().ok().filter(|s| (1..=WAKE_TIMEOUT_MAX).contains(s)).map(Duration::from_secs)
                 })?,
                 floor: v.at_least_one("connection_floor", "1024")?,
+                refused: v.take(
+                    "connections_from_sandboxes",
+                    "refuse",
+                    "it is \"refuse\" or \"allow\": whether sandboxes reach each other's published ports",
+                    |t| match t {
+                        "refuse" => Some(sandboxes(subnet)),
+                        "allow" => Some(None),
+                        _ => None,
+                    },
+                )?,
             },
         })
     }
@@ -55,8 +69,14 @@ impl RelayConfig {
             ("wakes_per_source", l.wakes_per_source.to_string()),
             ("connection_floor", l.floor.to_string()),
             ("connections", l.connections.to_string()),
+            ("connections_from_sandboxes", text(if l.refused.is_some() { "refuse" } else { "allow" })),
             ("connections_per_sandbox", l.per_sandbox.to_string()),
             ("connections_per_source", l.per_source.to_string()),
         ]
     }
+}
+
+/// The addresses that sandboxes can have. The first of the network is this machine's own.
+fn sandboxes(subnet: Ipv4Net) -> Option<AddressRange> {
+    Some(AddressRange { first: subnet.hosts().nth(1)?, last: subnet.hosts().next_back()? })
 }

@@ -12,15 +12,17 @@ use super::{
 };
 
 /// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
-const RECENT: Duration = Duration::from_secs(120);
+pub const RECENT: Duration = Duration::from_secs(120);
 
-/// What the relay sees of one port: its number, the open connections, and when the last byte moved.
+/// What the relay sees of one port: its number, its connections, and when the last byte moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortUse {
     /// The port inside.
     pub inside: u16,
     /// How many connections are open.
     pub connections: u32,
+    /// How many of them were used lately. The others are no reason for anything.
+    pub in_use: u32,
     /// When the last byte was seen to have moved.
     pub last_byte: Option<Timestamp>,
     /// When bytes above the floor last moved: what is evidence.
@@ -76,11 +78,12 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
         },
         Source::Cpu => format!("its programs used the cpu, {when}"),
         Source::Connection => match ports.iter().filter(|p| p.last_use.is_some()).max_by_key(|p| p.last_use) {
-            Some(PortUse { inside, connections, last_use: Some(last), .. }) => {
-                let open = match connections {
-                    0 => "a connection, closed since,".to_owned(),
-                    1 => "1 connection".to_owned(),
-                    n => format!("{n} connections"),
+            Some(PortUse { inside, connections, in_use, last_use: Some(last), .. }) => {
+                let open = match (in_use, connections) {
+                    (0, 0) => "a connection, closed since,".to_owned(),
+                    (0, _) => "a connection, closed or silent since,".to_owned(),
+                    (1, _) => "1 connection".to_owned(),
+                    (n, _) => format!("{n} connections"),
                 };
                 format!("{open} on port {inside}, bytes moved {}", ago((*last).max(evidence.at), now))
             }
@@ -277,14 +280,20 @@ mod tests {
         sandbox.evidence.record(Evidence { source: Source::Connection, at: at(3_600) });
         let ports = [22, 80].map(|inside| PortUse {
             inside,
-            connections: 2,
+            connections: 122,
+            in_use: 2,
             last_byte: None,
             last_use: Some(at(3_500 + i64::from(inside))),
         });
-        let sentence = explain(&POLICY, &sandbox, &Sight { ports: ports.into(), ..Sight::default() }, at(3_608));
+        let sentence = explain(&POLICY, &sandbox, &Sight { ports: ports.to_vec(), ..Sight::default() }, at(3_608));
         assert_eq!(
             sentence,
             "active: 2 connections on port 80, bytes moved 8 s ago; stops at 03:30:00 UTC unless used"
+        );
+        let silent = Sight { ports: vec![PortUse { in_use: 0, ..ports[1] }], ..Sight::default() };
+        assert!(
+            explain(&POLICY, &sandbox, &silent, at(3_608))
+                .contains("active: a connection, closed or silent since, on port 80")
         );
         sandbox.own.max_age = Some(Limit::After(Duration::from_secs(7_200)));
         assert!(says(&sandbox, 5_000).ends_with("stops at 02:00:00 UTC, used or not: it may run for 2 h (max_age)"));

@@ -19,7 +19,7 @@ pub mod traffic;
 
 pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
-pub use explain::{PortUse, Reports, Sight, explain};
+pub use explain::{PortUse, RECENT, Reports, Sight, explain};
 pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warning};
 pub use image::{Access, ImageLabels};
 pub use limits::{Cpus, Memory};
@@ -28,4 +28,4 @@ pub use plan::{Observed, Phase, Plan, Step, plan};
 pub use policy::{Limit, OwnPolicy, Policy, Sources};
 pub use rhythm::Rhythm;
 pub use sandbox::{Boot, Endpoint, Extension, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
-pub use traffic::{Carrier, Traffic, TrafficLimits, Wake, WakeFailure};
+pub use traffic::{AddressRange, Carrier, Traffic, TrafficLimits, Wake, WakeFailure};

@@ -1,6 +1,9 @@
 //! Traffic: who carries what comes in at a sandbox's ports, and whether it wakes one that sleeps.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -178,6 +181,27 @@ pub struct TrafficLimits {
     pub wake_timeout: Duration,
     /// Bytes in a minute from which on a connection is in use.
     pub floor: u64,
+    /// From which addresses connections are refused: the sandboxes' own, unless the operator allows those.
+    pub refused: Option<AddressRange>,
+}
+
+/// IPv4 addresses from the first to the last, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRange {
+    /// The lowest.
+    pub first: Ipv4Addr,
+    /// The highest.
+    pub last: Ipv4Addr,
+}
+
+impl AddressRange {
+    /// Whether `address` is one of them, also where a socket of both families shows it as an IPv6 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(address) => (self.first..=self.last).contains(&address),
+            IpAddr::V6(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ struct Port {
     protocol: &'static str,
     seen: bool,
     connections: u32,
+    connections_in_use: u32,
     last_byte_at: Option<String>,
     last_use_at: Option<String>,
 }
@@ -129,6 +130,7 @@ impl Port {
             protocol: mapping.inside.protocol.word(),
             seen: mapping.carrier == Carrier::Relay && !unseen,
             connections: used.map_or(0, |u| u.connections),
+            connections_in_use: used.map_or(0, |u| u.in_use),
             last_byte_at: used.and_then(|u| u.last_byte).map(instant),
             last_use_at: used.and_then(|u| u.last_use).map(instant),
         }

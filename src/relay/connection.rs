@@ -16,12 +16,13 @@ use tokio::{
 
 use super::{
     carry::{break_off, carry},
-    courtesy::HttpRequest,
+    courtesy::{HttpRequest, Matter, Notice},
     door::keep_alive,
+    entry::Entry,
     message::{Event, Listen, Target},
     proxy_protocol,
     state::State,
-    table::{Core, Entry},
+    table::Core,
 };
 
 /// How long a client that wants a sleeping sandbox may take to say its first byte.
@@ -73,7 +74,7 @@ pub async fn serve(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, client: T
         Ok(reached) => carry_through(&core, &entry, &listen, client, peer, reached).await,
         Err(away) => {
             tracing::debug!(sandbox = %entry.sandbox, %peer, port = listen.inside, ?away, "not carried");
-            turn_away(client, &listen, away).await;
+            turn_away(client, &core, &entry, &listen, away).await;
         }
     }
 }
@@ -210,6 +211,7 @@ impl Visit<'_> {
             self.entry.ask_again();
             return Err(Away::TooMany);
         }
+        self.entry.begins(self.core.clock.now());
         let sandbox = self.entry.sandbox.clone();
         self.core.tell(Event::Wake { sandbox, peer: self.peer, inside: self.listen.inside });
         Ok(())
@@ -244,17 +246,25 @@ async fn peek_http(client: &TcpStream, listen: &Listen) -> Option<HttpRequest> {
 }
 
 /// Tells who speaks HTTP how it is, and breaks off with the others.
-async fn turn_away(mut client: TcpStream, listen: &Listen, away: Away) {
-    let told = timeout(FAREWELL, explain(&mut client, listen, away)).await;
+async fn turn_away(mut client: TcpStream, core: &Core, entry: &Entry, listen: &Listen, away: Away) {
+    let now = core.clock.now();
+    let (name, begun) = entry.started(now);
+    let matter = match away {
+        Away::Silent => return break_off(&client),
+        Away::Soon => Matter::Starting(begun),
+        Away::NotWoken => Matter::NotStarted,
+        Away::Shut => Matter::Stopped,
+        Away::Refused => Matter::Silent(listen.inside),
+        Away::TooMany => Matter::Busy,
+    };
+    let notice = Notice { name: &name, matter, now };
+    let told = timeout(FAREWELL, explain(&mut client, listen, &notice)).await;
     if !matches!(told, Ok(Some(()))) {
         break_off(&client);
     }
 }
 
-async fn explain(client: &mut TcpStream, listen: &Listen, away: Away) -> Option<()> {
-    if away == Away::Silent {
-        return None;
-    }
+async fn explain(client: &mut TcpStream, listen: &Listen, notice: &Notice<'_>) -> Option<()> {
     let request = peek_http(client, listen).await?;
     // Read it, since a socket that is closed with something unread takes the answer back.
     let mut unread = vec![0; PEEK];
@@ -267,7 +277,7 @@ async fn explain(client: &mut TcpStream, listen: &Listen, away: Away) -> Option<
             Err(_) => return None,
         }
     }
-    client.write_all(&request.answer(away == Away::Soon)).await.ok()?;
+    client.write_all(&request.answer(notice)).await.ok()?;
     client.shutdown().await.ok()?;
     while client.read(&mut unread).await.is_ok_and(|n| n > 0) {}
     Some(())

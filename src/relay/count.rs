@@ -7,12 +7,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::message::Count;
-use crate::domain::SandboxId;
+use crate::domain::{RECENT, SandboxId};
 
 /// Over how long a time the floor is measured.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -34,6 +35,7 @@ struct Seen {
     up: u64,
     down: u64,
     window: Option<(Timestamp, u64)>,
+    used: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ struct Totals {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Inherited {
     open: u32,
+    in_use: u32,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -68,7 +71,7 @@ impl Meter {
     pub fn begin(&self, generation: u64) -> Arc<Bytes> {
         let bytes = Arc::new(Bytes::default());
         let mut totals = self.0.lock().expect("no holder panics");
-        totals.open.push(Seen { bytes: Arc::clone(&bytes), generation, up: 0, down: 0, window: None });
+        totals.open.push(Seen { bytes: Arc::clone(&bytes), generation, up: 0, down: 0, window: None, used: None });
         totals.changed = true;
         bytes
     }
@@ -97,13 +100,15 @@ impl Meter {
         // What lies ahead was counted by a clock that has been set back since.
         totals.last_byte = totals.last_byte.map(|at| at.min(now));
         totals.last_use = totals.last_use.map(|(generation, at)| (generation, at.min(now)));
-        let others: u32 = totals.inherited.values().map(|i| i.open).sum();
-        let used = totals.last_byte.is_some() || !totals.open.is_empty() || others > 0;
+        let others = |of: fn(&Inherited) -> u32| totals.inherited.values().map(of).sum::<u32>();
+        let (open, in_use) = (totals.open.len() as u32 + others(|i| i.open), totals.in_use(now) + others(|i| i.in_use));
+        let used = totals.last_byte.is_some() || open > 0;
         let changed = std::mem::take(&mut totals.changed);
         (changed || (all && used)).then(|| Count {
             sandbox: sandbox.clone(),
             inside,
-            open: totals.open.len() as u32 + others,
+            open,
+            in_use,
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             last_byte: totals.last_byte,
@@ -116,7 +121,8 @@ impl Meter {
     /// Takes up what an older relay has counted, which only grows.
     pub fn inherit(&self, elder: u64, count: &Count) {
         let mut totals = self.0.lock().expect("no holder panics");
-        let now = Inherited { open: count.open, bytes_in: count.bytes_in, bytes_out: count.bytes_out };
+        let now =
+            Inherited { open: count.open, in_use: count.in_use, bytes_in: count.bytes_in, bytes_out: count.bytes_out };
         let before = totals.inherited.insert(elder, now).unwrap_or_default();
         totals.bytes_in += count.bytes_in.saturating_sub(before.bytes_in);
         totals.bytes_out += count.bytes_out.saturating_sub(before.bytes_out);
@@ -128,6 +134,11 @@ impl Meter {
         totals.changed = true;
     }
 
+    /// How many connections older relays carry on the port.
+    pub fn elsewhere(&self) -> u32 {
+        self.0.lock().expect("no holder panics").inherited.values().map(|i| i.open).sum()
+    }
+
     /// An older relay has ended, and with it its connections.
     pub fn disinherit(&self, elder: u64) {
         let mut totals = self.0.lock().expect("no holder panics");
@@ -136,6 +147,13 @@ impl Meter {
 }
 
 impl Totals {
+    /// How many open connections were used lately.
+    fn in_use(&self, now: Timestamp) -> u32 {
+        // A time ahead of a clock that was set back is recent.
+        let is_recent = |at| Duration::try_from(now.duration_since(at)).unwrap_or_default() <= RECENT;
+        self.open.iter().filter(|s| s.used.is_some_and(is_recent)).count() as u32
+    }
+
     fn look_at_all(&mut self, now: Timestamp, floor: u64) {
         let mut open = std::mem::take(&mut self.open);
         for seen in &mut open {
@@ -166,6 +184,7 @@ impl Totals {
         let (begun, before) = fresh.unwrap_or((now, 0));
         seen.window = Some((begun, before + moved));
         if before + moved >= floor {
+            seen.used = Some(now);
             self.last_use = self.last_use.max(Some((seen.generation, now)));
         }
     }
@@ -182,8 +201,12 @@ mod tests {
         meter.read(&running(0).id, 22, at(now), FLOOR, false)
     }
 
+    fn read_all(meter: &Meter, now: i64) -> Count {
+        meter.read(&running(0).id, 22, at(now), FLOOR, true).unwrap()
+    }
+
     fn last_use(meter: &Meter, now: i64) -> Option<(u64, Timestamp)> {
-        meter.read(&running(0).id, 22, at(now), FLOOR, true).unwrap().last_use
+        read_all(meter, now).last_use
     }
 
     #[test]
@@ -233,6 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_on_which_nothing_moved_is_open_and_not_in_use() {
+        let meter = Meter::default();
+        let silent: Vec<_> = (0..120).map(|_| meter.begin(1)).collect();
+        let busy = meter.begin(1);
+        for bytes in &silent {
+            bytes.down.fetch_add(40, Ordering::Relaxed);
+        }
+        busy.up.fetch_add(2_000, Ordering::Relaxed);
+        let shown = |now| read_all(&meter, now);
+        assert_eq!((shown(5).open, shown(5).in_use), (121, 1));
+        assert_eq!((shown(125).in_use, shown(126).in_use), (1, 0), "nor is one that has fallen silent");
+    }
+
+    #[test]
     fn what_has_not_changed_is_not_told_twice_and_nothing_is_lost_at_the_end() {
         let meter = Meter::default();
         assert_eq!(read(&meter, 0), None);
@@ -256,6 +293,7 @@ mod tests {
             sandbox: running(0).id,
             inside: 22,
             open,
+            in_use: open - 1,
             bytes_in,
             bytes_out: 0,
             last_byte: Some(at(second)),
@@ -264,7 +302,7 @@ mod tests {
         meter.inherit(7, &told(3, 100, 50));
         meter.inherit(7, &told(2, 150, 60));
         let count = read(&meter, 60).unwrap();
-        assert_eq!((count.open, count.bytes_in), (3, 160));
+        assert_eq!((count.open, count.in_use, count.bytes_in), (3, 1, 160));
         assert_eq!((count.last_byte, count.last_use), (Some(at(60)), Some((1, at(60)))));
         bytes.up.fetch_add(5_000, Ordering::Relaxed);
         assert_eq!(last_use(&meter, 65), Some((2, at(65))));

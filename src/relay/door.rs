@@ -9,12 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    carry::break_off,
-    connection,
-    message::Listen,
-    table::{Core, Entry},
-};
+use super::{carry::break_off, connection, entry::Entry, message::Listen, table::Core};
 
 /// How many connections the kernel keeps for us to accept.
 const BACKLOG: i32 = 1024;
@@ -97,6 +92,18 @@ async fn accept(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, socket: Arc<
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        if core.limits.refused.is_some_and(|range| range.contains(peer.ip())) {
+            if core.refusals.is_news(peer.ip()) {
+                let (sandbox, port) = (&entry.sandbox, listen.outside.port());
+                tracing::warn!(
+                    from = %peer.ip().to_canonical(), %sandbox, port,
+                    "a sandbox connects to a published port and is refused; SPINDLE_CONNECTIONS_FROM_SANDBOXES=allow lets \
+                     all of them in"
+                );
+            }
+            break_off(&client);
+            continue;
+        }
         let Some(admitted) = core.shares.admit(&entry.sandbox, peer.ip(), &core.limits) else {
             break_off(&client);
             continue;

@@ -13,6 +13,9 @@ pub struct Route {
     /// Which one.
     #[serde(with = "id")]
     pub sandbox: SandboxId,
+    /// What it is called, for those who wait for it. A server of an older version does not say.
+    #[serde(default)]
+    pub name: String,
     /// Which of its starts: a connection belongs to one, and never reaches another.
     pub generation: u64,
     /// What happens to those who connect now.
@@ -119,6 +122,9 @@ pub struct Count {
     pub inside: u16,
     /// The connections that are open.
     pub open: u32,
+    /// How many of them were used lately: bytes above the floor moved on them. A relay of an older version does not say.
+    #[serde(default)]
+    pub in_use: u32,
     /// Bytes from clients, since the relay knows the port.
     pub bytes_in: u64,
     /// Bytes to clients.
@@ -134,7 +140,7 @@ pub struct Count {
 pub struct Load {
     /// Ports that it listens on.
     pub listeners: u64,
-    /// Connections that it carries or that wait in it.
+    /// Connections that it carries or that wait in it, and those that relays before it still carry.
     pub connections: u64,
     /// File descriptors that its process has open, and may have.
     pub descriptors: (u64, u64),

@@ -7,6 +7,7 @@ mod connection;
 mod count;
 mod courtesy;
 mod door;
+mod entry;
 mod hand_over;
 pub mod message;
 mod process;

@@ -78,7 +78,11 @@ type Asked = (Request, oneshot::Sender<Response>);
 
 /// A connection to a relay, while there is one.
 #[derive(Debug, Default)]
-pub struct Remote(Mutex<Option<mpsc::UnboundedSender<Asked>>>);
+pub struct Remote {
+    link: Mutex<Option<mpsc::UnboundedSender<Asked>>>,
+    /// Why there is none, if it is known.
+    why: Mutex<Option<String>>,
+}
 
 impl Remote {
     /// Asks for something.
@@ -86,8 +90,11 @@ impl Remote {
     /// # Errors
     /// If there is no connection, or no answer in time.
     pub async fn ask(&self, request: Request) -> Result<Response, Unreachable> {
-        let link = self.0.lock().expect("no holder panics").clone();
-        let away = || Unreachable("it is not connected".into());
+        let link = self.link.lock().expect("no holder panics").clone();
+        let away = || {
+            let why = self.why.lock().expect("no holder panics").clone();
+            Unreachable(why.unwrap_or_else(|| "it is not connected".into()))
+        };
         let (tell, told) = oneshot::channel();
         link.ok_or_else(away)?.send((request, tell)).map_err(|_| away())?;
         match timeout(DEADLINE, told).await {
@@ -99,27 +106,27 @@ impl Remote {
 
     /// Asks for something and does not wait for it. Whoever is not there need not do it.
     pub fn say(&self, request: Request) {
-        if let Some(link) = &*self.0.lock().expect("no holder panics") {
+        if let Some(link) = &*self.link.lock().expect("no holder panics") {
             let _ = link.send((request, oneshot::channel().0));
         }
     }
 
     /// Speaks with the relay at `at`, again and again when it goes away. Never ends by itself.
     pub async fn keep(&self, at: &Path, deployment: &str, events: &mpsc::UnboundedSender<Event>) {
-        let mut told = None;
         loop {
             let spoken = async {
                 let mut stream = UnixStream::connect(at).await?;
                 greet(&mut stream, deployment, Caller::Server).await?;
                 tracing::info!(at = %at.display(), "connected to the relay");
-                told = None;
+                self.why.lock().expect("no holder panics").take();
                 self.speak(stream, events).await
             };
             let why = spoken.await.map_or_else(|e| e.to_string(), |()| "it closed the connection".to_owned());
-            if told.as_ref() != Some(&why) {
-                tracing::warn!(at = %at.display(), why, "the relay cannot be reached");
+            let before = self.why.lock().expect("no holder panics").replace(why.clone());
+            // Whoever misses it warns.
+            if before.as_ref() != Some(&why) {
+                tracing::info!(at = %at.display(), why, "the relay is not connected");
             }
-            told = Some(why);
             sleep(RECONNECT).await;
         }
     }
@@ -130,7 +137,7 @@ impl Remote {
     /// Why it broke.
     pub async fn speak(&self, stream: UnixStream, events: &mpsc::UnboundedSender<Event>) -> io::Result<()> {
         let (asking, mut asked) = mpsc::unbounded_channel::<Asked>();
-        *self.0.lock().expect("no holder panics") = Some(asking);
+        *self.link.lock().expect("no holder panics") = Some(asking);
         let (read, write) = stream.into_split();
         let (lines, written) = mpsc::unbounded_channel();
         let pending: Mutex<HashMap<u64, oneshot::Sender<Response>>> = Mutex::default();
@@ -162,7 +169,7 @@ impl Remote {
             heard = hear => heard,
             wrote = write_lines(write, written) => wrote,
         };
-        *self.0.lock().expect("no holder panics") = None;
+        *self.link.lock().expect("no holder panics") = None;
         ended
     }
 }

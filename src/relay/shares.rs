@@ -1,7 +1,7 @@
 //! Shares: how many connections and wakes there may be, in all, to one sandbox and from one address.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex},
@@ -91,6 +91,21 @@ fn release<K: Hash + Eq>(shares: &mut HashMap<K, u32>, key: &K) {
     }
 }
 
+/// How many refused addresses are remembered.
+const REMEMBERED: usize = 1_024;
+
+/// The addresses from which connections were refused: the log says so once of each.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<HashSet<IpAddr>>);
+
+impl Refusals {
+    /// Whether `source` is refused for the first time. Once very many are remembered, nobody new is.
+    pub fn is_news(&self, source: IpAddr) -> bool {
+        let mut told = self.0.lock().expect("no holder panics");
+        told.len() < REMEMBERED && told.insert(source.to_canonical())
+    }
+}
+
 /// The wakes of the present minute.
 #[derive(Debug, Default)]
 pub struct Wakes(Mutex<Option<Minute>>);
@@ -133,6 +148,7 @@ mod tests {
         wakes_per_source: 2,
         wake_timeout: Duration::ZERO,
         floor: 0,
+        refused: None,
     };
 
     fn ip(text: &str) -> IpAddr {
@@ -165,6 +181,14 @@ mod tests {
         let _two = (of("2001:db8::1").unwrap(), of("2001:db8::2").unwrap());
         assert!(of("2001:db8::3").is_none(), "the same network");
         assert!(of("2001:db8:0:1::1").is_some() && of("192.0.2.1").is_some());
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_of_each_source_and_of_so_many() {
+        let refusals = Refusals::default();
+        assert!(refusals.is_news(ip("10.0.0.2")) && !refusals.is_news(ip("::ffff:10.0.0.2")));
+        let news = (0..2 * REMEMBERED as u32).filter(|n| refusals.is_news(IpAddr::V4((*n).into())));
+        assert_eq!(news.count(), REMEMBERED - 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::TcpListener,
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -24,11 +24,11 @@ use tokio_util::task::TaskTracker;
 use super::{
     count::Meter,
     door::Door,
+    entry::Entry,
     hand_over::Estate,
     message::{Count, Event, Load, Request, Response, Route, Target, Unopened},
     remote::Remote,
-    shares::{Shares, Wakes},
-    state::State,
+    shares::{Refusals, Shares, Wakes},
 };
 use crate::{
     clock::Clock,
@@ -41,55 +41,6 @@ pub const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The least time between two tellings, however many connections come and go.
 pub const TELL_REST: Duration = Duration::from_millis(100);
 
-/// One sandbox in the table.
-#[derive(Debug)]
-pub struct Entry {
-    /// Which one.
-    pub sandbox: SandboxId,
-    /// Its wake was asked for, and it is still where it was.
-    pub asked: AtomicBool,
-    state: watch::Sender<State>,
-    meters: Mutex<HashMap<u16, Arc<Meter>>>,
-    doors: tokio::sync::Mutex<Vec<Door>>,
-    /// What was last told of it.
-    route: Mutex<Route>,
-}
-
-impl Entry {
-    /// Follows its state.
-    pub fn subscribe(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    /// The counts of its port `inside`.
-    pub fn meter(&self, inside: u16) -> Arc<Meter> {
-        Arc::clone(self.meters.lock().expect("no holder panics").entry(inside).or_default())
-    }
-
-    /// Makes those who wait for a wake ask for it anew, if it was asked for.
-    pub fn ask_again(&self) {
-        if self.asked.swap(false, Ordering::AcqRel) {
-            self.state.send_modify(|_| ());
-        }
-    }
-
-    fn take(&self, route: &Route) {
-        self.state.send_if_modified(|state| {
-            let next = State::of(route, Some(state));
-            let moved = !next.is_same_start(state);
-            // Before anybody sees the new state, and asks in it. A start that is under way is told of too, and is still
-            // the one that was asked for.
-            if moved {
-                self.asked.store(false, Ordering::Release);
-            }
-            let changed = moved || next.cut_after != state.cut_after;
-            *state = next;
-            changed
-        });
-        *self.route.lock().expect("no holder panics") = route.clone();
-    }
-}
-
 /// The relay itself.
 #[derive(Debug)]
 pub struct Core {
@@ -101,6 +52,8 @@ pub struct Core {
     pub shares: Shares,
     /// Who has woken how many.
     pub wakes: Wakes,
+    /// Who was refused.
+    pub refusals: Refusals,
     /// The connections.
     pub tasks: TaskTracker,
     /// The talks with older relays, each of which ends with its last connection.
@@ -125,6 +78,7 @@ impl Core {
             clock,
             shares: Shares::default(),
             wakes: Wakes::default(),
+            refusals: Refusals::default(),
             tasks: TaskTracker::new(),
             elders: TaskTracker::new(),
             entries: Mutex::default(),
@@ -208,17 +162,8 @@ impl Core {
     /// Takes over what is told of one sandbox. The ports on which somebody else listens are handed back.
     /// `given` are sockets that listen already, by their addresses.
     async fn put(self: &Arc<Self>, route: &Route, given: &mut HashMap<SocketAddr, TcpListener>) -> Vec<Unopened> {
-        let entry = Arc::clone(self.entries().entry(route.sandbox.clone()).or_insert_with(|| {
-            let entry = Entry {
-                sandbox: route.sandbox.clone(),
-                asked: AtomicBool::new(false),
-                state: watch::Sender::new(State::of(route, None)),
-                meters: Mutex::default(),
-                doors: tokio::sync::Mutex::default(),
-                route: Mutex::new(route.clone()),
-            };
-            Arc::new(entry)
-        }));
+        let entry =
+            Arc::clone(self.entries().entry(route.sandbox.clone()).or_insert_with(|| Arc::new(Entry::new(route))));
         let mut doors = entry.doors.lock().await;
         entry.take(route);
         let (stay, go) = std::mem::take(&mut *doors).into_iter().partition(|d| route.ports.contains(&d.listen));
@@ -361,15 +306,17 @@ impl Core {
     }
 
     async fn load(&self) -> Load {
-        let mut listeners = 0;
+        let (mut listeners, mut elsewhere) = (0, 0);
         for entry in self.all() {
             listeners += entry.doors.lock().await.len() as u64;
+            let meters = entry.meters.lock().expect("no holder panics");
+            elsewhere += meters.values().map(|m| u64::from(m.elsewhere())).sum::<u64>();
         }
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         // That they cannot be counted means that none is left.
         let count = move || std::fs::read_dir("/proc/self/fd").map_or(allowed, |fds| fds.count() as u64);
         let open = spawn_blocking(count).await.unwrap_or(allowed);
-        Load { listeners, connections: self.shares.total().into(), descriptors: (open, allowed) }
+        Load { listeners, connections: u64::from(self.shares.total()) + elsewhere, descriptors: (open, allowed) }
     }
 
     /// Tells counts, at least once a second while they change and soon after a connection begins or ends.

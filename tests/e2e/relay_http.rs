@@ -57,7 +57,9 @@ async fn who_can_ask_again_is_told_to_and_who_cannot_waits() {
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     }
     assert!(page.contains("<meta http-equiv=\"refresh\" content=\"1\">") && page.contains("text/html"), "{page}");
-    assert!(!line.contains('<'), "{line}");
+    let name = c["name"].as_str().unwrap().trim_start_matches('/');
+    assert!(page.contains(&format!("<h1>{name} is starting</h1>")) && page.contains(" UTC</time>"), "{page}");
+    assert!(!line.contains('<') && line.contains(name), "{line}");
     // As the page does it, until it is the app that answers; a mimic sends back what it is sent.
     let again = format!("{GET}Accept: text/html\r\n\r\n");
     let began = Instant::now();

@@ -180,6 +180,10 @@ async fn without_its_relay_the_server_stops_nobody_and_says_so() {
     refused.expect_error(503, "relay_unavailable");
     let _relay = RelayProcess::start(&world);
     world.until_well().await;
+    let said = |words: &str| world.log().lines().filter(|l| l.contains(words)).count();
+    wait_for("it is said that it is back", PATIENCE, || said("the relay is back") == 1);
+    let warnings: Vec<String> = world.log().lines().filter(|l| l.contains(" WARN ")).map(str::to_owned).collect();
+    assert_eq!(warnings.iter().filter(|l| l.contains("relay")).count(), 1, "one, however many passes: {warnings:#?}");
     wait_for_mimic(&c);
     // Now it can be seen that nobody uses it.
     let stopped = world.until(&c, is("stopped")).await;

@@ -2,19 +2,24 @@
 
 use std::{
     io::ErrorKind,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::{Child, Command},
     sync::Arc,
     time::Duration,
 };
 
 use socket2::SockRef;
-use spindle::relay::{Request, Response, Target, Unopened};
+use spindle::{
+    domain::{AddressRange, TrafficLimits},
+    relay::{Request, Response, Target, Unopened},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::stand::*;
+use crate::support::free_port;
 
 /// Two ends of a connection through the relay.
 async fn pair(relay: &spindle::relay::Relay) -> (TcpStream, TcpStream) {
@@ -284,4 +289,35 @@ async fn an_app_that_asks_for_it_is_told_the_clients_address() {
     assert_eq!((&heard[..12], &heard[28..]), (&b"\r\n\r\n\0\r\nQUIT\n"[..], &b"GET"[..]));
     let client_port = client.local_addr().unwrap().port().to_be_bytes();
     assert_eq!((&heard[16..20], &heard[24..26]), (&[127, 0, 0, 1][..], &client_port[..]));
+}
+
+/// Their own addresses are as a door of one family shows them, and as one of both does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_from_a_refused_address_is_reset_and_others_are_let_in() {
+    let [first, last] = [2, 9].map(|n| Ipv4Addr::new(127, 88, 0, n));
+    let relay = relay(TrafficLimits { refused: Some(AddressRange { first, last }), ..LIMITS });
+    let inner = place();
+    let named = Named::start(inner, "me").await;
+    let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), free_port());
+    for (number, outer) in [(1, outside()), (2, both)] {
+        put(&relay, route(number, 1, open(inner), listen(outer))).await;
+        let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), outer.port());
+        let from = async |host| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((Ipv4Addr::new(127, 88, 0, host), 0).into()).unwrap();
+            socket.connect(to).await
+        };
+        for host in [2, 5, 9] {
+            // Before the client knows of the connection, or after it.
+            let ended = match from(host).await {
+                Ok(mut client) => end_of(&mut client).await.map(drop),
+                Err(e) => Err(e),
+            };
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset, "{host} at {outer}");
+        }
+        for host in [1, 10] {
+            assert_eq!(exchange(&mut from(host).await.unwrap(), "x", 3).await.unwrap(), "mex", "{host} at {outer}");
+        }
+    }
+    assert_eq!(named.accepted(), 4);
 }

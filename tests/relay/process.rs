@@ -106,6 +106,16 @@ async fn a_session_outlives_the_server_and_the_relays_successors() {
         counts(&server.relay).await.iter().any(|c| (c.open, c.bytes_in, c.bytes_out) == (1, 4, 8))
     })
     .await;
+    let load = || async {
+        match server.relay.ask(Request::Load).await.unwrap() {
+            Response::Load(load) => load.connections,
+            other => panic!("{other:?}"),
+        }
+    };
+    let new = connect(outer).await;
+    until("the relay's own connection and its elders' are its load", async || load().await == 2).await;
+    drop(new);
+    until("only the session is left", async || load().await == 1).await;
     drop(session);
     assert_eq!(first.ended().await, Ended::Replaced);
     assert_eq!(second.ended().await, Ended::Replaced);

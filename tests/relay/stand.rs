@@ -32,6 +32,7 @@ pub const LIMITS: TrafficLimits = TrafficLimits {
     wakes_per_source: 100,
     wake_timeout: Duration::from_secs(20),
     floor: 1_024,
+    refused: None,
 };
 
 /// Longer than anything here takes.
@@ -67,7 +68,14 @@ pub fn id(number: u8) -> SandboxId {
 }
 
 pub fn route(number: u8, generation: u64, target: Target, listen: Listen) -> Route {
-    Route { sandbox: id(number), generation, target, cut_after_ms: 100, ports: vec![listen] }
+    Route {
+        sandbox: id(number),
+        name: format!("sandbox-{number}"),
+        generation,
+        target,
+        cut_after_ms: 100,
+        ports: vec![listen],
+    }
 }
 
 pub fn open(at: SocketAddr) -> Target {

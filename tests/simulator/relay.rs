@@ -89,6 +89,7 @@ impl SimRelay {
             sandbox: id.clone(),
             inside: 8000,
             open: 1,
+            in_use: 1,
             bytes_in: 0,
             bytes_out: 0,
             last_byte: None,

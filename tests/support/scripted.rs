@@ -36,6 +36,7 @@ pub const LIMITS: TrafficLimits = TrafficLimits {
     wakes_per_source: 100,
     wake_timeout: Duration::from_secs(10),
     floor: 1_024,
+    refused: None,
 };
 
 /// Ports of a world's own: its relay listens on them.
