@@ -131,6 +131,15 @@ pub fn memory() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
+/// A number of the kernel's, such as `fs.file-max`.
+///
+/// # Errors
+/// If it is not there, or is no number.
+pub fn kernel(name: &str) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))?;
+    text.trim().parse().map_err(io::Error::other)
+}
+
 /// Whether a time service keeps the clock: what the kernel has been told.
 pub fn is_clock_kept() -> io::Result<bool> {
     // SAFETY: all zeroes is a valid `timex`, and one that asks for no change.

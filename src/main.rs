@@ -182,6 +182,8 @@ fn engine(config: &Config) -> Result<DockerEngine, Sentence> {
         subnet: config.subnet,
         files: config.files.clone(),
         pids_limit: config.sandbox.pids_limit,
+        open_files_limit: config.sandbox.open_files_limit,
+        terminals_limit: config.sandbox.terminals_limit,
         capabilities: config.sandbox.capabilities.clone(),
         log_max_size: config.sandbox.log_max_size.clone(),
         log_max_files: config.sandbox.log_max_files,

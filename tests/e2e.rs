@@ -30,6 +30,7 @@ mod e2e {
     mod relay_wake;
     mod sessions;
     mod shutdown;
+    mod siege;
     mod slow;
     mod start_up;
     mod terminal;

@@ -32,6 +32,8 @@ impl Bare {
             subnet: world.subnet.parse().unwrap(),
             files: world.directory.join("bare"),
             pids_limit: 256,
+            open_files_limit: 4_096,
+            terminals_limit: 8,
             capabilities: vec!["KILL".into(), "SETUID".into(), "SETGID".into()],
             log_max_size: "10m".into(),
             log_max_files: 2,

@@ -36,6 +36,8 @@ pub struct Facts {
     pub clients: Option<(u16, u16)>,
     /// How many descriptors a process that we start may have; none: no limit.
     pub descriptors: Option<u64>,
+    /// What the kernel has of that which all sandboxes share, by the kernel's names.
+    pub shared: Vec<(&'static str, Seen<u64>)>,
     /// This machine's memory in bytes.
     pub memory: Option<u64>,
     /// Where the engine keeps everything.

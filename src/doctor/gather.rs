@@ -10,6 +10,7 @@ use std::{
 use super::{
     api,
     facts::{Facts, Seen, Server, Shown},
+    judge::SHARED,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -65,6 +66,7 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
         routes,
         clients: host::lost_to_clients(&config.port_range).map(|r| (*r.start(), *r.end())),
         descriptors: host::descriptors(),
+        shared: SHARED.map(|name| (name, host::kernel(name).map_err(said))).into(),
         memory: host::memory(),
         engine_disk: docker.disk,
         engine_mount: docker.mount,

@@ -7,6 +7,7 @@ mod server;
 
 use super::facts::Facts;
 use crate::config::Config;
+pub use machine::SHARED;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Finding {
 type Check = fn(&Config, &Facts) -> Finding;
 
 /// Everything that is looked at, in the order in which one thing stands on another.
-const CHECKS: [(&str, Check); 20] = [
+const CHECKS: [(&str, Check); 21] = [
     ("engine", docker::engine),
     ("api", docker::api),
     ("storage", docker::storage),
@@ -47,6 +48,7 @@ const CHECKS: [(&str, Check); 20] = [
     ("engine disk", machine::engine_disk),
     ("database disk", machine::database_disk),
     ("clock", machine::clock),
+    ("kernel limits", machine::kernel_limits),
     ("subnet", network::subnet),
     ("routes", network::routes),
     ("bridge", network::bridge),

@@ -53,6 +53,10 @@ pub struct DockerSettings {
     pub files: PathBuf,
     /// The most processes and threads in a sandbox.
     pub pids_limit: u32,
+    /// The most descriptors of each process in a sandbox.
+    pub open_files_limit: u32,
+    /// The most terminals of a sandbox.
+    pub terminals_limit: u32,
     /// The capabilities that are not dropped.
     pub capabilities: Vec<String>,
     /// The size at which a log file is rotated, in Docker's notation.

@@ -248,6 +248,11 @@ impl Docker {
         for container in containers.split_whitespace() {
             self.try_docker(&["rm", "-fv", container]);
         }
+        // Of containers that were removed behind our back.
+        let (_, volumes) = self.try_docker(&["volume", "ls", "-q", "--filter", &label]);
+        for volume in volumes.split_whitespace() {
+            self.try_docker(&["volume", "rm", volume]);
+        }
         self.remove_network();
         let _ = std::fs::remove_dir_all(&self.directory);
     }

@@ -1,4 +1,4 @@
-//! What is judged of the machine: disks, clock, descriptors.
+//! What is judged of the machine: disks, clock, descriptors, and what all sandboxes share.
 
 use jiff::SignedDuration;
 
@@ -69,6 +69,49 @@ pub fn clock(_: &Config, facts: &Facts) -> Finding {
         ),
         Err(why) => unseen(why),
     }
+}
+
+/// What all sandboxes share, by the kernel's names.
+pub const SHARED: [&str; 5] =
+    ["kernel.pty.max", "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "fs.aio-max-nr", "fs.file-max"];
+
+/// How many terminals the kernel reserves for the machine itself (`kernel.pty.reserve`).
+const RESERVED: u64 = 1_024;
+
+/// What the machine's setup sets them to, as a file for `sysctl`.
+const SET: &str = include_str!("../../../scripts/sysctl.conf");
+
+/// How much of [`SHARED`] there must be, so that a sandbox meets its own limits before it has taken all: terminals are
+/// counted in each sandbox, and of the others each unit takes so many bytes of its memory, as measured.
+fn least(config: &Config) -> [u64; SHARED.len()] {
+    let memory = config.sandbox.memory.bytes();
+    let terminals = u64::from(config.max_running) * u64::from(config.sandbox.terminals_limit) + RESERVED;
+    [terminals, memory / 1_000, memory / 90, memory / 32, memory / 200]
+}
+
+pub fn kernel_limits(config: &Config, facts: &Facts) -> Finding {
+    let mut low = Vec::new();
+    for ((name, seen), least) in facts.shared.iter().zip(least(config)) {
+        match seen {
+            Ok(seen) if *seen < least => low.push((*name, *seen, least)),
+            Ok(_) => {}
+            Err(why) => return unseen(format!("{name}: {why}")),
+        }
+    }
+    if low.is_empty() {
+        return ok("no sandbox can take all that the kernel has for all of them");
+    }
+    let found = low.iter().map(|(name, seen, least)| format!("{name} is {}, not {}", grouped(*seen), grouped(*least)));
+    let set = |name: &str, least: u64| {
+        let usual = SET.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(" = ")?.parse().ok());
+        format!("{name}={}", usual.map_or(least, |usual: u64| usual.max(least)))
+    };
+    let set: Vec<_> = low.iter().map(|(name, _, least)| set(name, *least)).collect();
+    warn(
+        found.collect::<Vec<_>>().join("; "),
+        "one learner can open so many of these that nobody else on the machine gets any",
+        format!("sysctl -w {}; and the same into /etc/sysctl.d/10-spindle.conf, a line each", set.join(" ")),
+    )
 }
 
 pub fn descriptors(config: &Config, facts: &Facts) -> Finding {

@@ -86,6 +86,7 @@ fn well() -> Facts {
         routes: Ok(vec![Route { to: "10.213.0.0/22".parse().unwrap(), by: "br-spindle".into() }]),
         clients: None,
         descriptors: Some(65_536),
+        shared: SHARED.map(|name| (name, Ok(u64::MAX))).into(),
         memory: Some(24 * GIB),
         engine_disk: Ok(Disk { free: 100 * GIB, total: 200 * GIB }),
         engine_mount: Ok(Mount { kind: "xfs".into(), options: "rw,attr2,prjquota".into() }),
@@ -252,6 +253,31 @@ fn few_descriptors_are_few_connections() {
     };
     is(&before(Some(1_024)), Status::Warn, "1,024 for what is started from here", "ulimit -n");
     is(&before(None), Status::Ok, "no limit", "");
+}
+
+#[test]
+fn what_one_sandbox_could_take_from_all_is_named_and_what_is_set_up_is_enough() {
+    let with = |variables: &[(&str, &str)], name: &'static str, seen: u64| {
+        only("kernel limits", &[], variables, |f| f.shared.iter_mut().find(|s| s.0 == name).unwrap().1 = Ok(seen))
+    };
+    let found = with(&[], "kernel.pty.max", 4_096);
+    is(&found, Status::Warn, "kernel.pty.max is 4,096, not 65,024", "sysctl -w kernel.pty.max=131072; ");
+    is(&with(&[("MAX_RUNNING", "40")], "kernel.pty.max", 4_096), Status::Ok, "", "");
+    let found = with(&[("TERMINALS_LIMIT", "1000")], "kernel.pty.max", 131_072);
+    is(&found, Status::Warn, "not 1,001,024", "sysctl -w kernel.pty.max=1001024");
+    let found = with(&[], "fs.inotify.max_user_instances", 128);
+    is(&found, Status::Warn, "fs.inotify.max_user_instances is 128", "max_user_instances=16777216");
+    let found = with(&[("MEMORY", "64g")], "fs.inotify.max_user_instances", 16_777_216);
+    is(&found, Status::Warn, "not 68,719,476", "max_user_instances=68719476;");
+    let set = include_str!("../../../scripts/sysctl.conf");
+    for line in set.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        let (name, value) = line.split_once(" = ").unwrap();
+        let name = *SHARED.iter().find(|s| **s == name).unwrap();
+        is(&with(&[], name, value.parse().unwrap()), Status::Ok, "", "");
+        is(&with(&[], name, 1), Status::Warn, name, &format!("{name}={value}"));
+    }
+    let unseen = only("kernel limits", &[], &[], |f| f.shared[1].1 = Err("not found".into()));
+    is(&unseen, Status::Unseen, "fs.inotify.max_user_instances: not found", "");
 }
 
 #[test]

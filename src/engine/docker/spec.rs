@@ -3,7 +3,8 @@
 use std::{collections::HashMap, net::Ipv6Addr, path::Path, time::Duration};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, PortBinding, PortMap,
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, Mount, MountType,
+    MountVolumeOptions, MountVolumeOptionsDriverConfig, PortBinding, PortMap, ResourcesUlimits,
 };
 use jiff::Timestamp;
 
@@ -60,6 +61,8 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             memory_swap: Some(sandbox.memory.bytes() as i64),
             nano_cpus: Some(sandbox.cpus.nano()),
             pids_limit: Some(i64::from(settings.pids_limit)),
+            ulimits: Some(vec![open_files(settings.open_files_limit.into())]),
+            mounts: Some(vec![terminals(settings)]),
             security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges:true".into()]),
             cap_drop: Some(vec!["ALL".into()]),
             cap_add: Some(settings.capabilities.clone()),
@@ -73,6 +76,33 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// The descriptors of each process. Without a limit one process alone could open what the kernel has for all.
+fn open_files(limit: i64) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some("nofile".into()), soft: Some(limit), hard: Some(limit) }
+}
+
+/// The sandbox's terminals: a file system of its own, as the engine would mount it, but with a limit. The kernel has one
+/// number of terminals for the whole machine and charges nobody for most of their memory, so no other limit holds here.
+/// The engine mounts it as a volume without a name, which goes with the container.
+fn terminals(settings: &DockerSettings) -> Mount {
+    let options = format!("nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={}", settings.terminals_limit);
+    let options = [("type", "devpts"), ("device", "devpts"), ("o", &options)];
+    Mount {
+        target: Some("/dev/pts".into()),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions {
+            no_copy: Some(true),
+            labels: Some([(DEPLOYMENT.to_owned(), settings.deployment.clone())].into()),
+            driver_config: Some(MountVolumeOptionsDriverConfig {
+                name: Some("local".into()),
+                options: Some(options.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+            }),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
     }
 }
 
@@ -229,6 +259,8 @@ mod tests {
             subnet: "10.0.0.0/24".parse().unwrap(),
             files: "/tmp".into(),
             pids_limit: 9,
+            open_files_limit: 4_096,
+            terminals_limit: 8,
             capabilities: vec!["KILL".into()],
             log_max_size: "1m".into(),
             log_max_files: 2,
@@ -242,6 +274,12 @@ mod tests {
         assert_eq!(host.init, Some(true));
         assert_eq!((host.memory, host.memory_swap), (Some(512 << 20), Some(512 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_000_000_000), Some(9)));
+        let [files] = &host.ulimits.unwrap()[..] else { panic!("one limit") };
+        assert_eq!((files.name.as_deref(), files.soft, files.hard), (Some("nofile"), Some(4_096), Some(4_096)));
+        let [terminals] = &host.mounts.unwrap()[..] else { panic!("one mount") };
+        assert_eq!(terminals.target.as_deref(), Some("/dev/pts"));
+        let driver = terminals.volume_options.as_ref().and_then(|o| o.driver_config.as_ref()).unwrap();
+        assert!(driver.options.as_ref().unwrap()["o"].ends_with(",max=8"), "{driver:?}");
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(vec!["KILL".to_owned()]));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges:true".to_owned()]));
