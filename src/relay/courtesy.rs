@@ -201,7 +201,11 @@ mod tests {
         let page = told(BROWSER, "alice", Matter::Starting(at(3_600)));
         assert!(page.starts_with("HTTP/1.1 503 ") && page.contains("http-equiv=\"refresh\" content=\"1\""), "{page}");
         assert!(page.contains("<h1>alice is starting</h1>") && page.contains("<title>alice is starting</title>"));
-        assert!(page.contains("for 4 s, since <time datetime=\"1970-01-01T01:00:00Z\">01:00:00 UTC</time>") && page.contains("--at: -4.000s"), "{page}");
+        assert!(
+            page.contains("for 4 s, since <time datetime=\"1970-01-01T01:00:00Z\">01:00:00 UTC</time>")
+                && page.contains("--at: -4.000s"),
+            "{page}"
+        );
         let line = told("GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", "alice", STARTING);
         assert!(line.contains("Retry-After: 1\r\n") && line.contains("text/plain"), "{line}");
         assert!(line.ends_with("\r\n\r\nalice is starting. Try again in a second.\n"), "{line}");
