@@ -80,6 +80,15 @@ pub fn storage(_: &Config, facts: &Facts) -> Finding {
         let why = "one learner can fill the disk for all, and Spindle sets no quota of its own";
         let then = "then {\"storage-opts\": [\"overlay2.size=10G\"]} in /etc/docker/daemon.json";
         match (driver, backing) {
+            _ if engine.in_containerd => warn(
+                format!("{driver} in containerd's image store, no disk quotas: storage-opts does nothing there"),
+                why,
+                format!(
+                    "watch: docker ps -s. Quotas need Docker's own store, where nothing of this one is seen, so choose \
+                     before the first sandbox: {{\"features\": {{\"containerd-snapshotter\": false}}, \"storage-opts\": \
+                     [\"overlay2.size=10G\"]}} in /etc/docker/daemon.json, {root} on an xfs mounted with pquota"
+                ),
+            ),
             ("btrfs" | "zfs", _) => ok(format!("{driver}, which has disk quotas")),
             ("overlay2", "xfs") if mount.is_some_and(|m| quotas(&m)) => {
                 ok("overlay2 on xfs with pquota: disk quotas work (storage-opts, overlay2.size)")

@@ -65,6 +65,7 @@ fn well() -> Facts {
             root: "/var/lib/docker".into(),
             storage: "overlay2".into(),
             backing: "xfs".into(),
+            in_containerd: false,
             live_restore: true,
             memory: 24 * GIB,
             lacking: Vec::new(),
@@ -186,6 +187,13 @@ fn quotas_need_xfs_mounted_with_them_or_btrfs_or_zfs() {
     is(&on("overlay2", "extfs", "rw"), Status::Warn, "overlay2 on extfs: no disk quotas", "xfs");
     is(&on("overlayfs", "", "rw"), Status::Warn, "overlayfs: no disk quotas", "xfs");
     is(&on("vfs", "extfs", "rw"), Status::Warn, "vfs", "overlay2");
+    for storage in ["overlayfs", "btrfs"] {
+        let in_containerd = only("storage", &[], &[], |f| {
+            let engine = f.engine.as_mut().unwrap();
+            (engine.storage, engine.backing, engine.in_containerd) = (storage.into(), String::new(), true);
+        });
+        is(&in_containerd, Status::Warn, "no disk quotas: storage-opts does nothing there", "containerd-snapshotter");
+    }
     let unseen = only("storage", &[], &[], |f| f.engine_mount = Err("it is not on this machine".into()));
     is(&unseen, Status::Unseen, "cannot be seen", "");
 }

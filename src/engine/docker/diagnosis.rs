@@ -30,6 +30,9 @@ pub struct Description {
     pub storage: String,
     /// On which file system, in Docker's words (`extfs`, `xfs`); empty if it does not say.
     pub backing: String,
+    /// Whether containerd's store holds images and containers, as by default from Engine 29 on. That one takes
+    /// `storage-opts` and pays no attention to them.
+    pub in_containerd: bool,
     /// Whether containers outlive a restart of Docker.
     pub live_restore: bool,
     /// Its machine's memory in bytes.
@@ -94,10 +97,7 @@ pub(super) fn spoken(client: &Docker) -> String {
 
 fn description(info: SystemInfo, api_version: String) -> Description {
     let status = info.driver_status.unwrap_or_default();
-    let backing = status.into_iter().find_map(|pair| match <[String; 2]>::try_from(pair) {
-        Ok([key, value]) if key == "Backing Filesystem" => Some(value),
-        _ => None,
-    });
+    let said = |key: &str| status.iter().find_map(|pair| (pair.first()? == key).then(|| pair.get(1).cloned())?);
     let limits = [
         ("memory", info.memory_limit),
         ("swap", info.swap_limit),
@@ -109,7 +109,8 @@ fn description(info: SystemInfo, api_version: String) -> Description {
         api_version,
         root: info.docker_root_dir.unwrap_or_default().into(),
         storage: info.driver.unwrap_or_default(),
-        backing: backing.unwrap_or_default(),
+        backing: said("Backing Filesystem").unwrap_or_default(),
+        in_containerd: said("driver-type").is_some_and(|kind| kind.starts_with("io.containerd.snapshotter.")),
         live_restore: info.live_restore_enabled.unwrap_or_default(),
         memory: info.mem_total.and_then(|m| u64::try_from(m).ok()).unwrap_or_default(),
         // What an engine leaves out it has not denied.
@@ -150,7 +151,14 @@ mod tests {
         let shown = description(info, "1.41".into());
         assert_eq!((shown.storage.as_str(), shown.backing.as_str()), ("overlay2", "xfs"));
         assert_eq!((shown.lacking, shown.memory), (vec!["swap"], 1 << 30));
-        assert!(shown.time.is_some());
+        assert!(shown.time.is_some() && !shown.in_containerd);
+        let info = SystemInfo {
+            driver: Some("overlayfs".into()),
+            driver_status: Some(vec![pair("driver-type", "io.containerd.snapshotter.v1")]),
+            ..SystemInfo::default()
+        };
+        let shown = description(info, "1.51".into());
+        assert!(shown.in_containerd && shown.backing.is_empty(), "{shown:?}");
     }
 
     #[test]
