@@ -66,11 +66,11 @@ pub struct EngineInfo {
 /// What there is to know of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDetails {
-    /// The engine's id of it: `sha256:` and 64 hex digits.
+    /// The engine's id of it: `sha256:` and 64 hex digits. Docker's own store and containerd's have different ones.
     pub id: String,
     /// What it is called, as `repository:tag`.
     pub tags: Vec<String>,
-    /// Bytes on the disk, layers that it shares with others included.
+    /// Bytes, layers that it shares with others included: unpacked in Docker's own store, packed in containerd's.
     pub size: u64,
     /// When it was built, where it says so.
     pub created: Option<Timestamp>,

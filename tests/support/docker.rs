@@ -292,7 +292,7 @@ impl World for Docker {
     }
 
     async fn address(&self, container: &Value) -> String {
-        docker(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id(container)])
+        self.docker(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id(container)])
     }
 
     async fn token(&self, container: &Value) -> String {
