@@ -108,7 +108,7 @@ spindle:
       ansible_ssh_common_args: -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
       spindle_binary: $work/spindle
       spindle_publish_address: 0.0.0.0
-      spindle_settings: { default_ssh_key: "$(cat "$work/key.pub")" }
+      spindle_settings: { default_ssh_key: ["$(cat "$work/key.pub")"] }
       spindle_image_archives: [$work/parent.tar]
       spindle_proxy_host: labs.test
       spindle_proxy_tls: internal

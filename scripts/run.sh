@@ -32,7 +32,9 @@ setting() {
 choose_key() {
     local public
     private_key=
-    [ -z "$(setting DEFAULT_SSH_KEY '')" ] || return 0
+    [ -z "${SPINDLE_DEFAULT_SSH_KEY:-}" ] || return 0
+    # Whatever its form: a text, a list or several lines.
+    if [ -f spindle.toml ] && grep -Eq '^ *default_ssh_key *=' spindle.toml; then return 0; fi
     for public in ~/.ssh/id_ed25519.pub ~/.ssh/id_ecdsa.pub ~/.ssh/id_rsa.pub "$data/id_ed25519.pub"; do
         [ -r "$public" ] && break
     done
@@ -41,8 +43,8 @@ choose_key() {
         ssh-keygen -q -t ed25519 -N '' -C spindle -f "$data/id_ed25519"
         say "no SSH key in ~/.ssh: made one for this installation alone, $data/id_ed25519"
     fi
-    say "sandboxes admit the key $public"
-    SPINDLE_DEFAULT_SSH_KEY=$(head -n 1 "$public")
+    say "every sandbox admits the key $public, beside those that its creator gives"
+    SPINDLE_DEFAULT_SSH_KEY=$(cat "$public")
     export SPINDLE_DEFAULT_SSH_KEY
     # Without the private part beside it, ssh finds the key itself.
     if [ -e "${public%.pub}" ]; then private_key=${public%.pub}; fi

@@ -84,6 +84,8 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     /// How their ports are carried.
     pub relay: RelayConfig,
+    /// `SPINDLE_LENIENT`: whether the API ignores fields that do not exist.
+    pub lenient: bool,
     /// `SPINDLE_LOG`: the level, or a filter in `tracing`'s notation.
     pub log: String,
     /// `SPINDLE_LOG_FORMAT`: its form.
@@ -109,8 +111,10 @@ pub struct SandboxConfig {
     pub log_max_size: String,
     /// `SPINDLE_LOG_MAX_FILES`: how many of its log files are kept.
     pub log_max_files: u32,
-    /// `SPINDLE_DEFAULT_SSH_KEY`: the public key of a sandbox whose creator gives none.
+    /// `SPINDLE_DEFAULT_SSH_KEY`: public keys, one a line, of a sandbox whose creator gives none, or of every one.
     pub default_ssh_key: Option<String>,
+    /// `SPINDLE_DEFAULT_SSH_KEY_ALWAYS`: whether they are added to those that a creator gives.
+    pub default_ssh_key_always: bool,
 }
 
 /// Why a configuration is refused, as sentences for the person who starts Spindle.
@@ -140,9 +144,8 @@ impl SandboxConfig {
             )?,
             log_max_size: v.take("log_max_size", "10m", "it is a size, such as 10m", log_size)?,
             log_max_files: v.at_least_one("log_max_files", "2")?,
-            default_ssh_key: v.take("default_ssh_key", "", "it is one public key", |t| {
-                Some(Some(t.to_owned()).filter(|t| !t.is_empty()))
-            })?,
+            default_ssh_key: Some(v.lines("default_ssh_key")).filter(|keys| !keys.is_empty()),
+            default_ssh_key_always: v.flag("default_ssh_key_always", "true")?,
         })
     }
 }
@@ -173,8 +176,10 @@ impl Config {
         let values = figment.extract().map_err(|e| ConfigError(format!("the configuration cannot be read: {e}")))?;
         let mut values = Values::new(values);
         let config = Self::from_values(&mut values)?;
-        if let Some(key) = values.left_over() {
-            let message = format!("there is no setting {key:?} (SPINDLE_{}); see the README", key.to_ascii_uppercase());
+        if let Some((key, meant)) = values.left_over() {
+            let meant = meant.map(|key| format!("; did you mean {key:?} (SPINDLE_{})?", key.to_ascii_uppercase()));
+            let help = meant.unwrap_or_else(|| "; the README has them all".into());
+            let message = format!("there is no setting {key:?} (SPINDLE_{}){help}", key.to_ascii_uppercase());
             return Err(ConfigError(message));
         }
         config.check()?;
@@ -220,6 +225,7 @@ impl Config {
             subnet,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
+            lenient: v.flag("lenient", "false")?,
             log: v.take(
                 "log",
                 "info",
@@ -329,6 +335,8 @@ impl Config {
             ("log_max_size", quoted(&self.sandbox.log_max_size)),
             ("log_max_files", number(self.sandbox.log_max_files.into())),
             ("default_ssh_key", quoted(&self.sandbox.default_ssh_key.as_deref().unwrap_or_default())),
+            ("default_ssh_key_always", self.sandbox.default_ssh_key_always.to_string()),
+            ("lenient", self.lenient.to_string()),
             ("log", quoted(&self.log)),
             ("log_format", quoted(&format)),
         ];

@@ -88,8 +88,7 @@ fn run(cli: Cli) -> Result<ExitCode, Sentence> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from("spindle.toml"));
     let mut config = Config::load(&path, cli.config.is_some(), variables()?)?;
     if let Some(key) = &config.sandbox.default_ssh_key {
-        let key = http::ssh_key("SPINDLE_DEFAULT_SSH_KEY", key)?;
-        config.sandbox.default_ssh_key = Some(key);
+        config.sandbox.default_ssh_key = Some(http::ssh_keys("SPINDLE_DEFAULT_SSH_KEY", key)?);
     }
     match cli.command {
         Some(Command::CheckConfig) => {
@@ -133,15 +132,17 @@ fn variables() -> Result<Vec<(String, String)>, Sentence> {
 }
 
 fn start_log(config: &Config) -> Result<(), Sentence> {
-    // The scheduler's and Rocket's own chatter is not ours, unless somebody asks for it; requests we log.
-    let quiet = "tokio_cron_scheduler=warn,rocket=off,_=off";
+    // The scheduler's own chatter is not ours, unless somebody asks for it.
+    let quiet = "tokio_cron_scheduler=warn";
     let filter = tracing_subscriber::EnvFilter::try_new(format!("{quiet},{}", config.log))
         .map_err(|e| format!("SPINDLE_LOG: {:?} is not allowed; {e}", config.log))?;
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // Not `init`, which hands on what is said through the crate `log`: there Rocket complains of each request that is refused, in
+    // the name of our own modules, so that no filter tells the two apart.
     match config.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => tracing::subscriber::set_global_default(log.with_target(false).finish())?,
+        LogFormat::Json => tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())?,
     }
     Ok(())
 }
@@ -213,6 +214,7 @@ async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence>
         memory: config.sandbox.memory,
         cpus: config.sandbox.cpus,
         default_ssh_key: config.sandbox.default_ssh_key.clone(),
+        default_ssh_key_always: config.sandbox.default_ssh_key_always,
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
     };
@@ -239,7 +241,7 @@ async fn serve(config: Config) -> Result<(), Sentence> {
     let app = build(&config, Arc::clone(&relay)).await?;
     let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
     let grace = GRACE.as_secs() as u32;
-    let settings = ApiSettings { listen, credentials, sandboxes: config.subnet, grace };
+    let settings = ApiSettings { listen, credentials, sandboxes: config.subnet, lenient: config.lenient, grace };
     let api = http::api(Arc::clone(&app), settings).ignite().await.map_err(|e| e.to_string())?;
     let stop_api = api.shutdown();
     let loops = Loops::start(&app, config.converge_every).await?;

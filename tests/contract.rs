@@ -39,6 +39,8 @@ mod access;
 mod check_in;
 #[path = "contract/create.rs"]
 mod create;
+#[path = "contract/fields.rs"]
+mod fields;
 #[path = "contract/lifecycle.rs"]
 mod lifecycle;
 #[path = "contract/objects.rs"]

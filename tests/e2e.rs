@@ -12,6 +12,7 @@ mod e2e {
     mod faults;
     mod hygiene;
     mod idle;
+    mod keys;
     mod lab_images;
     mod labs;
     mod outage;

@@ -196,7 +196,7 @@ async fn docker_says_that_a_port_is_held_and_a_name_is_taken() {
     let container = own.engine.create(&spec).await.unwrap();
     let refused = own.engine.start(&container).await;
     assert!(matches!(refused, Err(EngineError::PortHeld(_))), "{refused:?}");
-    assert_eq!(own.engine.create(&spec).await, Err(EngineError::NameTaken));
+    assert!(matches!(own.engine.create(&spec).await, Err(EngineError::NameTaken(id)) if id == container.as_str()));
     own.engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
 }
 

@@ -25,8 +25,8 @@ pub struct CreateSpec {
     pub image: ImageRef,
     /// A name of the caller's choice.
     pub name: Option<SandboxName>,
-    /// The public key of whoever shall log in, as one line.
-    pub ssh_key: Option<String>,
+    /// The public keys of those who shall log in, one a line.
+    pub ssh_keys: Option<String>,
     /// Environment variables.
     pub env: Vec<(String, String)>,
     /// What it shall have of its own of the policy of stopping; the image's labels have their say where this has none.
@@ -49,7 +49,7 @@ impl CreateSpec {
         Self {
             image,
             name: None,
-            ssh_key: None,
+            ssh_keys: None,
             env: Vec::new(),
             own: OwnPolicy::default(),
             keep_until: None,
@@ -72,6 +72,9 @@ impl App {
         if let Some(until) = spec.keep_until {
             self.is_ahead(until)?;
         }
+        if let Some(memory) = spec.memory {
+            self.host_has(memory).await?;
+        }
         self.first_pass().await?;
         let image = match self.engine.image(&spec.image).await {
             Ok(image) => image,
@@ -85,12 +88,11 @@ impl App {
         let _claim = self.claims.claim(&draft.id).await;
         let name = draft.name.clone();
         let pool = self.settings.pool.clone();
-        let inserted = self.store.insert(draft, image.exposed, pool, vec![], self.settings.max_running).await;
-        let sandbox = inserted.map_err(|e| match e {
-            StoreError::NameTaken => Error::NameTaken(name),
-            other => error_of(other),
-        })?;
-        let ssh_key = spec.ssh_key.or_else(|| self.settings.default_ssh_key.clone());
+        let sandbox = match self.store.insert(draft, image.exposed, pool, vec![], self.settings.max_running).await {
+            Err(StoreError::NameTaken) => return Err(self.name_taken(name).await),
+            other => other.map_err(error_of)?,
+        };
+        let ssh_key = self.keys(spec.ssh_keys);
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
@@ -100,6 +102,33 @@ impl App {
             self.unmake(&spec.sandbox).await;
         }
         made
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] if a sandbox could never be given so much.
+    async fn host_has(&self, memory: Memory) -> Result<()> {
+        let host = self.engine.memory().await.map_err(|e| Error::engine("the container could not be created", e))?;
+        if host == 0 || memory.bytes() <= host {
+            return Ok(());
+        }
+        let all = host >> 20;
+        let allowed = format!("this host has {all}m in all; memory is a number with k, m or g, from 16m to {all}m");
+        Err(Invalid::new("memory", &memory.to_string(), allowed).into())
+    }
+
+    /// What a sandbox's `authorized_keys` has: its creator's keys, and the configured ones besides or in their place.
+    fn keys(&self, own: Option<String>) -> Option<String> {
+        let configured = self.settings.default_ssh_key.as_deref();
+        let configured = configured.filter(|_| own.is_none() || self.settings.default_ssh_key_always);
+        let mut keys: Vec<&str> = Vec::new();
+        // Whoever has one key in both has it once, whatever its comment.
+        let key = |line: &str| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
+        for line in own.iter().map(String::as_str).chain(configured).flat_map(str::lines) {
+            if !keys.iter().any(|known| key(known) == key(line)) {
+                keys.push(line);
+            }
+        }
+        (!keys.is_empty()).then(|| keys.join("\n"))
     }
 
     /// Makes sure that there has been a complete pass since our start. Before it, sandboxes whose records were lost
@@ -196,7 +225,7 @@ impl App {
     async fn try_start(&self, spec: &mut SandboxSpec) -> Result<ContainerId> {
         let container = self.engine.create(spec).await.map_err(|e| match e {
             EngineError::NoImage => Error::NoImage(spec.sandbox.image.clone()),
-            EngineError::NameTaken => Error::NameTaken(spec.sandbox.name.clone()),
+            EngineError::NameTaken(holder) => Self::name_taken_by_stranger(spec.sandbox.name.clone(), &holder),
             EngineError::TooManyCpus(allowed) => {
                 Error::Invalid(Invalid::new("cpus", &spec.sandbox.cpus.to_string(), allowed))
             }

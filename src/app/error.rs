@@ -25,9 +25,9 @@ pub enum Error {
     /// No registry that can be reached has the image.
     #[error("Image {0} could not be pulled: no registry has it, or it asks for a login")]
     NotInRegistry(ImageRef),
-    /// The name is in use.
-    #[error("name: \"{0}\" is taken by another container; names are unique")]
-    NameTaken(SandboxName),
+    /// The name is in use, and by whom.
+    #[error("name: \"{0}\" is taken by {1}")]
+    NameTaken(SandboxName, String),
     /// Every port of the range is reserved or held by others.
     #[error("no host port is left in the configured range; delete containers or widen SPINDLE_PORT_RANGE")]
     NoPort,

@@ -13,6 +13,7 @@ mod health;
 mod images;
 mod lifecycle;
 mod look;
+mod names;
 mod policy;
 mod steps;
 mod traffic;
@@ -81,8 +82,10 @@ pub struct Settings {
     pub memory: Memory,
     /// The cpu limit of a sandbox whose creator set none.
     pub cpus: Cpus,
-    /// The key of a sandbox whose creator gave none.
+    /// Public keys, one a line: of a sandbox whose creator gave none, or of every one.
     pub default_ssh_key: Option<String>,
+    /// Whether they are added to those that a creator gave.
+    pub default_ssh_key_always: bool,
     /// Where the check-in door is; none: at the network's gateway.
     pub check_in_address: Option<IpAddr>,
     /// Its port.

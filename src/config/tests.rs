@@ -72,7 +72,25 @@ fn bad_values_name_variable_value_and_what_is_allowed() {
         let sentence = refusal(&[(key, value)]);
         assert!(sentence.contains(&format!("SPINDLE_{key}")) && sentence.contains(value), "{sentence}");
     }
-    assert!(refusal(&[("IDLE_TIMOUT", "300")]).contains("no setting"));
+    for flag in ["LENIENT", "DEFAULT_SSH_KEY_ALWAYS"] {
+        assert!(refusal(&[(flag, "perhaps")]).contains("it is true or false"));
+        assert!(load(&[(flag, "True")]).is_ok());
+    }
+}
+
+#[test]
+fn a_setting_that_does_not_exist_is_refused_and_the_nearest_named() {
+    for (key, meant) in [
+        ("IDLE_TIMOUT", "SPINDLE_IDLE_TIMEOUT"),
+        ("PASSWORD", "SPINDLE_ADMIN_PASSWORD"),
+        ("LOGFORMAT", "SPINDLE_LOG_FORMAT"),
+        ("LENIANT", "SPINDLE_LENIENT"),
+    ] {
+        let sentence = refusal(&[(key, "x")]);
+        assert!(sentence.contains("no setting") && sentence.contains(key), "{sentence}");
+        assert!(sentence.contains("did you mean") && sentence.contains(meant), "{sentence}");
+    }
+    assert!(refusal(&[("NONSENSE", "x")]).contains("README"));
 }
 
 #[test]
@@ -87,9 +105,13 @@ fn values_are_text_until_they_are_parsed() {
 #[test]
 fn variables_win_over_the_file_and_what_is_shown_can_be_read_again() {
     let path = std::env::temp_dir().join(format!("spindle-config-{}.toml", std::process::id()));
-    std::fs::write(&path, "port = 8081\nadmin_password = 12345\ncapabilities = [\"CHOWN\"]\ncpus = 0.5\n").unwrap();
+    let text = "port = 8081\nadmin_password = 12345\ncapabilities = [\"CHOWN\"]\ncpus = 0.5\nlenient = true\n\
+                default_ssh_key = [\"ssh-ed25519 A one, two\", \"ssh-rsa B\"]\n";
+    std::fs::write(&path, text).unwrap();
     let config = Config::load(&path, true, [("SPINDLE_PORT".into(), "8082".into())]).unwrap();
     assert_eq!((config.port, config.admin_password.as_str(), config.sandbox.cpus.cores()), (8082, "12345", 0.5));
+    assert_eq!(config.sandbox.default_ssh_key.as_deref(), Some("ssh-ed25519 A one, two\nssh-rsa B"));
+    assert!(config.lenient && config.sandbox.default_ssh_key_always);
     let shown = config.show();
     assert!(!shown.contains("12345"), "{shown}");
     std::fs::write(&path, &shown).unwrap();

@@ -6,41 +6,64 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::{ConfigError, LogFormat};
+use crate::domain::nearest;
 
-/// A scalar of a TOML file, as text.
-pub struct Text(String);
+/// A scalar of a TOML file as text, or a list of such texts.
+pub struct Text(Vec<String>);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a string, a number or a list of strings was expected")]
+        #[serde(untagged, expecting = "a string, a number, true, false or a list of strings was expected")]
         enum Scalar {
             Text(String),
+            Flag(bool),
             Integer(i64),
             Float(f64),
             List(Vec<String>),
         }
         Ok(Text(match Scalar::deserialize(deserializer)? {
-            Scalar::Text(text) => text,
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Float(number) => number.to_string(),
-            Scalar::List(list) => list.join(","),
+            Scalar::Text(text) => vec![text],
+            Scalar::Flag(flag) => vec![flag.to_string()],
+            Scalar::Integer(number) => vec![number.to_string()],
+            Scalar::Float(number) => vec![number.to_string()],
+            Scalar::List(list) => list,
         }))
     }
 }
 
 /// The values that were set, each taken out once.
-pub struct Values(BTreeMap<String, Text>);
+pub struct Values {
+    set: BTreeMap<String, Text>,
+    /// All keys that were asked for.
+    known: Vec<String>,
+}
 
 impl Values {
     /// The values of one source, or of several merged.
     pub fn new(values: BTreeMap<String, Text>) -> Self {
-        Self(values)
+        Self { set: values, known: Vec::new() }
     }
 
-    /// A key that was set and that nobody took.
-    pub fn left_over(&self) -> Option<&str> {
-        self.0.keys().next().map(String::as_str)
+    /// A key that was set and that nobody took, with the one that was probably meant.
+    pub fn left_over(&self) -> Option<(&str, Option<&str>)> {
+        let key = self.set.keys().next()?;
+        Some((key, nearest(key, self.known.iter().map(String::as_str))))
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Vec<String>> {
+        self.known.push(key.to_owned());
+        self.set.remove(key).map(|text| text.0)
+    }
+
+    /// A text of several lines, or a list of lines; empty if it is not set.
+    pub fn lines(&mut self, key: &str) -> String {
+        self.remove(key).unwrap_or_default().join("\n").trim().to_owned()
+    }
+
+    /// Whether something shall be so.
+    pub fn flag(&mut self, key: &str, default: &str) -> Result<bool, ConfigError> {
+        self.take(key, default, "it is true or false", |text| text.to_ascii_lowercase().parse().ok())
     }
 
     pub fn take<T>(
@@ -61,7 +84,7 @@ impl Values {
         allowed: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, ConfigError> {
-        let text = self.0.remove(key).map_or_else(|| default.to_owned(), |t| t.0);
+        let text = self.remove(key).map_or_else(|| default.to_owned(), |parts| parts.join(","));
         parse(&text).ok_or_else(|| {
             ConfigError(format!("SPINDLE_{}: {text:?} is not allowed; {allowed}", key.to_ascii_uppercase()))
         })

@@ -9,6 +9,7 @@ pub mod idle;
 pub mod image;
 pub mod limits;
 pub mod names;
+mod nearest;
 pub mod plan;
 pub mod policy;
 pub mod rhythm;
@@ -24,6 +25,7 @@ pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warni
 pub use image::{Access, ImageLabels};
 pub use limits::{Cpus, Memory};
 pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, SandboxRef, Token};
+pub use nearest::nearest;
 pub use plan::{Observed, Phase, Plan, Step, plan};
 pub use policy::{Limit, OwnPolicy, Policy, Sources};
 pub use rhythm::Rhythm;

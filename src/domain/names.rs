@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use deunicode::deunicode;
+
 /// A value that a caller sent and that we cannot take: which field, what it was, what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {value:?} is not allowed; {allowed}")]
@@ -17,12 +19,17 @@ pub struct Invalid {
 impl Invalid {
     /// Builds the error, shortening a value that is too long to show.
     pub fn new(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
-        let mut shown: String = value.chars().take(80).collect();
-        if shown.len() < value.len() {
-            shown.push('…');
-        }
-        Self { field, value: shown, allowed: allowed.into() }
+        Self { field, value: shortened(value), allowed: allowed.into() }
     }
+}
+
+/// What a message shows of a text that somebody sent: 80 characters at most.
+pub fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(80).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn is_lower_hex(text: &str) -> bool {
@@ -153,11 +160,24 @@ impl SandboxName {
         let tail = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         let like_id = text.len() >= 12 && is_lower_hex(text);
         if !head || !tail || !(2..=63).contains(&text.len()) || like_id {
-            let allowed = "a name has 2 to 63 letters, digits and _ . -, begins with a letter or digit, \
+            let allowed = "a name has 2 to 63 letters (a to z), digits and _ . -, begins with a letter or digit, \
                            and does not read like an id (12 or more hex digits)";
-            return Err(Invalid::new("name", text, allowed));
+            let clean = Self::cleaned(text).map(|clean| format!("; {clean:?} would do")).unwrap_or_default();
+            return Err(Invalid::new("name", text, format!("{allowed}{clean}")));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// A name like `text` that can be taken: its letters in their plain form, and a dash for all else.
+    fn cleaned(text: &str) -> Option<String> {
+        // A multiple of what a name may have is enough of it.
+        let plain = deunicode(&text.chars().take(256).collect::<String>());
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
+        let words: Vec<&str> = plain.split(|c| !allowed(c)).filter(|word| !word.is_empty()).collect();
+        let mut clean = words.join("-").trim_start_matches(['_', '.']).to_owned();
+        clean.truncate(63);
+        clean.truncate(clean.trim_end_matches('-').len());
+        (clean != text && Self::parse(&clean).is_ok()).then_some(clean)
     }
 
     /// The name of a sandbox for which nobody chose one.
@@ -235,6 +255,29 @@ mod tests {
         assert!(SandboxName::parse("alice.db-1_x").is_ok());
         for bad in ["", "a", "-a", "a/b", "a b", "é", &"x".repeat(64)] {
             assert!(SandboxName::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_comes_back_as_one() {
+        for (text, clean) in [
+            ("Jörg Müller", "Jorg-Muller"),
+            ("  anna  ", "anna"),
+            ("-a.b_c-", "a.b_c"),
+            ("Straße 7", "Strasse-7"),
+            ("Łukasz Żółć!", "Lukasz-Zolc"),
+            ("Зоя", "Zoia"),
+            ("北京", "Bei-Jing"),
+            ("a\nb", "a-b"),
+        ] {
+            let message = SandboxName::parse(text).unwrap_err().to_string();
+            assert!(message.ends_with(&format!("; {clean:?} would do")), "{message}");
+        }
+        let long = SandboxName::parse(&"ab ".repeat(100)).unwrap_err().to_string();
+        assert!(long.ends_with(&format!("{}\" would do", "ab-".repeat(21).trim_end_matches('-'))), "{long}");
+        for text in ["", "a", "!", "é", "0123456789abcdef", "0123456789 abcdef01234567"] {
+            let message = SandboxName::parse(text).unwrap_err().to_string();
+            assert!(text.contains(' ') || !message.contains("would do"), "{message}");
         }
     }
 

@@ -133,6 +133,10 @@ impl Engine for DockerEngine {
         Ok(EngineInfo { version: version.version.unwrap_or_default(), api_version })
     }
 
+    async fn memory(&self) -> Result<u64> {
+        Ok(self.describe().await?.memory)
+    }
+
     async fn prepare(&self) -> Result<IpAddr> {
         self.ensure_network().await
     }

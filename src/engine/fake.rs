@@ -221,6 +221,11 @@ impl Engine for FakeEngine {
         or_lie(EngineInfo { version: "scripted".into(), api_version: "0".into() }, lie)
     }
 
+    async fn memory(&self) -> Result<u64> {
+        let lie = self.enter("memory").await?;
+        or_lie(24 << 30, lie)
+    }
+
     async fn prepare(&self) -> Result<IpAddr> {
         let lie = self.enter("prepare").await?;
         or_lie(IpAddr::V4(Ipv4Addr::LOCALHOST), lie)

@@ -40,9 +40,9 @@ pub enum EngineError {
     /// One of the host ports is held by another program.
     #[error("a host port is in use by another program: {0}")]
     PortHeld(String),
-    /// A container that is not ours bears that name.
+    /// A container that is not ours bears that name: its id, where the engine tells it.
     #[error("another container has that name")]
-    NameTaken,
+    NameTaken(String),
     /// The machine has fewer cores.
     #[error("{0}")]
     TooManyCpus(String),
@@ -118,7 +118,7 @@ pub struct SandboxSpec {
     pub sandbox: Sandbox,
     /// The caller's environment variables.
     pub env: Vec<(String, String)>,
-    /// What goes into `authorized_keys`: one line.
+    /// What goes into `authorized_keys`: a key a line.
     pub ssh_key: Option<String>,
     /// Where and how often the sandbox checks in.
     pub check_in: CheckIn,
@@ -131,6 +131,9 @@ pub struct SandboxSpec {
 pub trait Engine: Send + Sync {
     /// Asks the engine what it is; the cheapest way to see whether it answers.
     async fn info(&self) -> Result<EngineInfo>;
+
+    /// How many bytes of memory its machine has.
+    async fn memory(&self) -> Result<u64>;
 
     /// Makes the sandboxes' network if it is absent, and tells its gateway's address.
     ///

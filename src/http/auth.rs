@@ -52,9 +52,19 @@ fn equal(ours: &str, theirs: &str) -> Choice {
     frame(ours).ct_eq(&frame(theirs)) & (ours.len() as u64).ct_eq(&(theirs.len() as u64))
 }
 
+fn given(request: &Request<'_>) -> Option<Result<Basic, ()>> {
+    let header = request.headers().get_one("Authorization")?;
+    Some(Basic::from_header(header.trim().to_owned()).map_err(drop))
+}
+
+/// The user name that came with a request, if any credentials did; rubbish in the header has none.
+pub fn user_tried(request: &Request<'_>) -> Option<String> {
+    given(request).map(|given| given.map(|basic| basic.user_id).unwrap_or_default())
+}
+
 /// Whether a request bears the right credentials. Rubbish in the header is the same as none.
 pub fn is_admin(request: &Request<'_>) -> bool {
-    let given = request.headers().get_one("Authorization").map(|h| Basic::from_header(h.trim().to_owned()));
+    let given = given(request);
     let ours = request.rocket().state::<Credentials>();
     matches!((given, ours), (Some(Ok(given)), Some(ours)) if ours.accepts(&given))
 }

@@ -11,8 +11,8 @@ use rocket::{
     serde::json::Json,
 };
 
-use super::{activity::Kept, containers::length, error::ApiError, fields::Fields, gate::Peers};
-use crate::app::App;
+use super::{activity::Kept, error::ApiError, fields::Body, gate::Peers, wishes::length};
+use crate::{app::App, domain::Token};
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
@@ -47,17 +47,22 @@ impl<'r> FromRequest<'r> for Reporter {
     }
 }
 
-#[post("/v1/check-in", data = "<fields>")]
+#[post("/v1/check-in", data = "<body>")]
 async fn check_in(
     app: &State<Arc<App>>,
     reporter: Reporter,
-    fields: Result<Fields, ApiError>,
+    body: Result<Body, ApiError>,
 ) -> Result<CheckedIn, ApiError> {
-    let fields = fields?;
-    let keep = fields.text(&["keep"])?.map(|text| length("keep", &text)).transpose()?;
+    let body = body?;
+    let keep = largest(&body, &["keep"], |text| Ok(length("keep", text)?))?;
+    let value = largest(&body, &VALUE, number)?;
     // Whoever only says that the sandbox shall be kept reports no number.
-    let value = if keep.is_some() && !has_report(&fields)? { None } else { Some(report(&fields)?) };
-    let token = reporter.token.or(fields.text(&["token"])?);
+    if value.is_none() && keep.is_none() {
+        let message = "active-connections: the field is missing; it is the number of connections in use, 0 or more";
+        return Err(ApiError::new(Status::BadRequest, "missing_field", message));
+    }
+    let tokens = reporter.token.into_iter().chain(body.all(&["token"]).flatten());
+    let token = tokens.into_iter().find(|token| Token::parse(token).is_some());
     if let Some(value) = value {
         app.check_in(token.as_deref(), reporter.peer, value).await?;
     }
@@ -71,37 +76,47 @@ async fn check_in(
     })
 }
 
-#[post("/v1/check_in", data = "<fields>")]
+#[post("/v1/check_in", data = "<body>")]
 async fn check_in_underscored(
     app: &State<Arc<App>>,
     reporter: Reporter,
-    fields: Result<Fields, ApiError>,
+    body: Result<Body, ApiError>,
 ) -> Result<CheckedIn, ApiError> {
-    check_in(app, reporter, fields).await
+    check_in(app, reporter, body).await
 }
 
 /// What a report's value is called.
 const VALUE: [&str; 3] = ["active-connections", "active_connections", "active"];
 
-fn has_report(fields: &Fields) -> Result<bool, ApiError> {
-    Ok(fields.text(&VALUE)?.is_some())
+/// The largest of the values that came under one of `names`; those that cannot be read count only where no other can. An
+/// old cron line must never lose evidence (`contract.md` 24).
+fn largest<T: Ord>(
+    body: &Body,
+    names: &[&str],
+    read: impl Fn(&str) -> Result<T, ApiError>,
+) -> Result<Option<T>, ApiError> {
+    let (mut most, mut refused) = (None, None);
+    for value in body.all(names) {
+        let shown = value.as_ref().unwrap_or_else(|shown| shown);
+        match read(shown) {
+            Ok(value) => most = most.max(Some(value)),
+            Err(e) => refused = refused.or(Some(e)),
+        }
+    }
+    match (most, refused) {
+        (None, Some(e)) => Err(e),
+        (most, _) => Ok(most),
+    }
 }
 
 /// The reported value (`contract.md` 26 and 28).
-fn report(fields: &Fields) -> Result<u64, ApiError> {
-    let Some(text) = fields.text(&VALUE)? else {
-        let message = "active-connections: the field is missing; it is the number of connections in use, 0 or more";
-        return Err(ApiError::new(Status::BadRequest, "missing_field", message));
-    };
+fn number(text: &str) -> Result<u64, ApiError> {
     // `wc -l` pads its number with spaces on some systems.
     let digits = text.trim();
     let value = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse::<u64>().ok());
     // What the store can hold.
     value.filter(|&v| i64::try_from(v).is_ok()).ok_or_else(|| {
-        ApiError::invalid(
-            "active-connections",
-            &text,
-            "it is the number of connections in use, a whole number, 0 or more",
-        )
+        let allowed = "it is the number of connections in use, a whole number, 0 or more";
+        ApiError::invalid("active-connections", text, allowed)
     })
 }

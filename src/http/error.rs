@@ -8,10 +8,10 @@ use rocket::{
     response::{self, Responder},
 };
 
-use super::{auth, trace, wire};
+use super::{auth, refusals::Refusals, trace, wire};
 use crate::{
     app::{self, Error},
-    domain::Invalid,
+    domain::{Invalid, names::shortened, nearest},
 };
 
 /// An answer that is an error (`contract.md` 5).
@@ -21,6 +21,8 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     allow: Option<&'static str>,
+    /// What would help, beside a message whose words are v1's.
+    hint: Option<String>,
     /// What went wrong in our own house: for the log, never for the answer.
     cause: Option<String>,
 }
@@ -31,7 +33,7 @@ pub struct DoorOnly;
 impl ApiError {
     /// An error with a status, a code for programs and a message for people.
     pub fn new(status: Status, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), allow: None, cause: None }
+        Self { status, code, message: message.into(), allow: None, hint: None, cause: None }
     }
 
     /// For people.
@@ -54,6 +56,28 @@ impl ApiError {
         Self::new(Status::InternalServerError, "internal_error", message)
     }
 
+    /// A field or parameter (`kind`) that the request does not take; what it takes, and the one that was meant, or where
+    /// `name` belongs (`contract.md` 24).
+    pub fn unknown(kind: &str, name: &str, takes: &[&str], elsewhere: Option<&str>) -> Self {
+        let taken = takes.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let taken = if taken.is_empty() { "none".into() } else { taken };
+        let help = match (elsewhere, nearest(name, takes.iter().copied())) {
+            (Some(help), _) => format!("; {help}"),
+            (None, Some(near)) => format!("; did you mean {near:?}?"),
+            (None, None) => String::new(),
+        };
+        let name = shortened(name);
+        let message = format!("{name:?} is no {kind} of this request, which takes {taken}{help}");
+        Self::new(Status::BadRequest, "unknown_field", message)
+    }
+
+    /// A field, parameter or entry `of` a field that comes twice (`contract.md` 24).
+    pub fn duplicate(of: Option<&str>, name: &str, instead: &str) -> Self {
+        let of = of.map(|field| format!("{field}: ")).unwrap_or_default();
+        let message = format!("{of}{:?} is sent more than once; {instead}", shortened(name));
+        Self::new(Status::BadRequest, "duplicate_field", message)
+    }
+
     /// A value that cannot be taken.
     pub fn invalid(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
         Invalid::new(field, value, allowed).into()
@@ -74,7 +98,7 @@ impl From<Error> for ApiError {
             Error::NoImage(_) => (Status::NotFound, "image_not_found"),
             Error::ImageInUse(..) => (Status::Conflict, "image_in_use"),
             Error::NotInRegistry(_) => (Status::NotFound, "image_not_found"),
-            Error::NameTaken(_) => (Status::Conflict, "name_taken"),
+            Error::NameTaken(..) => (Status::Conflict, "name_taken"),
             Error::NotRunning => (Status::Conflict, "not_running"),
             Error::PortHeld(_) => (Status::Conflict, "port_in_use"),
             Error::NoPort => (Status::ServiceUnavailable, "no_port_left"),
@@ -89,7 +113,11 @@ impl From<Error> for ApiError {
                 return Self { cause: Some(app::chain(&error)), ..Self::internal() };
             }
         };
-        Self::new(status, code, error.to_string())
+        let hint = match &error {
+            Error::NoImage(image) => Some(format!("PUT /v1/images/{image} pulls it, if a registry has it")),
+            _ => None,
+        };
+        Self { hint, ..Self::new(status, code, error.to_string()) }
     }
 }
 
@@ -100,11 +128,14 @@ impl<'r> Responder<'r, 'static> for ApiError {
             let cause = self.cause.as_deref().unwrap_or("a handler panicked or broke a rule of the server's");
             tracing::error!(request_id, cause, "a request failed");
         }
-        let body = wire::ErrorBody { message: &self.message, code: self.code, request_id };
+        let body = wire::ErrorBody { message: &self.message, code: self.code, request_id, hint: self.hint.as_deref() };
         let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
         let mut response = Response::build();
         response.status(self.status).header(ContentType::JSON).sized_body(body.len(), Cursor::new(body));
         if self.status == Status::Unauthorized {
+            if let Some(refusals) = request.rocket().state::<Refusals>() {
+                refusals.note(request);
+            }
             response.header(Header::new("WWW-Authenticate", "Basic realm=\"Spindle\", charset=\"UTF-8\""));
         }
         if let Some(allow) = self.allow {

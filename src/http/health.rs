@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rocket::{Route, State, get, http::Status, serde::json::Json};
 
-use super::wire::HealthBody;
+use super::{strict, wire::HealthBody};
 use crate::app::App;
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
-    rocket::routes![health]
+    strict::open(rocket::routes![health])
 }
 
 #[get("/v1/health")]

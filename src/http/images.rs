@@ -14,7 +14,7 @@ use rocket::{
 };
 use serde_json::{Value, json};
 
-use super::{auth::Admin, error::ApiError, wire::Image};
+use super::{auth::Admin, error::ApiError, strict, wire::Image};
 use crate::{
     app::{App, Ensured, Error, Pull, PullState},
     domain::{ImageRef, Invalid},
@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
-    rocket::routes![list, get_one, put_one, delete_one]
+    strict::bare(rocket::routes![list, get_one, put_one, delete_one])
 }
 
 #[get("/v1/images")]

@@ -9,8 +9,12 @@ mod fields;
 mod gate;
 mod health;
 mod images;
+mod keys;
+mod refusals;
+mod strict;
 mod trace;
 mod wire;
+mod wishes;
 
 use std::{
     io,
@@ -28,7 +32,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use auth::Credentials;
-pub use containers::ssh_key;
+pub use keys::ssh_keys;
 
 use crate::app::{App, CheckInDoor};
 
@@ -41,6 +45,8 @@ pub struct ApiSettings {
     pub credentials: Credentials,
     /// The sandboxes' addresses: from there only the check-in is answered.
     pub sandboxes: Ipv4Net,
+    /// Whether fields are ignored that do not exist (`contract.md` 24).
+    pub lenient: bool,
     /// How long requests that are under way at a shutdown are given, in seconds.
     pub grace: u32,
 }
@@ -67,6 +73,8 @@ pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
     rocket(settings.listen, settings.grace)
         .manage(app)
         .manage(settings.credentials)
+        .manage(refusals::Refusals::default())
+        .manage(fields::Lenient(settings.lenient))
         .attach(AdHoc::on_request("sandboxes stay out", move |request, _| {
             Box::pin(async move { trace::keep_out(request, sandboxes) })
         }))

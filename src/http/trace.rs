@@ -9,7 +9,7 @@ use rocket::{
     http::{Header, Method, uri::Origin},
 };
 
-use super::error::DoorOnly;
+use super::{error::DoorOnly, refusals::Refusals};
 use crate::app::{App, Stopwatch, UnderWay};
 
 struct Arrival {
@@ -99,7 +99,11 @@ impl Fairing for Trace {
         let ms = watch.elapsed().as_millis() as u64;
         let peer = request.remote().map(|r| r.to_string()).unwrap_or_default();
         let door = request.rocket().state::<DoorOnly>().is_some();
-        if door || is_kept_out(request) || (path.starts_with("/v1/check") && status == 200) {
+        if let Some(refusals) = request.rocket().state::<Refusals>() {
+            refusals.settle();
+        }
+        // Of those who are not let in the log hears in its own way, and not each time.
+        if door || is_kept_out(request) || status == 401 || (path.starts_with("/v1/check") && status == 200) {
             // Every sandbox, every minute; and no learner shall fill the host's disk by way of our log.
             tracing::debug!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
         } else {

@@ -25,6 +25,9 @@ pub struct ErrorBody<'a> {
     pub code: &'static str,
     /// Leads to the log.
     pub request_id: &'a str,
+    /// What would help, where the message alone does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'a str>,
 }
 
 /// A port with the host port that stays reserved for it, stopped or not (`contract.md` 10).

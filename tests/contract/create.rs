@@ -10,7 +10,6 @@ contract! {
             Body::Form("image=spindle/mimic"),
             Body::Json(json!({"image": "spindle/mimic"})),
             Body::Form("{\"image\": \"spindle/mimic\"}"),
-            Body::Json(json!({"image": "spindle/mimic", "unknown": {"field": [1]}})),
         ] {
             let answer = w.http().send("POST", "/v1/containers", body).await.expect(201);
             let c = answer.json();
@@ -22,7 +21,7 @@ contract! {
 
     async fn s17_image_is_required(w: &mut dyn World) {
         for body in [
-            Body::None, Body::Form(""), Body::Form("image="), Body::Form("image=%20"), Body::Form("other=x"),
+            Body::None, Body::Form(""), Body::Form("image="), Body::Form("image=%20"),
             Body::Json(json!({})), Body::Json(json!({"image": ""})), Body::Json(json!({"image": null})),
         ] {
             let message = w.http().send("POST", "/v1/containers", body).await.expect_error(400, "image_blank");

@@ -44,7 +44,7 @@ contract! {
 
     async fn s24_patch_without_status_changes_nothing(w: &mut dyn World) {
         let c = w.http().create("image=spindle/mimic:bare").await;
-        for body in [Body::None, Body::Form("other=1"), Body::Json(json!({}))] {
+        for body in [Body::None, Body::Form(""), Body::Json(json!({}))] {
             assert_eq!(w.http().send("PATCH", uri(&c), body).await.expect(200).json(), c);
         }
         for body in [Body::Form("status=paused"), Body::Form("status="), Body::Json(json!({"status": true}))] {

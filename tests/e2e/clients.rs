@@ -54,9 +54,14 @@ pub struct Learner {
 impl Learner {
     /// A learner with a new key, whose files lie in `directory`.
     pub fn new(directory: &Path, name: &str) -> Self {
+        Self::with(directory, name, &["-t", "ed25519"])
+    }
+
+    /// The same with a key of another kind.
+    pub fn with(directory: &Path, name: &str, kind: &[&str]) -> Self {
         let key = directory.join(name);
         let mut keygen = Command::new("ssh-keygen");
-        keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&key).stdin(Stdio::null());
+        keygen.arg("-q").args(kind).args(["-N", "", "-C", name, "-f"]).arg(&key).stdin(Stdio::null());
         let made = keygen.output().expect("ssh-keygen is installed");
         assert!(made.status.success(), "{made:?}");
         Self { key, known_hosts: directory.join(format!("{name}.hosts")) }

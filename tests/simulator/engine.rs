@@ -193,6 +193,10 @@ impl Engine for Driven {
         self.call("info", None, QUICK, self.world.engine.info()).await
     }
 
+    async fn memory(&self) -> Result<u64> {
+        self.call("memory", None, QUICK, self.world.engine.memory()).await
+    }
+
     async fn prepare(&self) -> Result<IpAddr> {
         self.call("prepare", None, QUICK, self.world.engine.prepare()).await
     }

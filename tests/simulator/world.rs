@@ -123,6 +123,7 @@ fn settings(flavour: &Flavour) -> Settings {
         memory: Memory::parse("512m").expect("plain"),
         cpus: Cpus::parse("1").expect("plain"),
         default_ssh_key: Some("ssh-ed25519 scripted".into()),
+        default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
     }

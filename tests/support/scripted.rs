@@ -51,6 +51,7 @@ pub struct TestApp {
     pub settings: Settings,
     pub sandboxes: &'static str,
     pub loops: bool,
+    pub lenient: bool,
     /// Where its database is; none: in memory.
     pub database: Option<PathBuf>,
 }
@@ -77,10 +78,11 @@ impl Default for TestApp {
             memory: Memory::parse("512m").unwrap(),
             cpus: Cpus::parse("1").unwrap(),
             default_ssh_key: None,
+            default_ssh_key_always: true,
             check_in_address: None,
             check_in_port: 80,
         };
-        Self { settings, sandboxes: "10.213.0.0/22", loops: true, database: None }
+        Self { settings, sandboxes: "10.213.0.0/22", loops: true, lenient: false, database: None }
     }
 }
 
@@ -150,6 +152,7 @@ impl TestApp {
                 listen,
                 credentials: Credentials::new("admin", "spindocker"),
                 sandboxes: self.sandboxes.parse().unwrap(),
+                lenient: self.lenient,
                 grace: 1,
             };
             http::api(app.clone(), settings)
@@ -274,6 +277,7 @@ impl World for Scripted {
             listen,
             credentials: Credentials::new("admin", "spindocker"),
             sandboxes: fresh.sandboxes.parse().unwrap(),
+            lenient: fresh.lenient,
             grace: 1,
         };
         let (api_at, shutdown) = launch(|listen| http::api(app.clone(), settings(listen))).await;

@@ -9,6 +9,9 @@ use crate::engine::{EngineError, Result};
 /// Phrases by which Docker 20.10 to 29 say that a host port is not free.
 const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in use", "failed to bind host port"];
 
+/// By which Docker says that a name is taken; the container's id stands behind it, in quotes.
+const BY_CONTAINER: &str = "is already in use by container";
+
 /// Instead of what is missing, for a call that may miss several things: a 404 then stays a refusal in Docker's words.
 pub const SOMETHING: EngineError = EngineError::Refused(String::new());
 
@@ -20,7 +23,7 @@ pub fn translate(error: Error, missing: EngineError) -> EngineError {
             404 if missing != SOMETHING => missing,
             400 if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
             400 if message.contains("invalid reference format") => EngineError::NoImage,
-            409 if message.contains("is already in use by container") => EngineError::NameTaken,
+            409 if message.contains(BY_CONTAINER) => EngineError::NameTaken(holder(&message)),
             409 if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
                 EngineError::ImageInUse(message.trim().to_owned())
             }
@@ -32,6 +35,10 @@ pub fn translate(error: Error, missing: EngineError) -> EngineError {
         Error::JsonDataError { message, .. } => EngineError::Refused(format!("its answer does not read: {message}")),
         other => EngineError::Unavailable(root_cause(&other)),
     }
+}
+
+fn holder(message: &str) -> String {
+    message.split(BY_CONTAINER).nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or_default().to_owned()
 }
 
 /// What an error comes from in the end. The layers of the HTTP client above it tell a reader nothing.
@@ -74,7 +81,7 @@ mod tests {
         assert_eq!(of(500, held), EngineError::PortHeld(held.into()));
         assert_eq!(of(404, "No such container: x"), EngineError::NoContainer);
         let taken = "Conflict. The container name \"/a\" is already in use by container \"b\".";
-        assert_eq!(of(409, taken), EngineError::NameTaken);
+        assert_eq!(of(409, taken), EngineError::NameTaken("b".into()));
         let used = "conflict: unable to remove repository reference \"a:b\" (must force) - container 1 is using its referenced image 2";
         assert_eq!(of(409, used), EngineError::ImageInUse(used.into()));
         assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));

@@ -23,7 +23,7 @@ pub const DEPLOYMENT: &str = "spindle.deployment";
 pub const ID: &str = "spindle.id";
 /// On an image: which exposed port is the app's (`contract.md` 9). On a container: which one it is.
 const APP_PORT: &str = "spindle.app_port";
-/// The public key that its owner logs in with.
+/// The public keys of those who log in, one a line.
 pub const SSH_KEY: &str = "spindle.ssh_key";
 /// Where a sandbox finds its own directory.
 pub const MOUNT: &str = "/run/spindle";

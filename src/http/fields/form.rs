@@ -1,0 +1,41 @@
+//! What `curl -d` sends: pairs of names and values, encoded or not.
+
+use rocket::http::RawStr;
+
+/// The pairs of a form, in their order. A name or value that is no UTF-8 once it is decoded makes an error of its pair.
+pub fn pairs(text: &str) -> impl Iterator<Item = Result<(String, String), ()>> {
+    let pairs = text.trim_end_matches(['\r', '\n']).split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decoded(key)?, decoded(value)?))
+    })
+}
+
+/// A space that stands bare was never encoded, as `curl -d "ssh_key=$(cat key.pub)"` sends it: there a + is a +. In what
+/// was encoded it is a space.
+fn decoded(text: &str) -> Result<String, ()> {
+    let bare = text.contains([' ', '\t', '\r', '\n']);
+    let text = RawStr::new(text);
+    let decoded = if bare { text.percent_decode() } else { text.url_decode() };
+    decoded.map(|text| text.into_owned()).map_err(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        pairs(text).collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn pairs_are_decoded_where_they_were_encoded() {
+        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        assert_eq!(read("image=a%2Fb:1&x=y\n"), [pair("image", "a/b:1"), pair("x", "y")]);
+        assert_eq!(read("a=1&&a=2&b&c=d=e"), [pair("a", "1"), pair("a", "2"), pair("b", ""), pair("c", "d=e")]);
+        assert_eq!(read("k=a+b%2Bc"), [pair("k", "a b+c")], "it was encoded");
+        assert_eq!(read("k=a+b c%2B"), [pair("k", "a+b c+")], "it was not");
+        assert_eq!(read(""), []);
+        assert!(pairs("a=1&b=%ff").nth(1).unwrap().is_err());
+    }
+}

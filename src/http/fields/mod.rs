@@ -1,0 +1,275 @@
+//! A request's fields, from a form or from JSON alike, whichever the client sends. What is no field of the request, or
+//! comes twice, is refused: who is answered "done" shall not find that it was not (`contract.md` 24).
+
+mod form;
+mod json;
+
+use std::{borrow::Cow, time::Duration};
+
+use rocket::{
+    Data, Request,
+    data::{FromData, Outcome, ToByteUnit},
+    http::Status,
+};
+use serde_json::Value;
+
+use super::error::ApiError;
+use json::Json;
+
+/// The most that a body may hold.
+const LIMIT: u64 = 64 * 1024;
+
+/// How long a client may take to send it.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Keys and their values, in the order in which they came.
+pub type Pairs = Vec<(String, String)>;
+
+/// Managed by a server that takes what others refuse, as spin-docker did (`SPINDLE_LENIENT`): unknown fields are
+/// ignored, and of a repeated one the first counts in a form, the last in JSON.
+pub struct Lenient(pub bool);
+
+/// Whether the server that has the request is lenient.
+pub fn is_lenient(request: &Request<'_>) -> bool {
+    request.rocket().state::<Lenient>().is_some_and(|lenient| lenient.0)
+}
+
+/// The fields that a request takes.
+pub struct Taken {
+    /// Their names.
+    pub names: &'static [&'static str],
+    /// Those of other requests that somebody may look for here, and where they belong.
+    pub elsewhere: &'static [(&'static [&'static str], &'static str)],
+}
+
+impl Taken {
+    /// For requests that take none.
+    pub const NOTHING: Self = Self { names: &[], elsewhere: &[] };
+
+    /// What is said of a field that the request does not take.
+    pub fn unknown(&self, name: &str) -> ApiError {
+        let elsewhere = self.elsewhere.iter().find(|(names, _)| names.contains(&name)).map(|(_, where_to)| *where_to);
+        ApiError::unknown("field", name, self.names, elsewhere)
+    }
+}
+
+/// A body as it came.
+#[derive(Debug)]
+pub struct Body {
+    pairs: Vec<(String, Json)>,
+    form: bool,
+    lenient: bool,
+    /// Some of it is no UTF-8, and left out or replaced.
+    garbled: bool,
+}
+
+impl Body {
+    /// The fields of a request that takes those and no others.
+    ///
+    /// # Errors
+    /// `unknown_field`, `duplicate_field`.
+    pub fn only(self, taken: &Taken) -> Result<Fields, ApiError> {
+        let Self { pairs, form, lenient, garbled } = self;
+        if garbled {
+            return Err(invalid_utf8());
+        }
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !lenient && !taken.names.contains(&name.as_str())) {
+            return Err(taken.unknown(name));
+        }
+        let fields = Fields { pairs, form, lenient };
+        match fields.repeated() {
+            Some(name) if !lenient => Err(fields.duplicate(name)),
+            _ => Ok(fields),
+        }
+    }
+
+    /// All texts and numbers that came under one of `names`, for a request that takes whatever it can use: a text as it is,
+    /// what is neither as an error that shows it. `null` is absent.
+    pub fn all<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = Result<String, String>> + 'a {
+        let named = self.pairs.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        named.filter_map(|(_, value)| text_of(value).transpose())
+    }
+
+    /// The name of the first field.
+    pub fn first(&self) -> Option<&str> {
+        self.pairs.first().map(|(name, _)| name.as_str())
+    }
+
+    /// Reads it from the client.
+    pub async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Self, ApiError> {
+        let bytes = match tokio::time::timeout(PATIENCE, data.open(LIMIT.bytes()).into_bytes()).await {
+            Ok(Ok(bytes)) if bytes.is_complete() => bytes.into_inner(),
+            Ok(Ok(_)) => {
+                let message = format!("The body is larger than {LIMIT} bytes");
+                return Err(ApiError::new(Status::PayloadTooLarge, "payload_too_large", message));
+            }
+            Ok(Err(_)) => return Err(ApiError::new(Status::BadRequest, "bad_request", "The body broke off")),
+            Err(_) => return Err(late()),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let garbled = matches!(text, Cow::Owned(_));
+        match Self::parse(request.content_type().map(|t| t.to_string()).as_deref(), &text) {
+            Ok(body) => Ok(Self { lenient: is_lenient(request), garbled: body.garbled || garbled, ..body }),
+            Err(_) if garbled => Err(invalid_utf8()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn parse(content_type: Option<&str>, text: &str) -> Result<Self, ApiError> {
+        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let looks_like_json = text.trim_start().starts_with('{');
+        match kind.as_str() {
+            _ if text.trim().is_empty() => Ok(Self::from_form("")),
+            "application/json" => Self::from_json(text),
+            // `curl -d '{...}'` without a header says form and means JSON.
+            "application/x-www-form-urlencoded" | "" if looks_like_json => Self::from_json(text),
+            "application/x-www-form-urlencoded" | "" => Ok(Self::from_form(text)),
+            other => Err(ApiError::new(
+                Status::UnsupportedMediaType,
+                "unsupported_media_type",
+                format!(
+                    "{other} is not understood; send application/x-www-form-urlencoded (curl -d) or application/json"
+                ),
+            )),
+        }
+    }
+
+    fn from_json(text: &str) -> Result<Self, ApiError> {
+        let invalid = |why: String| ApiError::new(Status::BadRequest, "invalid_json", why);
+        match serde_json::from_str(text) {
+            Ok(Json::Object(pairs)) => Ok(Self { pairs, form: false, lenient: false, garbled: false }),
+            Ok(_) => Err(invalid("The JSON body must be an object".into())),
+            Err(e) => Err(invalid(format!("The body is not valid JSON: {e}"))),
+        }
+    }
+
+    fn from_form(text: &str) -> Self {
+        let read: Vec<_> = form::pairs(text).collect();
+        let garbled = read.iter().any(Result::is_err);
+        let pairs = read.into_iter().flatten().map(|(name, value)| (name, Json::Plain(value.into())));
+        Self { pairs: pairs.collect(), form: true, lenient: false, garbled }
+    }
+}
+
+/// What is said of a body that stays away.
+pub fn late() -> ApiError {
+    let message = format!("The body did not arrive within {} s", PATIENCE.as_secs());
+    ApiError::new(Status::RequestTimeout, "request_timeout", message)
+}
+
+fn invalid_utf8() -> ApiError {
+    ApiError::new(Status::BadRequest, "invalid_utf8", "The body is not valid UTF-8")
+}
+
+/// A value as text. A JSON number is text too; `null` is absent; anything else is an error that shows it.
+fn text_of(value: &Json) -> Result<Option<String>, String> {
+    match value {
+        Json::Plain(Value::Null) => Ok(None),
+        Json::Plain(Value::String(text)) => Ok(Some(text.clone())),
+        Json::Plain(Value::Number(number)) => Ok(Some(number.to_string())),
+        other => Err(other.to_string()),
+    }
+}
+
+/// A name that comes twice.
+fn repeated<T>(pairs: &[(String, T)]) -> Option<&str> {
+    let again = |(at, (name, _)): &(usize, &(String, T))| pairs[..*at].iter().any(|(earlier, _)| earlier == name);
+    pairs.iter().enumerate().find(again).map(|(_, (name, _))| name.as_str())
+}
+
+/// The fields of a request, each one that it takes.
+#[derive(Debug)]
+pub struct Fields {
+    pairs: Vec<(String, Json)>,
+    form: bool,
+    lenient: bool,
+}
+
+impl Fields {
+    fn get(&self, name: &str) -> Option<&Json> {
+        // Only where a lenient server has them there are two.
+        let mut named = self.pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value);
+        if self.form { named.next() } else { named.next_back() }
+    }
+
+    fn repeated(&self) -> Option<&str> {
+        repeated(&self.pairs)
+    }
+
+    fn duplicate(&self, name: &str) -> ApiError {
+        let one = match (name, self.form) {
+            ("labels", true) => "write labels=a=1,b=2",
+            _ => "send it once",
+        };
+        ApiError::duplicate(None, name, one)
+    }
+
+    /// That field as text, if it is there. A JSON number is text too; `null` is absent.
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        let read = self.get(name).map_or(Ok(None), text_of);
+        read.map_err(|shown| ApiError::invalid(name, &shown, "it must be a string"))
+    }
+
+    /// As [`Fields::text`], but a JSON number is no answer.
+    pub fn string(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        match self.get(name) {
+            Some(Json::Plain(Value::Number(n))) => Err(ApiError::invalid(name, &n.to_string(), "it must be a string")),
+            _ => self.text(name),
+        }
+    }
+
+    /// An object of strings; empty if it is absent. A form has none: there it is refused, unless `list` reads its text.
+    pub fn object(
+        &self,
+        name: &'static str,
+        list: Option<fn(&str) -> Result<Pairs, ApiError>>,
+    ) -> Result<Pairs, ApiError> {
+        let pairs = match (self.get(name), list) {
+            (None | Some(Json::Plain(Value::Null)), _) => return Ok(Vec::new()),
+            (Some(Json::Plain(Value::String(text))), Some(list)) if self.form => list(text)?,
+            (Some(Json::Plain(Value::String(text))), None) if self.form => {
+                return Err(ApiError::invalid(name, text, "it is taken in a JSON body only, as an object of strings"));
+            }
+            (Some(Json::Object(object)), _) => {
+                object.iter().map(|(k, v)| text_entry(name, k, v)).collect::<Result<Pairs, _>>()?
+            }
+            (Some(other), _) => {
+                let allowed = "it must be an object whose values are strings";
+                return Err(ApiError::invalid(name, &other.to_string(), allowed));
+            }
+        };
+        match repeated(&pairs).map(str::to_owned) {
+            None => Ok(pairs),
+            Some(_) if self.lenient => Ok(last_of_each(pairs)),
+            Some(key) => Err(ApiError::duplicate(Some(name), &key, "send it once")),
+        }
+    }
+}
+
+fn last_of_each(pairs: Pairs) -> Pairs {
+    let last = |at: usize| !pairs[at + 1..].iter().any(|(name, _)| *name == pairs[at].0);
+    (0..pairs.len()).filter(|at| last(*at)).map(|at| pairs[at].clone()).collect()
+}
+
+fn text_entry(name: &'static str, key: &str, value: &Json) -> Result<(String, String), ApiError> {
+    match value {
+        Json::Plain(Value::String(text)) => Ok((key.to_owned(), text.clone())),
+        other => Err(ApiError::invalid(name, &format!("{key}: {other}"), "every value must be a string")),
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromData<'r> for Body {
+    type Error = ApiError;
+
+    /// Never fails the route: the error is the route's to answer, through `Result<Body, ApiError>`.
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
+        match Self::read(request, data).await {
+            Ok(body) => Outcome::Success(body),
+            Err(e) => Outcome::Error((Status::BadRequest, e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

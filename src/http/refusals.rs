@@ -1,0 +1,148 @@
+//! What the log says of those who were not let in: who tried, from where, and never the password. Whoever tries a million
+//! gets a line a second.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Mutex,
+    time::Duration,
+};
+
+use rocket::Request;
+
+use super::auth;
+use crate::{app::Stopwatch, domain::names::shortened};
+
+/// How often the log hears of one address.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Of so many addresses at a time it hears one by one, of all others together.
+const ADDRESSES: usize = 64;
+
+/// Managed by the API's server: the addresses of whose refusals the log has heard within [`EVERY`].
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<Option<IpAddr>, Recent>>);
+
+struct Recent {
+    said: Stopwatch,
+    /// How many came since.
+    unsaid: u64,
+    last: Option<String>,
+}
+
+/// What the log shall say: so many refusals of an address, the last of which tried this user name.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    peer: Option<IpAddr>,
+    user: Option<String>,
+    times: u64,
+}
+
+impl Refusals {
+    /// Notes that nobody was let in on `request`.
+    pub fn note(&self, request: &Request<'_>) {
+        let peer = request.remote().map(|remote| remote.ip().to_canonical());
+        if let Some(said) = self.count(peer, auth::user_tried(request), EVERY) {
+            said.log();
+        }
+    }
+
+    /// Says what is left to say of those who have stopped trying.
+    pub fn settle(&self) {
+        for said in self.due(EVERY) {
+            said.log();
+        }
+    }
+
+    fn count(&self, peer: Option<IpAddr>, user: Option<String>, every: Duration) -> Option<Said> {
+        let mut recent = self.0.lock().expect("no holder panics");
+        let one_by_one = |peer: &Option<IpAddr>| recent.contains_key(peer) || recent.len() < ADDRESSES;
+        let key = peer.map(network).filter(|network| one_by_one(&Some(*network)));
+        if let Some(known) = recent.get_mut(&key).filter(|known| known.said.elapsed() < every) {
+            known.unsaid += 1;
+            known.last = user;
+            return None;
+        }
+        let before = recent.insert(key, Recent { said: Stopwatch::start(), unsaid: 0, last: None });
+        Some(Said { peer: key.and(peer), user, times: 1 + before.map_or(0, |before| before.unsaid) })
+    }
+
+    /// Forgets whoever has been quiet; what was not said of them yet.
+    fn due(&self, every: Duration) -> Vec<Said> {
+        let mut recent = self.0.lock().expect("no holder panics");
+        let quiet = recent.extract_if(|_, known| known.said.elapsed() >= every);
+        quiet
+            .filter(|(_, known)| known.unsaid > 0)
+            .map(|(peer, k)| Said { peer, user: k.last, times: k.unsaid })
+            .collect()
+    }
+}
+
+impl Said {
+    fn log(&self) {
+        let peer = self.peer.map_or("other addresses".to_owned(), |peer| peer.to_string());
+        match self.user.as_deref().map(shortened) {
+            // Quoted, as it may hold anything.
+            Some(user) => tracing::warn!(peer, ?user, times = self.times, "wrong credentials"),
+            // As curl without -u, and a browser before it asks.
+            None => tracing::info!(peer, times = self.times, "no credentials"),
+        }
+    }
+}
+
+/// Whoever has one IPv6 address has all of its network of /64.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    fn from(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn user() -> Option<String> {
+        Some("root".into())
+    }
+
+    #[test]
+    fn a_brute_forcer_gets_a_line_and_the_next_one_counts_the_rest() {
+        let refusals = Refusals::default();
+        let (one, two) = (from("192.0.2.1"), from("192.0.2.2"));
+        assert_eq!(refusals.count(one, user(), LONG), Some(Said { peer: one, user: user(), times: 1 }));
+        for _ in 0..999 {
+            assert_eq!(refusals.count(one, user(), LONG), None);
+        }
+        assert_eq!(refusals.count(two, None, LONG), Some(Said { peer: two, user: None, times: 1 }));
+        assert_eq!(refusals.count(one, user(), Duration::ZERO), Some(Said { peer: one, user: user(), times: 1_000 }));
+    }
+
+    #[test]
+    fn nothing_stays_unsaid_when_the_last_has_tried() {
+        let refusals = Refusals::default();
+        let one = from("192.0.2.1");
+        for _ in 0..3 {
+            refusals.count(one, user(), LONG);
+        }
+        assert_eq!(refusals.due(LONG), []);
+        assert_eq!(refusals.due(Duration::ZERO), [Said { peer: one, user: user(), times: 2 }]);
+        assert_eq!(refusals.due(Duration::ZERO), []);
+    }
+
+    #[test]
+    fn many_addresses_are_no_way_to_more_lines() {
+        let refusals = Refusals::default();
+        let lines = |address: &dyn Fn(u32) -> IpAddr| {
+            (0..10_000).filter(|n| refusals.count(Some(address(*n)), user(), LONG).is_some()).count()
+        };
+        assert_eq!(lines(&|n| Ipv6Addr::from_bits((0x2001_0db8_u128 << 96) + u128::from(n)).into()), 1);
+        assert_eq!(lines(&|n| std::net::Ipv4Addr::from_bits(n).into()), ADDRESSES);
+    }
+}

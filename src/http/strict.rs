@@ -1,0 +1,108 @@
+//! What every request of the API is examined for before its route has it: that nothing stands in its query, or in the
+//! body of one that takes none, which would be ignored (`contract.md` 24).
+
+use rocket::{
+    Data, Request, Route,
+    http::RawStr,
+    route::{Handler, Outcome},
+};
+
+use super::{
+    auth,
+    error::ApiError,
+    fields::{self, Body, Taken},
+};
+
+/// How much of a body tells whether there is one: more than the space around an empty object.
+const BEGINNING: usize = 64;
+
+/// Routes for those who have credentials, which take the query parameters that they declare and no body.
+pub fn bare(routes: Vec<Route>) -> Vec<Route> {
+    wrapped(routes, false, false)
+}
+
+/// The same with a body, whose fields each route examines itself.
+pub fn with_body(routes: Vec<Route>) -> Vec<Route> {
+    wrapped(routes, true, false)
+}
+
+/// Routes for everybody, which take the query parameters that they declare and no body.
+pub fn open(routes: Vec<Route>) -> Vec<Route> {
+    wrapped(routes, false, true)
+}
+
+fn wrapped(mut routes: Vec<Route>, body: bool, open: bool) -> Vec<Route> {
+    for route in &mut routes {
+        let declared = route.uri.query().unwrap_or_default().split('&').filter(|name| !name.is_empty());
+        let query = declared.map(|name| name.trim_matches(['<', '>', '.']).to_owned()).collect();
+        route.handler = Box::new(Strict { inner: route.handler.clone(), query, body, open });
+    }
+    routes
+}
+
+#[derive(Clone)]
+struct Strict {
+    inner: Box<dyn Handler>,
+    /// The names that its query may have.
+    query: Vec<String>,
+    /// Whether it takes a body.
+    body: bool,
+    /// Whether it wants no credentials.
+    open: bool,
+}
+
+#[rocket::async_trait]
+impl Handler for Strict {
+    async fn handle<'r>(&self, request: &'r Request<'_>, mut data: Data<'r>) -> Outcome<'r> {
+        // Who is not let in hears that from the route, and nothing else.
+        let heard = (self.open || auth::is_admin(request)) && !fields::is_lenient(request);
+        if heard && let Err(e) = self.examine_query(request) {
+            return Outcome::from(request, e);
+        }
+        if heard && !self.body {
+            let Ok(begins) = tokio::time::timeout(fields::PATIENCE, data.peek(BEGINNING)).await else {
+                return Outcome::from(request, fields::late());
+            };
+            if ![&b""[..], b"{}"].contains(&begins.trim_ascii()) {
+                return Outcome::from(request, self.stray(request, data).await);
+            }
+        }
+        self.inner.handle(request, data).await
+    }
+}
+
+impl Strict {
+    fn examine_query(&self, request: &Request<'_>) -> Result<(), ApiError> {
+        let query = request.uri().query().map_or("", |query| query.as_str());
+        let given = query.split('&').filter(|pair| !pair.is_empty());
+        let given = given.map(|pair| RawStr::new(pair.split('=').next().unwrap_or_default()).url_decode_lossy());
+        let given: Vec<String> = given.map(|name| name.into_owned()).collect();
+        let takes: Vec<&str> = self.query.iter().map(String::as_str).collect();
+        for (at, name) in given.iter().enumerate() {
+            if !self.query.contains(name) {
+                let elsewhere = self.body.then_some("fields belong into the body (curl -d)");
+                return Err(ApiError::unknown("query parameter", name, &takes, elsewhere));
+            }
+            if given[..at].contains(name) {
+                return Err(ApiError::duplicate(None, name, "send it once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said of a body where none belongs.
+    async fn stray<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> ApiError {
+        let body = match Body::read(request, data).await {
+            Ok(body) => body,
+            Err(e) => return e,
+        };
+        match body.first() {
+            Some(name) if self.query.iter().any(|parameter| parameter == name) => {
+                let elsewhere = format!("it belongs into the query, as ?{name}=…");
+                ApiError::unknown("field", name, &[], Some(&elsewhere))
+            }
+            Some(name) => Taken::NOTHING.unknown(name),
+            None => ApiError::unknown("field", "", &[], None),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What a caller wants of a container, field by field, in the domain's types.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rocket::http::Status;
+
+use super::{
+    error::ApiError,
+    fields::{Fields, Pairs, Taken},
+    keys::ssh_keys,
+};
+use crate::{
+    app::{App, CreateSpec},
+    domain::{
+        Cpus, ImageRef, Invalid, Label, Memory, OwnPolicy, Sandbox, SandboxName, Wake,
+        policy::{least_idle_limit, parse_span},
+    },
+};
+
+/// What `POST /v1/containers` takes.
+pub const CREATE: Taken = Taken {
+    names: &[
+        "image",
+        "name",
+        "ssh_key",
+        "env",
+        "memory",
+        "cpus",
+        "labels",
+        "wake",
+        "keep_until",
+        "idle_timeout",
+        "connection_cap",
+        "max_age",
+        "warn_before",
+        "evidence",
+    ],
+    elsewhere: &[(&["status"], "a new container is started; PATCH changes its status"), (&["for"], FOR)],
+};
+
+/// What `PATCH /v1/containers/{id}` takes.
+pub const PATCH: Taken = Taken {
+    names: &["status", "wake", "keep_until", "idle_timeout", "connection_cap", "max_age", "warn_before", "evidence"],
+    elsewhere: &[
+        (&["image", "name", "ssh_key", "env", "memory", "cpus", "labels"], "it can be set at creation only"),
+        (&["for"], FOR),
+    ],
+};
+
+/// What `POST /v1/containers/{id}/extend` takes.
+pub const EXTEND: Taken = Taken { names: &["for"], elsewhere: &[(&["keep_until"], "PATCH takes it")] };
+
+const FOR: &str = "POST /v1/containers/{id}/extend takes it";
+
+const MOST_LABELS: usize = 64;
+
+/// OpenSSH refuses a session of more than some 990 variables, the image's and its own included. Of bytes it bears 250,000
+/// in all and the kernel 131,071 in one, so that a body's own limit is the nearer one; this leaves room beside it.
+const MOST_VARIABLES: usize = 512;
+const MOST_OF_VARIABLES: usize = 32 * 1024;
+
+/// What is said to whoever made `made`, whose name differs from `other`'s only in case.
+pub fn namesake(made: &Sandbox, other: &Sandbox) -> String {
+    let id = other.container.as_ref().map(|id| id.as_str()[..12].to_owned()).unwrap_or_default();
+    format!(
+        "name: {:?} differs only in case from {:?}, the name of container {id}",
+        made.name.as_str(),
+        other.name.as_str()
+    )
+}
+
+/// Reads what a caller wants. Nothing that is not parsed here reaches the engine.
+pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
+    let image = fields.string("image")?.filter(|i| !i.trim().is_empty());
+    let Some(image) = image else {
+        return Err(ApiError::new(Status::BadRequest, "image_blank", "Image cannot be blank"));
+    };
+    let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
+    Ok(CreateSpec {
+        image: ImageRef::parse(&image)?,
+        name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
+        ssh_keys: filled(fields.string("ssh_key")?).map(|k| ssh_keys("ssh_key", &k)).transpose()?,
+        env: env(fields.object("env", None)?)?,
+        own: own_policy(app, fields)?.0,
+        keep_until: keep_until(fields)?.flatten(),
+        memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
+        cpus: fields.text("cpus")?.map(|c| Cpus::parse(&c)).transpose()?,
+        labels: labels(fields.object("labels", Some(label_list))?)?,
+        wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
+    })
+}
+
+/// Reads what a caller says of the policy of stopping, and what of it shall be as configured again.
+pub fn own_policy(app: &App, fields: &Fields) -> Result<(OwnPolicy, Vec<&'static str>), ApiError> {
+    let (mut texts, mut to_default) = (Vec::new(), Vec::new());
+    for key in OwnPolicy::KEYS {
+        match fields.text(key)? {
+            Some(text) if text == "default" => to_default.push(key),
+            text => texts.push((key, text)),
+        }
+    }
+    let text = |key| texts.iter().find(|(k, _)| *k == key).and_then(|(_, text)| text.as_deref());
+    Ok((OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.report_period()), text)?, to_default))
+}
+
+/// Reads until when a sandbox shall be kept; `Some(None)`: no longer.
+pub fn keep_until(fields: &Fields) -> Result<Option<Option<Timestamp>>, ApiError> {
+    let allowed = "it is an instant with its zone, such as 2026-12-24T18:00:00Z, or \"none\"";
+    match fields.string("keep_until")?.as_deref() {
+        None => Ok(None),
+        Some("none") => Ok(Some(None)),
+        Some(text) => {
+            // A form takes the + of a zone for a space.
+            let until =
+                text.trim().replace(' ', "+").parse().map_err(|_| ApiError::invalid("keep_until", text, allowed))?;
+            Ok(Some(Some(until)))
+        }
+    }
+}
+
+/// Reads a length of time. `field` is the caller's name for it.
+///
+/// # Errors
+/// If it is none.
+pub fn length(field: &'static str, text: &str) -> Result<Duration, Invalid> {
+    let allowed = "it is a length of time, such as 90m, 3h, 2d, or whole seconds";
+    parse_span(text.trim()).ok_or_else(|| Invalid::new(field, text, allowed))
+}
+
+/// `a=1,b=2`, as a form has no objects.
+fn label_list(text: &str) -> Result<Pairs, ApiError> {
+    let pair = |text: &str| match text.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(ApiError::invalid("labels", text, "labels are written key=value, as in labels=group=a,year=2")),
+    };
+    text.split(',').filter(|label| !label.is_empty()).map(pair).collect()
+}
+
+fn labels(pairs: Pairs) -> Result<Vec<Label>, ApiError> {
+    if pairs.len() > MOST_LABELS {
+        let allowed = format!("there are at most {MOST_LABELS}");
+        return Err(ApiError::invalid("labels", &format!("{} labels", pairs.len()), allowed));
+    }
+    let mut labels = pairs.iter().map(|(k, v)| Label::parse(k, v)).collect::<Result<Vec<_>, _>>()?;
+    labels.sort();
+    Ok(labels)
+}
+
+fn env(pairs: Pairs) -> Result<Pairs, ApiError> {
+    let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if pairs.len() > MOST_VARIABLES || bytes > MOST_OF_VARIABLES {
+        let shown = format!("{} variables, {bytes} bytes", pairs.len());
+        let allowed = format!(
+            "there are at most {MOST_VARIABLES} variables of {MOST_OF_VARIABLES} bytes in all, names and values: \
+             with many more nobody can log in by SSH; put the rest into a file"
+        );
+        return Err(ApiError::invalid("env", &shown, allowed));
+    }
+    for (key, value) in &pairs {
+        let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !plain
+            || key.is_empty()
+            || key.len() > 255
+            || key.as_bytes()[0].is_ascii_digit()
+            || key.starts_with("SPINDLE_")
+        {
+            let allowed =
+                "a variable's name has 1 to 255 letters, digits and _, does not begin with a digit or SPINDLE_";
+            return Err(ApiError::invalid("env", key, allowed));
+        }
+        if value.contains('\0') {
+            return Err(ApiError::invalid("env", key, "a variable's value has no NUL"));
+        }
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_and_labels_are_checked() {
+        let pair = |k: &str, v: &str| vec![(k.to_owned(), v.to_owned())];
+        assert!(env(pair("PATH_2", "a=b\nc")).is_ok());
+        for bad in ["", "A=B", "1A", "A-B", "SPINDLE_X", "é"] {
+            assert!(env(pair(bad, "")).is_err(), "{bad:?} was taken");
+        }
+        let list = |text| label_list(text).and_then(labels);
+        assert!(list("course=db,group=a").unwrap().len() == 2);
+        assert_eq!(list("a=b=c,").unwrap()[0].value(), "b=c");
+        for bad in ["group", "a=1,group", "=1", "spindle.id=1"] {
+            assert!(list(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn so_many_variables_that_nobody_could_log_in_are_refused() {
+        let many = |number, each: usize| (0..number).map(|n| (format!("V{n:04}"), "x".repeat(each - 5))).collect();
+        assert!(env(many(512, 64)).is_ok());
+        for (number, each) in [(513, 10), (2, 16 * 1024 + 1)] {
+            let message = env(many(number, each)).unwrap_err().message().to_owned();
+            assert!(message.contains(&format!("{number} variables")) && message.contains("at most 512"), "{message}");
+        }
+    }
+
+    #[test]
+    fn contract_24_what_a_field_is_for_is_said_of_each() {
+        for key in OwnPolicy::KEYS {
+            assert!(CREATE.names.contains(&key) && PATCH.names.contains(&key), "{key}");
+        }
+        let at_creation = PATCH.elsewhere[0].0;
+        let only_there = CREATE.names.iter().filter(|name| !PATCH.names.contains(name));
+        assert_eq!(only_there.copied().collect::<Vec<_>>(), at_creation);
+    }
+}
