@@ -25,6 +25,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Keys and their values, in the order in which they came.
 pub type Pairs = Vec<(String, String)>;
 
+/// How the text of a field is read that is a list in a form and an object in JSON.
+pub type ReadList = fn(&str) -> Result<Pairs, ApiError>;
+
 /// Managed by a server that takes what others refuse, as spin-docker did (`SPINDLE_LENIENT`): unknown fields are
 /// ignored, and of a repeated one the first counts in a form, the last in JSON.
 pub struct Lenient(pub bool);
@@ -219,11 +222,7 @@ impl Fields {
     }
 
     /// An object of strings; empty if it is absent. A form has none: there it is refused, unless `list` reads its text.
-    pub fn object(
-        &self,
-        name: &'static str,
-        list: Option<fn(&str) -> Result<Pairs, ApiError>>,
-    ) -> Result<Pairs, ApiError> {
+    pub fn object(&self, name: &'static str, list: Option<ReadList>) -> Result<Pairs, ApiError> {
         let pairs = match (self.get(name), list) {
             (None | Some(Json::Plain(Value::Null)), _) => return Ok(Vec::new()),
             (Some(Json::Plain(Value::String(text))), Some(list)) if self.form => list(text)?,
