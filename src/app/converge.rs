@@ -148,8 +148,10 @@ impl App {
     }
 
     async fn tell_relay(&self) {
-        if let Err(e) = self.publish_all().await {
-            self.warn_of(&e, "the relay is told in the next pass");
+        if let Err(e) = self.publish_all().await
+            && !self.misses_relay(&e)
+        {
+            tracing::warn!(error = chain(&e), "the relay is told in the next pass");
         }
     }
 

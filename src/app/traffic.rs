@@ -114,7 +114,9 @@ impl App {
         let stale = match self.publish(id).await {
             Ok(held) => !held.is_empty(),
             Err(e) => {
-                self.warn_of(&e, "the relay is told later");
+                if !self.misses_relay(&e) {
+                    tracing::warn!(sandbox = %id, error = chain(&e), "the relay is told later");
+                }
                 true
             }
         };
@@ -200,16 +202,21 @@ impl App {
         match counted {
             Ok(()) if std::mem::take(&mut self.pulse().relay_is_missed) => tracing::info!("the relay is back"),
             Ok(()) => {}
-            Err(e) => self.warn_of(e, "the connections could not be looked at, so none is stopped for being idle"),
+            Err(e) if self.misses_relay(e) => {}
+            Err(e) => tracing::warn!(
+                error = chain(e),
+                "the connections could not be looked at, so none is stopped for being idle"
+            ),
         }
     }
 
-    /// Warns of what an error leaves undone. That the relay is away is said once, whatever it leaves undone.
-    pub(super) fn warn_of(&self, error: &Error, consequence: &str) {
+    /// Whether an error is only that the relay is away, which is said once, whatever it leaves undone.
+    pub(super) fn misses_relay(&self, error: &Error) -> bool {
         match error {
             Error::RelayAway(why) => self.miss_relay(why),
-            e => tracing::warn!(error = chain(e), "{consequence}"),
+            _ => return false,
         }
+        true
     }
 
     /// Says that the relay is away, unless that was said. While the first pass runs it is being connected to.
@@ -325,7 +332,8 @@ impl App {
 
     async fn refuse(&self, id: &SandboxId) {
         if let Err(e) = self.relay.ask(Request::Refuse(id.clone())).await {
-            self.warn_of(&e.into(), "who waits for it is not told");
+            // The table is told anew when it is back, and turns them away.
+            self.miss_relay(&e);
             self.pulse().table_is_stale = true;
         }
     }

@@ -133,3 +133,21 @@ fn every_key_is_shown_and_documented() {
         assert!(readme.contains(&variable), "README.md does not name {variable}");
     }
 }
+
+#[test]
+fn sandboxes_are_refused_at_each_others_ports_and_the_host_is_not() {
+    let refused = |variables: &[(&str, &str)]| load(variables).unwrap().relay.limits.refused;
+    let subnet = ("SUBNET", "10.9.8.0/22");
+    let range = refused(&[subnet]).unwrap();
+    for (address, is_refused) in [
+        ("10.9.8.1", false),
+        ("10.9.8.2", true),
+        ("::ffff:10.9.11.254", true),
+        ("10.9.12.1", false),
+        ("127.0.0.1", false),
+        ("::1", false),
+    ] {
+        assert_eq!(range.contains(address.parse().unwrap()), is_refused, "{address}");
+    }
+    assert_eq!(refused(&[subnet, ("CONNECTIONS_FROM_SANDBOXES", "allow")]), None);
+}
