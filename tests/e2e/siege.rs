@@ -116,12 +116,13 @@ async fn a_learner_who_besieges_anothers_ssh_is_refused_and_if_allowed_does_not_
 
     world.set("CONNECTIONS_FROM_SANDBOXES", "allow");
     world.restart().await;
+    assert!(gets_in(&learner, &alice));
     let (_held, greeted) = besiege(&world);
     assert!(greeted > 40, "{greeted}");
-    wait_for("alice gets in all the same", SOON, || gets_in(&learner, &alice));
     let shown = world.http().now(&alice).await;
     assert!(shown["traffic"][0]["connections"].as_u64() > Some(20), "they are open: {shown}");
     let why = shown["why"].as_str().unwrap();
     let named = why.split(" connections on port").next().and_then(|w| w.split(' ').next_back()?.parse::<u32>().ok());
     assert!(named.is_none_or(|n| n < 5), "they are no reason for anything: {why}");
+    wait_for("alice gets in all the same", SOON, || gets_in(&learner, &alice));
 }
