@@ -32,6 +32,11 @@ contract! {
             ("GET", "/v1/containers?audti=true", Body::None, &["\"audti\"", "did you mean \"audit\""]),
             ("GET", "/v1/images?audit=true", Body::None, &["\"audit\"", "takes none"]),
             ("POST", "/v1/containers?image=spindle/mimic", Body::Form("image=spindle/mimic"), &["\"image\"", "body"]),
+            ("GET", "/v1/images/spindle/mimic?audit=true", Body::None, &["\"audit\"", "takes none"]),
+            ("PUT", "/v1/images/spindle/mimic", Body::Form("tag=new"), &["\"tag\"", "takes none"]),
+            ("DELETE", "/v1/images/spindle/mimic?force=1", Body::None, &["\"force\"", "takes none"]),
+            ("POST", &format!("{extend}?for=3h"), Body::None, &["\"for\"", "body"]),
+            ("GET", &format!("{}/activity?last=5", uri(&c)), Body::None, &["\"last\"", "takes none"]),
             ("GET", "/v1/health?verbose=1", Body::None, &["\"verbose\"", "takes none"]),
         ] {
             let shown = format!("{method} {path} {body:?}");

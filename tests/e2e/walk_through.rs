@@ -105,9 +105,11 @@ async fn only_the_owners_key_opens_a_sandbox_and_only_for_student() {
 async fn su_and_the_environment_work_inside() {
     let world = Docker::start(&[]).await;
     let learner = Learner::new(&world.directory, "learner");
-    let body = serde_json::json!({
-        "image": "spindle/base", "ssh_key": learner.public_key(), "env": {"COURSE": "databases, \"first\" part"},
-    });
+    // As many and as large as are taken, of letters that are escaped twice on their way.
+    let mut env: serde_json::Map<_, _> = (0..510).map(|n| (format!("V{n:03}"), "\"".repeat(60).into())).collect();
+    env.insert("COURSE".into(), "databases, \"first\" part".into());
+    env.insert("PATH".into(), "/opt/bin:$PATH".into());
+    let body = serde_json::json!({"image": "spindle/base", "ssh_key": learner.public_key(), "env": env});
     let body = body.to_string();
     let c = curl_json(&world, &["-H", "Content-Type: application/json", "-d", &body], "/v1/containers", 201);
     wait_for_ssh(&c);
@@ -116,6 +118,7 @@ async fn su_and_the_environment_work_inside() {
     let shown = try_su(&learner, &c);
     assert!(shown.contains("Password:") && shown.contains("Authentication failure"), "{shown}");
     assert_eq!(learner.run(&c, &["echo \"$COURSE\""]), "databases, \"first\" part");
+    assert_eq!(learner.run(&c, &["env | grep -c '^V[0-9]*=\"\"'"]), "510");
     let raised = learner.ssh(&c, &[], "student", &["cat", "/etc/shadow"]).output().unwrap();
     assert!(said(&raised).contains("Permission denied"), "{raised:?}");
 }
