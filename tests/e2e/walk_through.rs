@@ -106,7 +106,7 @@ async fn su_and_the_environment_work_inside() {
     let world = Docker::start(&[]).await;
     let learner = Learner::new(&world.directory, "learner");
     // As many and as large as are taken, of letters that are escaped twice on their way.
-    let mut env: serde_json::Map<_, _> = (0..510).map(|n| (format!("V{n:03}"), "\"".repeat(60).into())).collect();
+    let mut env: serde_json::Map<_, _> = (0..510).map(|n| (format!("V{n:03}"), "\"".repeat(50).into())).collect();
     env.insert("COURSE".into(), "databases, \"first\" part".into());
     env.insert("PATH".into(), "/opt/bin:$PATH".into());
     let body = serde_json::json!({"image": "spindle/base", "ssh_key": learner.public_key(), "env": env});
