@@ -113,7 +113,7 @@ async fn su_and_the_environment_work_inside() {
     let body = body.to_string();
     let c = curl_json(&world, &["-H", "Content-Type: application/json", "-d", &body], "/v1/containers", 201);
     wait_for_ssh(&c);
-    let as_student = docker(&["exec", id(&c), "su", "student", "-c", "id -un"]);
+    let as_student = docker(&["exec", id(&c), "/bin/su", "student", "-c", "/usr/bin/id -un"]);
     assert_eq!(as_student, "student");
     let shown = try_su(&learner, &c);
     assert!(shown.contains("Password:") && shown.contains("Authentication failure"), "{shown}");
