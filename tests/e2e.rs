@@ -8,6 +8,7 @@ mod e2e {
     mod clock;
     mod crash;
     mod cron;
+    mod disk;
     mod doctor;
     mod faults;
     mod hygiene;

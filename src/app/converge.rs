@@ -58,6 +58,8 @@ impl App {
         if let Err(e) = self.pass(now, steady, &mut report).await {
             tracing::error!(error = chain(&e), "a pass could not read the store");
             report.store_error = Some(e.to_string());
+            // Nobody looked: the next pass that does begins with a grace.
+            self.pulse().impaired = true;
         }
         self.pulse().report = Some(report.clone());
         report
@@ -75,7 +77,8 @@ impl App {
             (std::mem::take(&mut pulse.suspects), std::mem::take(&mut pulse.suspect_all))
         };
         let observed = self.look(&suspects, all).await;
-        report.hold_until = self.hold(now, steady, observed.is_ok() && counted.is_ok());
+        let recorded = self.is_recording().await;
+        report.hold_until = self.hold(now, steady, observed.is_ok() && counted.is_ok(), recorded);
         self.pulse().relay_is_away = counted.is_err();
         let observed = match observed {
             Ok(observed) => observed,
@@ -279,13 +282,15 @@ impl App {
     pub(super) fn is_held(&self) -> bool {
         let pulse = self.pulse();
         let is_open = matches!(pulse.door, CheckInDoor::Open(_));
-        !broken(7) && (!is_open || pulse.impaired || pulse.hold_until.is_some_and(|until| self.clock.now() < until))
+        let has_lost = self.has_lost(&pulse);
+        let is_graced = pulse.hold_until.is_some_and(|until| self.clock.now() < until);
+        !broken(7) && (!is_open || has_lost || pulse.impaired || is_graced)
     }
 
     /// Until when nothing is stopped for being idle. A grace begins anew whenever sandboxes may have
-    /// been unable to report: at our start, while we could not look, while the check-in door was not
-    /// open, and after a gap or a jump of the clock (`idleness.md`, rule 7).
-    fn hold(&self, now: Timestamp, steady: Duration, looked: bool) -> Option<Timestamp> {
+    /// been unable to report: at our start, while we could not look, while what they report could not be recorded, while
+    /// the check-in door was not open, and after a gap or a jump of the clock (`idleness.md`, rule 7).
+    fn hold(&self, now: Timestamp, steady: Duration, looked: bool, recorded: bool) -> Option<Timestamp> {
         let mut pulse = self.pulse();
         let tolerance = SignedDuration::try_from(self.settings.converge_every * 2 + LATENESS).ok();
         let on_time = pulse.last_pass.is_some_and(|(last, last_steady)| {
@@ -295,7 +300,7 @@ impl App {
             let jump = gap.saturating_sub(passed);
             tolerance.is_some_and(|t| gap <= t) && jump.abs() <= JUMP
         });
-        let impaired = !(looked || broken(8)) || !matches!(pulse.door, CheckInDoor::Open(_));
+        let impaired = !(looked || broken(8)) || !recorded || !matches!(pulse.door, CheckInDoor::Open(_));
         if !on_time || impaired || pulse.impaired {
             pulse.hold_until = Some(plus(now, self.settings.resume_grace));
         }

@@ -282,6 +282,6 @@ fn error_of(error: StoreError) -> Error {
     match error {
         StoreError::NoPort => Error::NoPort,
         StoreError::Full(limit) => Error::Full(limit),
-        other => Error::Store(other),
+        other => other.into(),
     }
 }

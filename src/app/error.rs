@@ -63,9 +63,21 @@ pub enum Error {
     /// The server is being shut down.
     #[error("the server is shutting down; try again later")]
     ShuttingDown,
+    /// The database cannot be used at present: its disk is full, or another program has it locked.
+    #[error("the database failed: {0}; nothing was changed, try again later")]
+    DatabaseAway(String),
     /// The store failed: ours to mend.
     #[error("the store failed")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Failed(why) => Self::DatabaseAway(why),
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl From<Unreachable> for Error {

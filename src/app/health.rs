@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{App, ConvergeReport};
+use super::{App, ConvergeReport, chain};
 use crate::{
     engine::EngineInfo,
     relay::{Load, Unopened},
@@ -37,6 +37,8 @@ pub struct Health {
     pub relay: Result<Load, String>,
     /// Sandboxes' ports that cannot be opened.
     pub held: Vec<Unopened>,
+    /// There has been a complete pass since our start: before it sandboxes may be missing from the list.
+    pub has_begun: bool,
     /// The last pass, if there was one.
     pub last_pass: Option<ConvergeReport>,
     /// How many sandboxes there are.
@@ -46,10 +48,10 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether all is well.
+    /// Whether all is well (`contract.md` 33).
     pub fn is_well(&self) -> bool {
         let open = matches!(self.door, CheckInDoor::Open(_)) && self.relay.is_ok();
-        open && self.engine.is_ok() && self.database.is_ok()
+        open && self.engine.is_ok() && self.database.is_ok() && self.has_begun
     }
 }
 
@@ -60,7 +62,7 @@ impl App {
             Ok(answer) => answer.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the container engine did not answer within {} s", PATIENCE.as_secs())),
         };
-        let counts = self.store.counts().await;
+        let (counts, database) = tokio::join!(self.store.counts(), self.database());
         let relay = match tokio::time::timeout(PATIENCE, self.relay_load()).await {
             Ok(load) => load.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the relay did not answer within {} s", PATIENCE.as_secs())),
@@ -74,11 +76,12 @@ impl App {
         };
         Health {
             engine,
-            database: counts.as_ref().map(drop).map_err(ToString::to_string),
+            database: database.and(counts.as_ref().map(drop).map_err(|e| chain(e))),
             door: pulse.door.clone(),
             relay,
             held: pulse.held.clone(),
             failing: pulse.failing.len(),
+            has_begun: pulse.passed,
             last_pass: pulse.report.clone(),
             counts: counts.unwrap_or_default(),
         }

@@ -36,7 +36,7 @@ impl App {
                         let id = sandbox.id.clone();
                         self.tasks.spawn(async move {
                             let _claim = app.claims.claim(&id).await;
-                            app.finish_stop(&id).await;
+                            let _ = app.finish_stop(&id).await;
                         });
                     }
                 }
@@ -94,20 +94,23 @@ impl App {
                     let marked = self.store.mark_starting(&sandbox, to, self.settings.max_running).await;
                     let marked = marked.map_err(|e| match e {
                         StoreError::Full(limit) => Error::Full(limit),
-                        other => Error::Store(other),
+                        other => other.into(),
                     })?;
                     if marked && let Some(intent) = self.store.get(&sandbox.id).await? {
                         self.finish_start(&intent).await?;
                     }
                 }
                 State::Starting { .. } => self.finish_start(&sandbox).await?,
-                // Its stop has failed, or was left half done: try once more, then again after a while.
-                State::Stopping { .. } if !self.finish_stop(&sandbox.id).await => {
-                    tokio::select! {
+                // Its stop has failed, or was left half done: try once more, then again after a while. What cannot be
+                // recorded is not waited for.
+                State::Stopping { .. } => match self.finish_stop(&sandbox.id).await {
+                    Err(e @ (Error::DatabaseAway(_) | Error::Store(_))) => return Err(e),
+                    Err(_) => tokio::select! {
                         () = tokio::time::sleep(STOP_RETRY) => {}
                         () = &mut patience => return Err(Error::StillStopping),
-                    }
-                }
+                    },
+                    Ok(()) => {}
+                },
                 _ => {}
             }
         }

@@ -15,7 +15,9 @@ mod lifecycle;
 mod look;
 mod names;
 mod policy;
+mod record;
 mod steps;
+mod stop;
 mod traffic;
 mod warn;
 
@@ -49,7 +51,7 @@ use decide::Awaited;
 pub use error::{Error, chain};
 pub use health::{CheckInDoor, Health};
 pub use images::{Ensured, Image, Pull, PullState};
-use steps::CutOff;
+use stop::CutOff;
 
 /// The use cases' result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -144,6 +146,10 @@ struct Pulse {
     cpu: HashMap<SandboxId, CpuSample>,
     /// Idle stops that were cut off.
     cut_off: HashMap<SandboxId, CutOff>,
+    /// How often the store had failed when a pass last looked.
+    failures: u64,
+    /// What was said last of why the database cannot be used.
+    database: Option<String>,
     /// The engine did not answer since the last complete look.
     engine_was_away: bool,
     /// It was so before the look of which steps are carried out now.
@@ -177,6 +183,8 @@ pub struct App {
     wake: Notify,
     pass: tokio::sync::Mutex<()>,
     pulse: Mutex<Pulse>,
+    /// When the database was last tried, by the time that passes whatever the clock does, and with what result.
+    tried: tokio::sync::Mutex<Option<(Duration, std::result::Result<(), String>)>>,
 }
 
 impl App {
@@ -206,6 +214,7 @@ impl App {
             wake: Notify::new(),
             pass: tokio::sync::Mutex::default(),
             pulse: Mutex::new(Pulse { suspect_all: true, ..Pulse::default() }),
+            tried: tokio::sync::Mutex::default(),
             settings,
         })
     }

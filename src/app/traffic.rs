@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        Boot, Decision, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure,
+        Boot, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure,
     },
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
@@ -61,14 +61,8 @@ impl App {
         Ok(self.shown(seen, done).await)
     }
 
-    /// As [`App::mark`], for an idle stop: not if its deadline has moved.
-    pub(super) async fn mark_idle(&self, seen: &Sandbox, to: State, decision: Decision) -> Result<bool> {
-        let done = self.store.mark_idle(seen, self.settings.policy, to, decision).await?;
-        Ok(self.shown(seen, done).await)
-    }
-
     /// Passes on whether a sandbox was changed, having told the relay if it was.
-    async fn shown(&self, changed: &Sandbox, done: bool) -> bool {
+    pub(super) async fn shown(&self, changed: &Sandbox, done: bool) -> bool {
         if done {
             self.show(&changed.id).await;
         }

@@ -8,6 +8,9 @@ pub(crate) const fn broken(_rule: u8) -> bool {
     false
 }
 
+/// Rule 8 at another place: what the store could not record counts as silence.
+pub(crate) const UNRECORDED: u8 = 108;
+
 #[cfg(test)]
 pub(crate) use in_tests::{breaking, broken};
 

@@ -109,6 +109,7 @@ impl From<Error> for ApiError {
             Error::ShuttingDown => (Status::ServiceUnavailable, "shutting_down"),
             Error::StillStopping => (Status::ServiceUnavailable, "still_stopping"),
             Error::Engine { .. } => (Status::BadGateway, "engine_failed"),
+            Error::DatabaseAway(_) => (Status::ServiceUnavailable, "database_unavailable"),
             Error::Store(_) => {
                 return Self { cause: Some(app::chain(&error)), ..Self::internal() };
             }

@@ -289,7 +289,11 @@ impl HealthBody {
         use serde_json::json;
         let pass = health.last_pass.as_ref();
         Self {
-            status: if health.is_well() { "ok" } else { "unavailable" },
+            status: match health.is_well() {
+                true => "ok",
+                false if health.has_begun => "unavailable",
+                false => "starting",
+            },
             version: env!("CARGO_PKG_VERSION"),
             engine: match &health.engine {
                 Ok(info) => json!({"status": "ok", "version": info.version, "api_version": info.api_version}),

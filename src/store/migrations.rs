@@ -111,6 +111,11 @@ const STEPS: &[&str] = &[
     // 6: how often a sandbox is seen to report, and the gap between its last two reports, in milliseconds.
     "ALTER TABLE sandboxes ADD COLUMN report_period INTEGER;
     ALTER TABLE sandboxes ADD COLUMN report_gap INTEGER;",
+    // 7: something to write, to see whether that goes.
+    "CREATE TABLE heartbeat (
+        one           INTEGER PRIMARY KEY CHECK (one = 1),
+        beats         INTEGER NOT NULL
+    ) STRICT;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

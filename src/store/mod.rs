@@ -4,6 +4,10 @@
 //! decision is made on a copy that has not been flushed (`idleness.md`, rule 14).
 
 mod check_in;
+mod failures;
+#[cfg(test)]
+mod faults;
+mod heartbeat;
 mod known;
 mod migrations;
 mod policies;
@@ -23,10 +27,14 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 
 pub use check_in::CheckedIn;
+use failures::Failures;
+use heartbeat::Place;
 use known::Known;
 pub use policies::Change;
 pub use ports::PortPool;
 pub use sandboxes::Counts;
+#[cfg(test)]
+pub use faults::Fault;
 #[cfg(test)]
 pub use worker::Hook;
 use worker::Worker;
@@ -62,9 +70,17 @@ pub enum StoreError {
         "the database holds sandboxes of the deployment {0:?}; set SPINDLE_DEPLOYMENT to that, or SPINDLE_DATABASE to another file"
     )]
     OtherDeployment(String),
-    /// The transaction could not begin or commit: the disk is full, or the database is locked.
-    #[error("the database could not commit")]
-    NotCommitted,
+    /// The store itself failed: its disk is full, or another program has it locked. Nothing was written.
+    #[error("the database failed: {0}")]
+    Failed(String),
+    /// It still works, but whoever opens it next finds another one, or none.
+    #[error("the database {} {what}; the server writes where nobody will look", path.display())]
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+        /// What became of it.
+        what: &'static str,
+    },
 }
 
 /// The store's result.
@@ -76,6 +92,9 @@ pub struct Store {
     writer: Worker,
     reader: Worker,
     known: Arc<Known>,
+    failures: Arc<Failures>,
+    /// Where it was opened; none: in memory.
+    place: Option<Place>,
     /// Keeps a second server off the same file for as long as this handle lives.
     _lock: Option<File>,
 }
@@ -118,8 +137,11 @@ impl Store {
         })?;
         let reader = connect().map_err(|e| failed(e.to_string()))?;
         let known = Known::follow(&mut writer).map_err(|e| failed(e.to_string()))?;
-        let writer = Worker::writer(writer, Arc::clone(&known));
-        Ok(Self { writer, reader: Worker::reader(reader), known, _lock: Some(lock) })
+        let place = Some(Place::of(path).map_err(|e| failed(e.to_string()))?);
+        let failures = Arc::<Failures>::default();
+        let writer = Worker::writer(writer, Arc::clone(&known), Arc::clone(&failures));
+        let reader = Worker::reader(reader, Arc::clone(&failures));
+        Ok(Self { writer, reader, known, failures, place, _lock: Some(lock) })
     }
 
     /// Makes the database that of `deployment`, whose containers its rows are about.
@@ -145,16 +167,18 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         migrations::run(&mut connection)?;
         let known = Known::follow(&mut connection)?;
-        let writer = Worker::inline(connection, Arc::clone(&known));
-        Ok(Self { reader: writer.clone(), writer, known, _lock: None })
+        let failures = Arc::<Failures>::default();
+        let writer = Worker::inline(connection, Arc::clone(&known), Arc::clone(&failures));
+        Ok(Self { reader: writer.clone(), writer, known, failures, place: None, _lock: None })
     }
 
     /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
     /// after each write, in a test.
     #[cfg(test)]
     pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {
-        let known = Arc::clone(&self.known);
-        Self { reader: self.reader.hooked(reads), writer: self.writer.hooked(writes), known, _lock: None }
+        let (known, failures) = (Arc::clone(&self.known), Arc::clone(&self.failures));
+        let (reader, writer) = (self.reader.hooked(reads), self.writer.hooked(writes));
+        Self { reader, writer, known, failures, place: None, _lock: None }
     }
 }
 

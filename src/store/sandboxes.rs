@@ -181,10 +181,20 @@ impl Store {
     }
 
     /// As [`Store::mark`], and only if its deadline under `policy` is still the one that was seen: the compare-and-set
-    /// of an idle stop (`idleness.md`, rule 3). With it goes the decision.
-    pub async fn mark_idle(&self, seen: &Sandbox, policy: Policy, to: State, decision: Decision) -> Result<bool> {
+    /// of an idle stop (`idleness.md`, rule 3). With it goes the decision. Only if `holds` still when it is its turn.
+    pub async fn mark_idle(
+        &self,
+        seen: &Sandbox,
+        policy: Policy,
+        to: State,
+        decision: Decision,
+        holds: impl FnOnce() -> bool + Send + 'static,
+    ) -> Result<bool> {
         let seen = seen.clone();
         let job = move |c: &Connection| {
+            if !holds() {
+                return Ok(false);
+            }
             let now = rows::load(c, "id = ?1", [seen.id.as_str()])?.pop();
             let ends = |sandbox: &Sandbox| deadline(&policy, sandbox).map(|d| d.at);
             let unchanged = broken(3) || now.is_some_and(|now| ends(&now) == ends(&seen));

@@ -142,13 +142,13 @@ async fn evidence_beats_a_stop_that_was_only_planned() {
     let seen = started(&store, 1).await;
     let to = State::Stopping { since: at(100), reason: StopReason::Idle };
     store.check_in(Some(seen.token.clone()), None, 1, at(50)).await.unwrap().unwrap();
-    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision()).await.unwrap());
+    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap());
     let seen = store.get(&seen.id).await.unwrap().unwrap();
     store.record_use(used(&seen, seen.generation, 60)).await.unwrap();
-    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision()).await.unwrap(), "a connection is evidence too");
+    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap(), "a connection is evidence too");
     let seen = store.get(&seen.id).await.unwrap().unwrap();
-    assert!(store.mark_idle(&seen, POLICY, to.clone(), decision()).await.unwrap());
-    assert!(!store.mark_idle(&seen, POLICY, to, decision()).await.unwrap(), "only once");
+    assert!(store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap());
+    assert!(!store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(), "only once");
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_connection_beyond_the_cap_does_not_hold_up_a_stop() {
     let seen = store.get(&started.id).await.unwrap().unwrap();
     store.record_use(used(&started, started.generation, 1_001)).await.unwrap();
     let to = State::Stopping { since: at(1_001), reason: StopReason::Idle };
-    assert!(store.mark_idle(&seen, POLICY, to, decision()).await.unwrap(), "the deadline is the one that was seen");
+    assert!(store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(), "the deadline is the one that was seen");
 }
 
 #[tokio::test]

@@ -11,11 +11,13 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Result, StoreError, known::Known};
+#[cfg(test)]
+use super::faults::{Failing, Fault};
+use super::{Result, StoreError, failures::Failures, known::Known};
 
-/// A step done on the connection; what it returns runs once the group is committed, or not.
+/// A step done on the connection; what it returns is called once the group is committed, or with why it is not.
 type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(bool)>;
+type Answer = Box<dyn FnOnce(Option<&str>)>;
 
 /// The most writes that share a commit.
 const GROUP: usize = 256;
@@ -24,6 +26,7 @@ const GROUP: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Worker {
     hands: Hands,
+    failures: Arc<Failures>,
     /// Waited for before and after each job.
     #[cfg(test)]
     hook: Option<Hook>,
@@ -37,39 +40,41 @@ enum Hands {
 
 impl Worker {
     /// A thread that runs jobs in groups, each group a transaction and each job a savepoint in it.
-    pub fn writer(connection: Connection, known: Arc<Known>) -> Self {
-        Self::spawn("store-writer", move |jobs| {
+    pub fn writer(connection: Connection, known: Arc<Known>, failures: Arc<Failures>) -> Self {
+        let fails = Arc::clone(&failures);
+        Self::spawn("store-writer", failures, move |jobs| {
             while let Ok(first) = jobs.recv() {
                 let mut group = vec![first];
                 group.extend(jobs.try_iter().take(GROUP - 1));
-                commit(&connection, &known, group);
+                commit(&connection, &known, &fails, group);
             }
         })
     }
 
     /// A thread that runs jobs one by one, for reading.
-    pub fn reader(connection: Connection) -> Self {
-        Self::spawn("store-reader", move |jobs| {
+    pub fn reader(connection: Connection, failures: Arc<Failures>) -> Self {
+        Self::spawn("store-reader", failures, move |jobs| {
             while let Ok(job) = jobs.recv() {
-                job(&connection)(true);
+                job(&connection)(None);
             }
         })
     }
 
-    fn spawn(name: &str, body: impl FnOnce(mpsc::Receiver<Job>) + Send + 'static) -> Self {
+    fn spawn(name: &str, failures: Arc<Failures>, body: impl FnOnce(mpsc::Receiver<Job>) + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         thread::Builder::new().name(name.into()).spawn(move || body(receiver)).expect("the machine has threads");
-        Self::with(Hands::Thread(sender))
+        Self::with(Hands::Thread(sender), failures)
     }
 
     /// No thread: each caller does its own work, one at a time, and each job is a group of its own.
-    pub fn inline(connection: Connection, known: Arc<Known>) -> Self {
-        Self::with(Hands::Callers(Arc::new(Mutex::new(connection)), known))
+    pub fn inline(connection: Connection, known: Arc<Known>, failures: Arc<Failures>) -> Self {
+        Self::with(Hands::Callers(Arc::new(Mutex::new(connection)), known), failures)
     }
 
-    fn with(hands: Hands) -> Self {
+    fn with(hands: Hands, failures: Arc<Failures>) -> Self {
         Self {
             hands,
+            failures,
             #[cfg(test)]
             hook: None,
         }
@@ -81,43 +86,51 @@ impl Worker {
         Self { hook: Some(hook), ..self.clone() }
     }
 
-    /// Runs `f`. An error, or a panic, undoes what `f` wrote and nothing else.
+    /// Runs `f`. An error, or a panic, undoes what `f` wrote and nothing else. That the store failed is noted before any
+    /// later job runs, whether or not the caller still waits.
     pub async fn run<T: Send + 'static>(&self, f: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
+        let failures = Arc::clone(&self.failures);
         let job = move |connection: &Connection| -> Answer {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| in_savepoint(connection, f)))
-                .unwrap_or_else(|_| Err(StoreError::Corrupt("a statement panicked".into())));
-            Box::new(move |committed| {
+                .unwrap_or_else(|_| Err(StoreError::Corrupt("a statement panicked".into())))
+                .map_err(|e| failures.noted(e));
+            Box::new(move |failed| {
+                let failed = failed.map(|why| Err(StoreError::Failed(why.to_owned())));
                 // A caller that has gone away needs no answer.
-                let _ = sender.send(if committed { result } else { result.and(Err(StoreError::NotCommitted)) });
+                let _ = sender.send(match failed {
+                    Some(failed) => result.and(failed),
+                    None => result,
+                });
             })
         };
         #[cfg(test)]
-        Hook::call(self.hook.as_ref()).await;
+        let fault = Hook::call(self.hook.as_ref()).await;
         match &self.hands {
-            Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| StoreError::NotCommitted)?,
+            Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| self.failures.broken())?,
             Hands::Callers(connection, known) => {
-                commit(&connection.lock().expect("jobs' panics are caught"), known, vec![Box::new(job)])
+                let connection = connection.lock().expect("jobs' panics are caught");
+                #[cfg(test)]
+                let connection = Failing::of(connection, fault);
+                commit(&connection, known, &self.failures, vec![Box::new(job)]);
             }
         }
-        let answer = receiver.await.map_err(|_| StoreError::NotCommitted)?;
+        let answer = receiver.await.map_err(|_| self.failures.broken())?;
         #[cfg(test)]
         Hook::call(self.hook.as_ref()).await;
         answer
     }
 }
 
-/// What a test has done before and after each job of a handle.
+/// What a test has done before and after each job of a handle. How the job fails, if it shall.
 #[cfg(test)]
 #[derive(Clone)]
-pub struct Hook(pub Arc<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>);
+pub struct Hook(pub Arc<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = Option<Fault>> + Send>> + Send + Sync>);
 
 #[cfg(test)]
 impl Hook {
-    async fn call(hook: Option<&Self>) {
-        if let Some(hook) = hook {
-            hook.0().await;
-        }
+    async fn call(hook: Option<&Self>) -> Option<Fault> {
+        hook?.0().await
     }
 }
 
@@ -144,8 +157,14 @@ fn in_savepoint<T>(connection: &Connection, f: impl FnOnce(&Connection) -> Resul
     Ok(value)
 }
 
-fn commit(connection: &Connection, known: &Known, group: Vec<Job>) {
-    if connection.execute_batch("BEGIN IMMEDIATE").is_err() {
+fn commit(connection: &Connection, known: &Known, failures: &Failures, group: Vec<Job>) {
+    let before = failures.count();
+    // One that could not even be rolled back would keep all others out.
+    if !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    if let Err(e) = connection.execute_batch("BEGIN IMMEDIATE") {
+        failures.note(&e);
         // Dropping the jobs tells their callers that nothing was written.
         return;
     }
@@ -158,13 +177,20 @@ fn commit(connection: &Connection, known: &Known, group: Vec<Job>) {
             break;
         }
     }
-    let committed = !connection.is_autocommit() && connection.execute_batch("COMMIT").is_ok();
-    if !committed && !connection.is_autocommit() {
+    let ended = if connection.is_autocommit() {
+        Err(failures.why().unwrap_or_default())
+    } else {
+        connection.execute_batch("COMMIT").map_err(|e| failures.note(&e))
+    };
+    if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
+    }
+    if failures.count() == before {
+        failures.are_over();
     }
     // Before the answers, so that whoever has one finds what it says.
     known.committed();
     for answer in answers {
-        answer(committed);
+        answer(ended.as_ref().err().map(String::as_str));
     }
 }

@@ -1,5 +1,7 @@
 //! Check-in and idle stop: statements 26 to 33.
 
+use std::time::Duration;
+
 use super::support::{self, Body, World, docker::Docker, id, is, scripted::TestApp};
 use serde_json::{Value, json};
 
@@ -146,6 +148,27 @@ contract! {
         assert_eq!(late.0, 200);
         assert_eq!(w.http().now(&c).await, stopped);
         assert_eq!(w.http().now(&other).await["active"], "0");
+    }
+
+    async fn contract_33_health_is_503_until_the_first_pass_is_complete(w: &mut dyn World) {
+        for _ in 0..3 {
+            w.http().create("image=spindle/mimic").await;
+        }
+        w.begin_anew().await;
+        let started = std::time::Instant::now();
+        loop {
+            let answer = w.http().bare("GET", "/v1/health", Body::None, &[]).await;
+            let said = answer.json();
+            if answer.status == 200 {
+                assert_eq!(said["last_pass"]["observed"], 3, "it has looked: {said}");
+                break;
+            }
+            assert_eq!(answer.status, 503, "{said}");
+            assert!(said["status"] == "starting" || !said["last_pass"].is_null(), "{said}");
+            assert!(started.elapsed() < Duration::from_secs(30), "still {said}");
+            w.moment().await;
+        }
+        assert_eq!(w.http().get("/v1/containers").await.json().as_array().unwrap().len(), 3);
     }
 
     async fn s33_everything_survives_a_restart(w: &mut dyn World) {

@@ -41,6 +41,7 @@ pub enum Action {
     Look,
     EngineAway,
     RelayAway,
+    DiskFails,
     EventsBreak,
     DoorShut,
     PortsHeld,
@@ -99,6 +100,7 @@ impl World {
             (Action::EngineAway | Action::RelayAway, _) => {
                 drop(tokio::spawn(async move { world.outage(action).await }));
             }
+            (Action::DiskFails, _) => drop(tokio::spawn(async move { world.break_disk().await })),
             (Action::Jump, _) => self.jump(),
             (Action::PortsHeld, _) => drop(tokio::spawn(async move { world.hold_ports().await })),
             (Action::Work, _) => drop(self.aim().map(|aim| tokio::spawn(async move { world.work(aim).await }))),
@@ -219,6 +221,14 @@ impl World {
         let done = server.app.check_in(Some(&token), None, value).await;
         if server.life.is_dead() || done.is_err() {
             self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports.push(Report::new(wall, since, None)));
+            if let (false, Err(e)) = (server.life.is_dead(), done) {
+                let rows = self.rows();
+                let mut oracle = self.oracle();
+                oracle.tell(|| format!("{} reports {value}: {e}", aim.name));
+                if value > 0 {
+                    oracle.unrecorded(since, &rows);
+                }
+            }
             return;
         }
         let row = self.row(&aim.id);

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::clock::pass;
+use super::{clock::pass, world::World};
 use crate::store::Hook;
 
 /// The dice of one trace: all that is random in it.
@@ -122,16 +122,19 @@ impl Life {
     }
 
     /// The store's hooks for it: on reads and on writes.
-    pub fn hooks(self: &Arc<Self>) -> (Hook, Hook) {
-        let (reads, writes) = (Arc::clone(self), Arc::clone(self));
+    pub fn hooks(self: &Arc<Self>, world: &Arc<World>) -> (Hook, Hook) {
+        let (reads, writes, world) = (Arc::clone(self), Arc::clone(self), Arc::clone(world));
         (
             Hook(Arc::new(move || {
                 let life = Arc::clone(&reads);
-                Box::pin(async move { life.dawdle().await })
+                Box::pin(async move {
+                    life.dawdle().await;
+                    None
+                })
             })),
             Hook(Arc::new(move || {
-                let life = Arc::clone(&writes);
-                Box::pin(async move { life.point().await })
+                let (life, world) = (Arc::clone(&writes), Arc::clone(&world));
+                Box::pin(async move { world.write(&life).await })
             })),
         )
     }

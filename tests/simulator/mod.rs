@@ -7,6 +7,7 @@
 mod actions;
 mod clock;
 mod crash;
+mod disk;
 mod engine;
 mod judge;
 mod life;

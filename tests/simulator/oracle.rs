@@ -208,6 +208,24 @@ impl Oracle {
         }
     }
 
+    /// Something is wrong with the disk from now on, or no longer.
+    pub fn disk(&mut self, begins: bool) {
+        self.calm_since = self.now;
+        self.outages = if begins { self.outages + 1 } else { self.outages - 1 };
+        self.could_not_report(i64::MAX, 0);
+    }
+
+    /// Evidence that arrived at `since` could not be recorded: of all who run still nobody is stopped for being idle before
+    /// everybody could report again.
+    pub fn unrecorded(&mut self, since: i64, rows: &[Sandbox]) {
+        self.calm_since = self.now;
+        let runs = |id: &SandboxId| rows.iter().any(|r| r.id == *id && matches!(r.state, State::Running { .. }));
+        for s in self.subjects.iter_mut().filter(|s| runs(&s.id)) {
+            s.held_until = s.held_until.max(since + GRACE);
+        }
+        self.could_not_report(i64::MAX, 0);
+    }
+
     /// The engine, the relay or the check-in door goes away, or comes back.
     pub fn outage(&mut self, since: Option<i64>) {
         self.calm_since = self.now;

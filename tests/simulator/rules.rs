@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use super::{SEEDS, run::until_found};
+use crate::domain::rules::UNRECORDED;
 
 /// The rules that can be broken in a line, and how.
 const RULES: [(u8, &str); 14] = [
@@ -17,6 +18,7 @@ const RULES: [(u8, &str); 14] = [
     (6, "the pass waits for who is slow"),
     (7, "there is no grace"),
     (8, "whoever could not look at the relay stops all the same"),
+    (UNRECORDED, "rule 8 again: what the store could not record counts as silence"),
     (9, "the engine is told to stop before the row says so"),
     (10, "a new event stream asks for no look"),
     (11, "a stop removes"),

@@ -23,12 +23,12 @@ pub struct Outcome {
 }
 
 /// How often each thing happens, of a thousand.
-const USUAL: [(Action, i64); 23] = [
+const USUAL: [(Action, i64); 24] = [
     (Action::Create, 60),
-    (Action::Report, 130),
+    (Action::Report, 120),
     (Action::Work, 30),
     (Action::ReportZero, 80),
-    (Action::Use, 110),
+    (Action::Use, 100),
     (Action::Knock, 60),
     (Action::Stop, 60),
     (Action::Start, 90),
@@ -42,6 +42,7 @@ const USUAL: [(Action, i64); 23] = [
     (Action::Look, 60),
     (Action::EngineAway, 20),
     (Action::RelayAway, 20),
+    (Action::DiskFails, 20),
     (Action::EventsBreak, 20),
     (Action::DoorShut, 10),
     (Action::PortsHeld, 10),
@@ -54,8 +55,8 @@ struct Plan {
     flavour: Flavour,
     /// Until when things happen, in milliseconds.
     length: i64,
-    /// How many of a thousand calls of the engine go wrong, and of the relay.
-    faults: (i64, i64),
+    /// How many of a thousand calls of the engine go wrong, of the relay, and how many writes.
+    faults: (i64, i64, i64),
     late_events: i64,
     lost_events: i64,
     stubborn: i64,
@@ -95,7 +96,7 @@ fn plan(dice: &Dice) -> Plan {
             dawdle,
         },
         length: dice.of(60_000..200_000),
-        faults: (fault([0, 10, 40]), fault([0, 10, 40])),
+        faults: (fault([0, 10, 40]), fault([0, 10, 40]), fault([0, 0, 20])),
         late_events: fault([0, 100, 300]),
         lost_events,
         stubborn: fault([0, 100, 300]),
@@ -126,7 +127,12 @@ fn pick(dice: &Dice, choices: &[(Action, i64)], calm: bool) -> Action {
         if left < 0 {
             let hostile = matches!(
                 action,
-                Action::EngineAway | Action::RelayAway | Action::DoorShut | Action::Jump | Action::Crash
+                Action::EngineAway
+                    | Action::RelayAway
+                    | Action::DiskFails
+                    | Action::DoorShut
+                    | Action::Jump
+                    | Action::Crash
             );
             return if calm && hostile { Action::Look } else { action };
         }
@@ -188,6 +194,7 @@ async fn happen(world: &Arc<World>, plan: &Plan) {
         trouble.latency = plan.latency;
     }
     world.relay.set_faults(plan.faults.1);
+    world.disk.set_faults(plan.faults.2);
     let mut at_a_deadline = false;
     while world.clock.elapsed() < plan.length {
         let few = world.oracle().subjects.iter().filter(|s| s.exists && !s.delete_asked).count() < 2;
@@ -210,6 +217,7 @@ async fn settle(world: &Arc<World>) {
     world.oracle().tell(|| "quiet".into());
     world.troubles().end();
     world.relay.set_faults(0);
+    world.disk.set_faults(0);
     // What hangs comes to its deadline, outages end, whoever was killed begins anew; two passes later all is done.
     let mut calm_for = 0;
     for _ in 0..MOST_SECONDS {

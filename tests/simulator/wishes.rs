@@ -10,7 +10,7 @@ use super::{
     world::{LIMIT, Server, World, limit_of},
 };
 use crate::{
-    app::Change,
+    app::{Change, Error},
     domain::{OwnPolicy, State},
 };
 
@@ -18,7 +18,8 @@ impl World {
     /// Keeps a sandbox for a while, or for its limit.
     pub async fn keep(&self, server: &Server, aim: &Aim) {
         let length = self.dice.of(10..150);
-        let (wall, for_limit, inside) = (self.clock.wall(), self.dice.in_thousand(300), self.dice.in_thousand(400));
+        let (wall, since) = (self.clock.wall(), self.clock.elapsed());
+        let (for_limit, inside) = (self.dice.in_thousand(300), self.dice.in_thousand(400));
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
         // Of its own limit nobody here needs to know more than that it is no longer than this.
         let at_most = if for_limit { 4 * LIMIT } else { length * 1_000 };
@@ -34,12 +35,14 @@ impl World {
         if server.life.is_dead() {
             return;
         }
-        let row = self.row(&aim.id);
+        let (row, rows) = (self.row(&aim.id), self.rows());
         let mut oracle = self.oracle();
         oracle.tell(|| format!("keep {} for {length:?}: {kept:?}", aim.name));
         oracle.takes_from(row.as_slice());
-        if kept.is_ok_and(|kept| kept) {
-            oracle.checked_in(&aim.id, wall, true);
+        match kept {
+            Ok(kept) if kept => oracle.checked_in(&aim.id, wall, true),
+            Err(Error::DatabaseAway(_)) => oracle.unrecorded(since, &rows),
+            _ => {}
         }
     }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::{SimClock, pass},
+    disk::Disk,
     engine::{Driven, Trouble},
     life::{Dawdle, Dice, Life},
     oracle::Oracle,
@@ -47,6 +48,7 @@ pub struct World {
     pub clock: Arc<SimClock>,
     pub engine: FakeEngine,
     pub relay: SimRelay,
+    pub disk: Disk,
     pub dice: Arc<Dice>,
     /// How long a container takes at most to end when it is told to, in milliseconds.
     pub longest_end: i64,
@@ -143,6 +145,7 @@ impl World {
             clock: Arc::new(SimClock::new()),
             engine,
             relay: SimRelay::default(),
+            disk: Disk::default(),
             dice,
             longest_end: flavour.longest_end,
             contrary: flavour.contrary,
@@ -241,7 +244,7 @@ impl World {
     pub fn boot(self: &Arc<Self>) -> Arc<Server> {
         let life = Life::new(self.dawdle, Arc::clone(&self.dice));
         let cut = Arc::new(Notify::new());
-        let (reads, writes) = life.hooks();
+        let (reads, writes) = life.hooks(self);
         let store = Arc::new(self.store().hooked(reads, writes));
         let engine = Arc::new(Driven {
             world: Arc::clone(self),
@@ -297,6 +300,7 @@ impl World {
             // What cannot be adopted at once may find its ports taken by then, and that is another matter.
             self.troubles().end();
             self.relay.set_faults(0);
+            self.disk.set_faults(0);
         }
     }
 }

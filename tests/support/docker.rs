@@ -316,9 +316,18 @@ impl World for Docker {
         self.docker(&["ps", "-aq", "--no-trunc", "--filter", &label]).split_whitespace().map(str::to_owned).collect()
     }
 
-    async fn restart(&mut self) {
+    async fn begin_anew(&mut self) {
         assert_eq!(self.end("TERM"), Some(0), "{}", self.log());
         self.spawn();
+        let started = Instant::now();
+        while self.http.client.get(format!("{}/v1/health", self.http.base)).send().await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(30), "it does not answer: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn restart(&mut self) {
+        self.begin_anew().await;
         self.until_well().await;
     }
 }

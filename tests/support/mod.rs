@@ -182,6 +182,9 @@ pub trait World: Send + Sync {
     /// The ids of the containers that the engine holds for this deployment.
     async fn held(&self) -> Vec<String>;
 
+    /// Ends the server and starts it again on the same data. It answers, and may not have made a pass.
+    async fn begin_anew(&mut self);
+
     /// Ends the server and starts it again on the same data.
     async fn restart(&mut self);
 

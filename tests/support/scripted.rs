@@ -256,7 +256,7 @@ impl World for Scripted {
         self.engine.containers().iter().map(ToString::to_string).collect()
     }
 
-    async fn restart(&mut self) {
+    async fn begin_anew(&mut self) {
         if let Some(loops) = self.loops.take() {
             loops.stop(Duration::from_secs(5)).await;
         }
@@ -285,10 +285,14 @@ impl World for Scripted {
         self.closing.cancel();
         let (door_at, door) = open_door(&app).await;
         self.closing = door;
-        self.loops = Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap());
-        app.converge().await;
         (self.http, self.door) = (Http::new(format!("http://{api_at}")), Http::new(format!("http://{door_at}")));
         (self.app, self.relay) = (app, relay);
+    }
+
+    async fn restart(&mut self) {
+        self.begin_anew().await;
+        self.loops = Some(Loops::start(&self.app, Duration::from_secs(1)).await.unwrap());
+        self.app.converge().await;
     }
 }
 

@@ -1,0 +1,86 @@
+//! What the store could not do because it failed itself. Whoever decides that somebody is idle must know: what was to be
+//! recorded then is lost, and is no silence (`idleness.md`, rule 8).
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use rusqlite::ErrorCode;
+
+use super::StoreError;
+
+/// The failures of one database since it was opened. A refusal, as of a name that is taken, is none.
+#[derive(Debug, Default)]
+pub struct Failures {
+    count: AtomicU64,
+    /// Why it fails at present.
+    why: Mutex<Option<String>>,
+}
+
+impl Failures {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Why it fails, until it has written again.
+    pub fn why(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    /// It has written again.
+    pub fn are_over(&self) {
+        *self.lock() = None;
+    }
+
+    /// Counts a failure, and gives it in words.
+    pub fn note(&self, error: &rusqlite::Error) -> String {
+        let why = words(error);
+        self.add(why.clone());
+        why
+    }
+
+    /// Counts an error of a job, if it is a failure, which it then says in words.
+    pub fn noted(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Sqlite(e) if e.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
+                StoreError::Failed(self.note(&e))
+            }
+            StoreError::Corrupt(_) => {
+                self.add(error.to_string());
+                error
+            }
+            other => other,
+        }
+    }
+
+    /// What a job is told that was dropped.
+    pub fn broken(&self) -> StoreError {
+        StoreError::Failed(self.why().unwrap_or_else(|| {
+            let why = "its thread has ended".to_owned();
+            self.add(why.clone());
+            why
+        }))
+    }
+
+    fn add(&self, why: String) {
+        *self.lock() = Some(why);
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The cause of a failure, as a person would say it.
+fn words(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full".into(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program has it locked".into(),
+        Some(ErrorCode::ReadOnly) => "it is read-only".into(),
+        Some(ErrorCode::SystemIoFailure) => format!("its disk fails, or is full ({error})"),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,57 @@
+//! Whether the database takes writes, and whether its file is still where it was opened.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Result, Store, StoreError};
+
+/// A file, and which one it was when it was opened.
+#[derive(Debug, Clone)]
+pub struct Place {
+    path: PathBuf,
+    /// Its device and its number there.
+    file: (u64, u64),
+}
+
+impl Place {
+    /// The file that is at `path` now.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), file: (found.dev(), found.ino()) })
+    }
+
+    fn is_there(&self) -> Result<()> {
+        let what = match Self::of(&self.path) {
+            Ok(found) if found.file == self.file => return Ok(()),
+            Ok(_) => "is another file now",
+            Err(_) => "is not there any more",
+        };
+        Err(StoreError::Moved { path: self.path.clone(), what })
+    }
+}
+
+impl Store {
+    /// Writes, for no other reason than to see whether that goes.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]; [`StoreError::Moved`], and then what is written is lost with this process.
+    pub async fn beat(&self) -> Result<()> {
+        let place = self.place.clone();
+        let sql = "INSERT INTO heartbeat (one, beats) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET beats = beats + 1";
+        self.writer.run(move |c| c.execute(sql, ()).map(drop).map_err(StoreError::from)).await?;
+        // On the thread that may wait for a disk.
+        self.reader.run(move |_| place.iter().try_for_each(Place::is_there)).await
+    }
+
+    /// How often it has failed since it was opened: what was to be recorded then is lost.
+    pub fn failures(&self) -> u64 {
+        self.failures.count()
+    }
+
+    /// Whether it failed when it was last used.
+    pub fn fails(&self) -> bool {
+        self.failures.why().is_some()
+    }
+}
