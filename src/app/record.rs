@@ -41,7 +41,10 @@ impl App {
         let before = std::mem::replace(&mut self.pulse().database, why.cloned());
         match why {
             Some(why) if before.as_ref() != Some(why) => {
-                tracing::error!(why, "the database fails; while sandboxes cannot be recorded, none is stopped for being idle");
+                tracing::error!(
+                    why,
+                    "the database fails; while sandboxes cannot be recorded, none is stopped for being idle"
+                );
             }
             None if before.is_some() => tracing::info!("the database works again"),
             _ => {}

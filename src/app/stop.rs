@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::{App, Error, Result, chain, steps::Tried};
 use crate::{
-    domain::{Deadline, Decided, Evidence, Phase, Sandbox, SandboxId, Source, State, StopReason, explain, rules::broken},
+    domain::{
+        Deadline, Decided, Evidence, Phase, Sandbox, SandboxId, Source, State, StopReason, explain, rules::broken,
+    },
     engine::EngineError,
     store::StoreError,
 };
@@ -113,9 +115,11 @@ impl App {
             tracing::warn!(sandbox = %id, error, "a stop failed; it is tried again every pass");
         }
         self.wake();
-        tried.map(drop).map_err(|e| match e.downcast::<StoreError>().map(|e| Box::new((*e).into())).or_else(|e| e.downcast()) {
-            Ok(e) => *e,
-            Err(_) => Error::StillStopping,
+        tried.map(drop).map_err(|e| {
+            match e.downcast::<StoreError>().map(|e| Box::new((*e).into())).or_else(|e| e.downcast()) {
+                Ok(e) => *e,
+                Err(_) => Error::StillStopping,
+            }
         })
     }
 

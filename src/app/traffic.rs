@@ -9,9 +9,7 @@ use jiff::SignedDuration;
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{
-        Boot, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure,
-    },
+    domain::{Boot, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure},
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
 

@@ -28,13 +28,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 pub use check_in::CheckedIn;
 use failures::Failures;
+#[cfg(test)]
+pub use faults::Fault;
 use heartbeat::Place;
 use known::Known;
 pub use policies::Change;
 pub use ports::PortPool;
 pub use sandboxes::Counts;
-#[cfg(test)]
-pub use faults::Fault;
 #[cfg(test)]
 pub use worker::Hook;
 use worker::Worker;

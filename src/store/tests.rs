@@ -145,7 +145,10 @@ async fn evidence_beats_a_stop_that_was_only_planned() {
     assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap());
     let seen = store.get(&seen.id).await.unwrap().unwrap();
     store.record_use(used(&seen, seen.generation, 60)).await.unwrap();
-    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap(), "a connection is evidence too");
+    assert!(
+        !store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap(),
+        "a connection is evidence too"
+    );
     let seen = store.get(&seen.id).await.unwrap().unwrap();
     assert!(store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap());
     assert!(!store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(), "only once");
@@ -159,7 +162,10 @@ async fn a_connection_beyond_the_cap_does_not_hold_up_a_stop() {
     let seen = store.get(&started.id).await.unwrap().unwrap();
     store.record_use(used(&started, started.generation, 1_001)).await.unwrap();
     let to = State::Stopping { since: at(1_001), reason: StopReason::Idle };
-    assert!(store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(), "the deadline is the one that was seen");
+    assert!(
+        store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(),
+        "the deadline is the one that was seen"
+    );
 }
 
 #[tokio::test]

@@ -61,7 +61,6 @@ impl Drop for SmallDisk {
 async fn server(extra: &[(&str, &str)]) -> Option<(Docker, SmallDisk)> {
     let mut world = Docker::prepare(None, extra);
     let disk = SmallDisk::of(&mut world)?;
-    if let Some(old) = std::env::var_os("LAW_OLD") { world.program = old.into(); }
     world.spawn();
     world.until_well().await;
     Some((world, disk))
@@ -147,10 +146,7 @@ async fn a_full_disk_is_told_truly_and_within_seconds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_removed_or_replaced_under_the_server_is_noticed() {
-    let mut world = Docker::prepare(None, &[]);
-    if let Some(old) = std::env::var_os("LAW_OLD") { world.program = old.into(); }
-    world.spawn();
-    world.until_well().await;
+    let world = Docker::start(&[]).await;
     assert_eq!(health(&world).await, (200, "ok".into()));
     let (at, aside) = (world.setting("DATABASE").to_owned(), world.directory.join("aside"));
     fs::rename(&at, &aside).unwrap();
