@@ -68,6 +68,24 @@ impl App {
         if let Some(container) = known.container.as_ref().filter(|_| broken(9)) {
             self.engine.stop(container, self.settings.stop_grace).await?;
         }
+        if !self.record_stop(known, seen, still).await? {
+            return Ok(false);
+        }
+        let stopped = self.try_finish_stop(&known.id).await;
+        if stopped.is_err() {
+            // It is not tried again on what was decided now: by then it may have been used, or started anew.
+            self.note_cut_off(known, Some(known.state.clone()), self.ending());
+        }
+        stopped
+    }
+
+    /// Records an idle stop, unless what it was decided on has changed meanwhile. Whether the engine is to be told now.
+    async fn record_stop(
+        &self,
+        known: &Sandbox,
+        seen: Deadline,
+        still: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Tried {
         let now = self.clock.now();
         let to = State::Stopping { since: now, reason: seen.reason() };
         let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
@@ -88,7 +106,8 @@ impl App {
         if !is_sure() {
             // It took long to record, and what moved meanwhile nobody counted.
             self.pulse().impaired = true;
-            return self.take_back(&stopping).await;
+            self.take_back(&stopping).await?;
+            return Ok(false);
         }
         self.note_cut_off(known, Some(known.state.clone()), self.ending());
         self.shown(known, true).await;
@@ -96,12 +115,7 @@ impl App {
             sandbox = %known.id, name = %known.name, reason = seen.reason().word(), why,
             limit = %self.policy_of(known).idle_limit, "stopping"
         );
-        let stopped = self.try_finish_stop(&known.id).await;
-        if stopped.is_err() {
-            // It is not tried again on what was decided now: by then it may have been used, or started anew.
-            self.note_cut_off(known, Some(known.state.clone()), self.ending());
-        }
-        stopped
+        Ok(true)
     }
 
     /// Carries out a recorded stop, and logs what goes wrong. The caller holds the claim.
