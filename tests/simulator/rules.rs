@@ -9,7 +9,7 @@ use super::{SEEDS, run::until_found};
 use crate::domain::rules::UNRECORDED;
 
 /// The rules that can be broken in a line, and how.
-const RULES: [(u8, &str); 14] = [
+const RULES: [(u8, &str); 15] = [
     (1, "the clock runs from the creation, whatever was started since"),
     (2, "a report of 0 takes the earlier evidence away"),
     (3, "the stop looks at the state, and not at the deadline"),
