@@ -57,8 +57,9 @@ const POLICY: Policy = Policy {
     ..fixtures::POLICY
 };
 
-fn decision() -> Decision {
-    Decision { at: at(201), decided: Decided::Stopped, why: "idle".into(), evidence: None }
+async fn stops(store: &Store, seen: &Sandbox, to: &State) -> bool {
+    let decision = Decision { at: at(201), decided: Decided::Stopped, why: "idle".into(), evidence: None };
+    store.mark_idle(seen, POLICY, to.clone(), decision, || true).await.unwrap()
 }
 
 /// That a connection of a start was in use.
@@ -142,16 +143,13 @@ async fn evidence_beats_a_stop_that_was_only_planned() {
     let seen = started(&store, 1).await;
     let to = State::Stopping { since: at(100), reason: StopReason::Idle };
     store.check_in(Some(seen.token.clone()), None, 1, at(50)).await.unwrap().unwrap();
-    assert!(!store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap());
+    assert!(!stops(&store, &seen, &to).await);
     let seen = store.get(&seen.id).await.unwrap().unwrap();
     store.record_use(used(&seen, seen.generation, 60)).await.unwrap();
-    assert!(
-        !store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap(),
-        "a connection is evidence too"
-    );
+    assert!(!stops(&store, &seen, &to).await, "a connection is evidence too");
     let seen = store.get(&seen.id).await.unwrap().unwrap();
-    assert!(store.mark_idle(&seen, POLICY, to.clone(), decision(), || true).await.unwrap());
-    assert!(!store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(), "only once");
+    assert!(stops(&store, &seen, &to).await);
+    assert!(!stops(&store, &seen, &to).await, "only once");
 }
 
 #[tokio::test]
@@ -162,10 +160,7 @@ async fn a_connection_beyond_the_cap_does_not_hold_up_a_stop() {
     let seen = store.get(&started.id).await.unwrap().unwrap();
     store.record_use(used(&started, started.generation, 1_001)).await.unwrap();
     let to = State::Stopping { since: at(1_001), reason: StopReason::Idle };
-    assert!(
-        store.mark_idle(&seen, POLICY, to, decision(), || true).await.unwrap(),
-        "the deadline is the one that was seen"
-    );
+    assert!(stops(&store, &seen, &to).await, "the deadline is the one that was seen");
 }
 
 #[tokio::test]
@@ -215,7 +210,7 @@ async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
     assert_eq!(seen.rhythm.period.map(|p| p.as_secs()), Some(237));
     assert!(store.mark(&seen, stopping).await.unwrap());
     let stopping = store.get(&sandbox.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(9_000), address: None, mark: "n".into(), pid: None, boot: None };
+    assert!(!stops(&store, &seen, &stopping).await);
     assert!(store.mark_started(&stopping, again).await.unwrap());
     assert_eq!(report(9_002, 0).await, Rhythm { period: Some(Duration::from_secs(237)), gap: None });
 }

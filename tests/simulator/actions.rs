@@ -222,11 +222,9 @@ impl World {
         if server.life.is_dead() || done.is_err() {
             self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports.push(Report::new(wall, since, None)));
             if let (false, Err(e)) = (server.life.is_dead(), done) {
-                let rows = self.rows();
-                let mut oracle = self.oracle();
-                oracle.tell(|| format!("{} reports {value}: {e}", aim.name));
+                self.oracle().tell(|| format!("{} reports {value}: {e}", aim.name));
                 if value > 0 {
-                    oracle.unrecorded(since, &rows);
+                    self.oracle().unrecorded(since, &self.rows());
                 }
             }
             return;
