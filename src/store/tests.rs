@@ -204,13 +204,13 @@ async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
     assert_eq!(deadline(&POLICY, &seen).unwrap().at, at(162 + 240));
     report(640, 0).await;
     let stopping = State::Stopping { since: at(641), reason: StopReason::Idle };
-    assert!(!store.mark_idle(&seen, POLICY, stopping.clone(), decision()).await.unwrap());
+    assert!(!stops(&store, &seen, &stopping).await);
     // What lies between two runs is no gap.
     let seen = store.get(&sandbox.id).await.unwrap().unwrap();
     assert_eq!(seen.rhythm.period.map(|p| p.as_secs()), Some(237));
     assert!(store.mark(&seen, stopping).await.unwrap());
     let stopping = store.get(&sandbox.id).await.unwrap().unwrap();
-    assert!(!stops(&store, &seen, &stopping).await);
+    let again = State::Running { since: at(9_000), address: None, mark: "n".into(), pid: None, boot: None };
     assert!(store.mark_started(&stopping, again).await.unwrap());
     assert_eq!(report(9_002, 0).await, Rhythm { period: Some(Duration::from_secs(237)), gap: None });
 }
