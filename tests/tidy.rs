@@ -8,7 +8,7 @@ use std::{
 /// Which of our modules, and which crates beyond std, each module may name.
 const IMPORTS: [(&str, &[&str], &[&str]); 11] = [
     ("domain", &["domain"], &["jiff", "thiserror", "strsim", "deunicode"]),
-    ("clock", &["domain"], &["jiff"]),
+    ("clock", &["domain"], &["jiff", "rustix"]),
     ("host", &[], &["tokio", "rustix", "libc", "ipnet"]),
     ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror"]),
     (

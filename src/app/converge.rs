@@ -22,7 +22,7 @@ const LOOKS: usize = 32;
 const CLOSE_LOOK: Duration = Duration::from_secs(2);
 
 /// The largest jump of the clock that is none: a correction by the time service.
-const JUMP: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const JUMP: SignedDuration = SignedDuration::from_secs(10);
 
 /// Beyond two periods, how late a pass may be before sandboxes are given a grace.
 const LATENESS: Duration = Duration::from_secs(10);
@@ -53,9 +53,8 @@ impl App {
     /// that a slow sandbox delays nobody.
     pub async fn converge(self: &Arc<Self>) -> ConvergeReport {
         let _single_flight = self.pass.lock().await;
-        let (now, steady) = (self.clock.now(), self.clock.steady());
-        let mut report = ConvergeReport { at: Some(now), ..ConvergeReport::default() };
-        if let Err(e) = self.pass(now, steady, &mut report).await {
+        let mut report = ConvergeReport { at: Some(self.clock.now()), ..ConvergeReport::default() };
+        if let Err(e) = self.pass(&mut report).await {
             tracing::error!(error = chain(&e), "a pass could not read the store");
             report.store_error = Some(e.to_string());
             // Nobody looked: the next pass that does begins with a grace.
@@ -65,10 +64,16 @@ impl App {
         report
     }
 
-    async fn pass(self: &Arc<Self>, now: Timestamp, steady: Duration, report: &mut ConvergeReport) -> Result<()> {
-        // What moved until now belongs to what is decided on (`idleness.md`, rule 14).
+    async fn pass(self: &Arc<Self>, report: &mut ConvergeReport) -> Result<()> {
+        // What moved until now belongs to what is decided on (`idleness.md`, rule 14), by the clock of then.
         let counted = if broken(14) { Ok(()) } else { self.collect().await };
         self.note_relay(&counted);
+        // Not before all that moved by the clock of then is recorded.
+        if counted.is_ok() {
+            self.follow_clock().await?;
+        }
+        let (now, steady) = (self.clock.now(), self.clock.steady());
+        report.at = Some(now);
         // Rows first, then the engine: what is made in between is then a stranger, never an absence.
         let known = self.known().await?;
         report.known = known.len();

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, RecordClock},
     domain::{ContainerId, Cpus, Memory, Policy, Sandbox, SandboxId, Wake, deadline, idle::plus},
     engine::{CheckIn, Engine, EngineInfo},
     relay::{Count, Relay, Unopened},
@@ -166,7 +166,7 @@ pub struct App {
     relay: Arc<Relay>,
     /// Held while the relay is told something.
     table: tokio::sync::Mutex<()>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<RecordClock>,
     settings: Settings,
     claims: Arc<Claims>,
     starts: Semaphore,
@@ -196,6 +196,8 @@ impl App {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Arc<Self> {
+        let scale = store.scale().filter(|scale| scale.boot == clock.boot());
+        let clock = Arc::new(RecordClock::new(clock, scale.map(|scale| scale.ahead)));
         Arc::new(Self {
             store,
             engine,
@@ -235,6 +237,11 @@ impl App {
     /// Asks for a pass soon.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Whether the clock shows a time that every library can reckon with.
+    pub fn is_after_1970(&self) -> bool {
+        self.clock.now() >= Timestamp::UNIX_EPOCH
     }
 
     /// Says where the check-in door stands. While it is not open no sandbox can report, so none is

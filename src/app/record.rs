@@ -2,8 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{App, Pulse, chain};
-use crate::domain::rules::{UNRECORDED, broken};
+use jiff::SignedDuration;
+
+use super::{App, Pulse, Result, chain, converge::JUMP};
+use crate::{
+    domain::rules::{BY_THE_CLOCK, UNRECORDED, broken},
+    store::Scale,
+};
 
 /// How long the database is waited for, by a monitor as well as by a pass.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -15,6 +20,33 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(super) const FRESH: Duration = Duration::from_secs(5);
 
 impl App {
+    /// Takes up that the clock was set, if it was, together with the records: what has passed is what it was.
+    pub(super) async fn follow_clock(&self) -> Result<()> {
+        let (to, by) = (Scale { boot: self.clock.boot(), ahead: self.clock.shown() }, self.clock.was_set_by());
+        if by.is_zero() && self.store.scale().is_some_and(|s| s.boot == to.boot && s.ahead == self.clock.ahead()) {
+            return Ok(());
+        }
+        let (clock, before, ahead) = (Arc::clone(&self.clock), self.clock.ahead(), to.ahead);
+        if by.abs() > JUMP {
+            self.pulse().impaired = true;
+        }
+        let by = if broken(BY_THE_CLOCK) { SignedDuration::ZERO } else { by };
+        let restated = self.store.rescale(to, by, move || clock.take_up(ahead)).await;
+        if restated.is_err() {
+            self.clock.take_up(before);
+        }
+        let sandboxes = restated?;
+        let mut pulse = self.pulse();
+        pulse.hold_until = pulse.hold_until.and_then(|until| until.checked_add(by).ok());
+        pulse.awaited.clear();
+        pulse.cut_off.values_mut().for_each(|cut| cut.heard = cut.heard.and_then(|at| at.checked_add(by).ok()));
+        drop(pulse);
+        if by.abs() > JUMP {
+            tracing::warn!(%by, sandboxes, "the clock was set; how long sandboxes have run and been used stays what it was");
+        }
+        Ok(())
+    }
+
     /// Whether the database takes writes, and is where it was; tried once a second, however many ask.
     pub(super) async fn database(&self) -> std::result::Result<(), String> {
         let mut tried = self.tried.lock().await;

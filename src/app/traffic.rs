@@ -234,7 +234,11 @@ impl App {
                 if known.is_some_and(|(g, before)| g == generation && is_little(before)) {
                     count.last_use = known;
                 } else {
-                    uses.push((count.sandbox.clone(), generation, Evidence { source: Source::Connection, at }));
+                    uses.push((
+                        count.sandbox.clone(),
+                        generation,
+                        Evidence { source: Source::Connection, at: self.clock.of_late(at) },
+                    ));
                 }
             }
         }

@@ -11,6 +11,9 @@ pub(crate) const fn broken(_rule: u8) -> bool {
 /// Rule 8 at another place: what the store could not record counts as silence.
 pub(crate) const UNRECORDED: u8 = 108;
 
+/// What is a length is measured by the clock, however that was set meanwhile.
+pub(crate) const BY_THE_CLOCK: u8 = 107;
+
 #[cfg(test)]
 pub(crate) use in_tests::{breaking, broken};
 

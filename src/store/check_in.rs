@@ -33,8 +33,10 @@ impl Store {
         value: u64,
         at: Timestamp,
     ) -> Result<Option<CheckedIn>> {
+        let restated = self.restating();
         self.writer
             .run(move |c| {
+                let at = restated(at);
                 let Some((id, first)) = reporter(c, token.as_ref(), peer)? else { return Ok(None) };
                 let sql = "UPDATE sandboxes SET active = ?2, last_report = ?3 WHERE id = ?1";
                 let (before, rhythm) = rhythm(c, &id)?;

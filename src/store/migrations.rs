@@ -116,6 +116,12 @@ const STEPS: &[&str] = &[
         one           INTEGER PRIMARY KEY CHECK (one = 1),
         beats         INTEGER NOT NULL
     ) STRICT;",
+    // 8: by which clock the instants are written.
+    "CREATE TABLE clock (
+        one           INTEGER PRIMARY KEY CHECK (one = 1),
+        boot          TEXT NOT NULL,
+        ahead         INTEGER NOT NULL
+    ) STRICT;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

@@ -14,6 +14,7 @@ mod policies;
 mod ports;
 mod rows;
 mod sandboxes;
+mod scale;
 mod worker;
 
 use std::{
@@ -35,6 +36,8 @@ use known::Known;
 pub use policies::Change;
 pub use ports::PortPool;
 pub use sandboxes::Counts;
+use scale::Kept;
+pub use scale::Scale;
 #[cfg(test)]
 pub use worker::Hook;
 use worker::Worker;
@@ -93,6 +96,7 @@ pub struct Store {
     reader: Worker,
     known: Arc<Known>,
     failures: Arc<Failures>,
+    kept: Arc<Kept>,
     /// Where it was opened; none: in memory.
     place: Option<Place>,
     /// Keeps a second server off the same file for as long as this handle lives.
@@ -138,10 +142,11 @@ impl Store {
         let reader = connect().map_err(|e| failed(e.to_string()))?;
         let known = Known::follow(&mut writer).map_err(|e| failed(e.to_string()))?;
         let place = Some(Place::of(path).map_err(|e| failed(e.to_string()))?);
+        let kept = Arc::new(Kept::read(&writer)?);
         let failures = Arc::<Failures>::default();
         let writer = Worker::writer(writer, Arc::clone(&known), Arc::clone(&failures));
         let reader = Worker::reader(reader, Arc::clone(&failures));
-        Ok(Self { writer, reader, known, failures, place, _lock: Some(lock) })
+        Ok(Self { writer, reader, known, failures, kept, place, _lock: Some(lock) })
     }
 
     /// Makes the database that of `deployment`, whose containers its rows are about.
@@ -169,16 +174,16 @@ impl Store {
         let known = Known::follow(&mut connection)?;
         let failures = Arc::<Failures>::default();
         let writer = Worker::inline(connection, Arc::clone(&known), Arc::clone(&failures));
-        Ok(Self { reader: writer.clone(), writer, known, failures, place: None, _lock: None })
+        Ok(Self { reader: writer.clone(), writer, known, failures, kept: Arc::default(), place: None, _lock: None })
     }
 
     /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
     /// after each write, in a test.
     #[cfg(test)]
     pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {
-        let (known, failures) = (Arc::clone(&self.known), Arc::clone(&self.failures));
+        let (known, failures, kept) = (Arc::clone(&self.known), Arc::clone(&self.failures), Arc::clone(&self.kept));
         let (reader, writer) = (self.reader.hooked(reads), self.writer.hooked(writes));
-        Self { reader, writer, known, failures, place: None, _lock: None }
+        Self { reader, writer, known, failures, kept, place: None, _lock: None }
     }
 }
 

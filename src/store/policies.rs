@@ -57,8 +57,9 @@ impl Store {
         policy: Policy,
         grace_end: Timestamp,
     ) -> Result<Option<Sandbox>> {
-        let id = id.clone();
+        let (id, restated) = (id.clone(), self.restating());
         let job = move |c: &Connection| {
+            let grace_end = restated(grace_end);
             let Some(before) = rows::load(c, "id = ?1", [id.as_str()])?.pop() else { return Ok(None) };
             let mut after = Sandbox { spared_until: None, ..change.apply(&before) };
             after.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);
@@ -85,8 +86,9 @@ impl Store {
 
     /// Records that somebody keeps a sandbox, if it runs as `seen` shows. A wish that is already there for longer stays.
     pub async fn extend(&self, seen: &Sandbox, extension: Extension) -> Result<bool> {
-        let (id, generation) = (seen.id.clone(), seen.generation as i64);
+        let (id, generation, restated) = (seen.id.clone(), seen.generation as i64, self.restating());
         let job = move |c: &Connection| {
+            let extension = Extension { at: restated(extension.at), until: restated(extension.until), ..extension };
             // Who is named is whose wish reaches furthest.
             let sql = "UPDATE sandboxes SET keep_until = max(coalesce(keep_until, ?3), ?3),
                        extended_at = iif(?3 >= coalesce(keep_until, ?3), ?4, extended_at),

@@ -159,16 +159,17 @@ impl Store {
     /// As [`Store::mark`], to `Running`, as a new start: a new generation, no activity reported yet, and
     /// the start itself as evidence (`contract.md` 11, `idleness.md` rules 1 and 4).
     pub async fn mark_started(&self, seen: &Sandbox, to: State) -> Result<bool> {
-        let seen = seen.clone();
+        let (seen, restated) = (seen.clone(), self.restating());
         let job = move |c: &Connection| {
             let State::Running { since, .. } = to else {
                 return Err(StoreError::Corrupt("a start that does not run".into()));
             };
+            let since = restated(since);
             let done = mark(c, &seen, &to)?;
             if done {
                 let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0, wake_failed_at = NULL,
-                           wake_failure = NULL, warned_for = NULL WHERE id = ?1";
-                c.execute(sql, [seen.id.as_str()])?;
+                           wake_failure = NULL, warned_for = NULL, state_at = ?2 WHERE id = ?1";
+                c.execute(sql, (seen.id.as_str(), millis(since)))?;
                 let (_, rhythm) = check_in::rhythm(c, &seen.id)?;
                 check_in::set_rhythm(c, &seen.id, rhythm.restarted())?;
                 if !broken(1) {
@@ -217,12 +218,13 @@ impl Store {
 
     /// Records evidence about these starts. What belongs to a start that has ended changes nothing.
     pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Evidence)>) -> Result<()> {
+        let restated = self.restating();
         let job = move |c: &Connection| {
             let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND generation = ?2 AND state = 'running')";
             for (id, generation, evidence) in &uses {
                 let lives = c.prepare_cached(sql)?.query_row((id.as_str(), *generation as i64), |r| r.get(0))?;
                 if lives {
-                    record_evidence(c, id, *evidence)?;
+                    record_evidence(c, id, Evidence { at: restated(evidence.at), ..*evidence })?;
                 }
             }
             Ok(())
@@ -266,7 +268,8 @@ fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
     let to = state_columns(to);
     let changed = c
         .prepare_cached(
-            "UPDATE sandboxes SET state = ?4, state_at = ?5, reason = ?6, address = ?7, mark = ?8, pid = ?9,
+            // What goes on running began when it began, also where that was restated since `to` was read.
+            "UPDATE sandboxes SET state = ?4, state_at = iif(?4 = 'running', coalesce(start_at, ?5), ?5), reason = ?6, address = ?7, mark = ?8, pid = ?9,
                     boot = ?10
              WHERE id = ?1 AND state = ?2 AND generation = ?3",
         )?

@@ -65,6 +65,7 @@ async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
     let Some(world) = server(0).await else { return };
     let (reports, silent) =
         (world.http().create("image=spindle/mimic").await, world.http().create("image=spindle/mimic").await);
+    let aged = world.http().create("image=spindle/mimic&idle_timeout=never&max_age=3600").await;
     let before: Timestamp = text(&silent, "stops_at").parse().unwrap();
     assert!(before < Timestamp::now() + SignedDuration::from_mins(1), "the clock is right at first: {silent}");
     for c in [&reports, &silent] {
@@ -83,8 +84,12 @@ async fn a_clock_that_is_set_forward_stops_nobody_who_reports() {
     let ended: Timestamp = text(&stopped, "stopped_at").parse().unwrap();
     assert!(ended > Timestamp::now() + SignedDuration::from_secs(YEAR - 60), "the clock was set: {stopped}");
     let now = world.http().now(&reports).await;
-    assert_eq!((&now["status"], &now["started_at"]), (&reports["status"], &reports["started_at"]), "{now}");
+    assert_eq!(now["status"], "running", "{now}");
+    let [was, is]: [Timestamp; 2] = [&reports, &now].map(|c| text(c, "started_at").parse().unwrap());
+    let set_by = is.duration_since(was).as_secs();
+    assert!((set_by - YEAR).abs() <= 1, "it began when it began: {now}");
     wait_for_mimic(&now);
+    assert_eq!(world.http().now(&aged).await["status"], "running", "it is no hour old");
 }
 
 /// A clock that was ahead and is set right keeps nobody until it is there again. Passes go on, with no deadline near.
@@ -103,5 +108,16 @@ async fn a_clock_that_is_set_back_keeps_nobody_for_longer() {
     assert_eq!(stopped["stopped_reason"], "idle");
     let ended: Timestamp = text(&stopped, "stopped_at").parse().unwrap();
     assert!(ended < Timestamp::now() + SignedDuration::from_mins(1), "the clock is right: {stopped}");
-    assert!(world.log().contains("records were ahead of the clock"));
+    assert!(world.log().contains("the clock was set"));
+}
+
+/// As of a board without a battery, until its time service is there. The scheduler's library knows no such time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_before_1970_keeps_nobody_from_anything() {
+    let Some(world) = server(-(jiff::Timestamp::now().as_second() + YEAR)).await else { return };
+    let c = world.http().create("image=spindle/mimic").await;
+    assert!(text(&c, "created_at").starts_with("1968") || text(&c, "created_at").starts_with("1969"), "{c}");
+    assert_eq!(world.check_in(&c, "active-connections=1").await, 200);
+    assert_eq!(world.until(&c, is("stopped")).await["stopped_reason"], "idle");
+    assert!(!world.log().contains("panicked"));
 }

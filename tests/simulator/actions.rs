@@ -61,8 +61,8 @@ impl World {
     pub fn aim(&self) -> Option<Aim> {
         let oracle = self.oracle();
         let there: Vec<_> = oracle.subjects.iter().filter(|s| s.exists && !s.delete_asked).collect();
-        let wall = oracle.wall;
-        let nearest = || there.iter().min_by_key(|s| oracle.due_of(&s.id).map_or(i64::MAX, |due| (due - wall).abs()));
+        let now = oracle.now;
+        let nearest = || there.iter().min_by_key(|s| oracle.due_of(&s.id).map_or(i64::MAX, |due| (due - now).abs()));
         let picked = match there.len() {
             0 => return None,
             n if self.dice.in_thousand(500) => there.get(self.dice.of(0..n as i64) as usize),
@@ -216,11 +216,11 @@ impl World {
 
     pub async fn report(&self, server: &Arc<Server>, aim: &Aim, value: u64) {
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
-        let (wall, since) = (self.clock.wall(), self.clock.elapsed());
+        let since = self.clock.elapsed();
         let before = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
         let done = server.app.check_in(Some(&token), None, value).await;
         if server.life.is_dead() || done.is_err() {
-            self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports.push(Report::new(wall, since, None)));
+            self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports.push(Report::new(since, None, 0)));
             if let (false, Err(e)) = (server.life.is_dead(), done) {
                 self.oracle().tell(|| format!("{} reports {value}: {e}", aim.name));
                 if value > 0 {
@@ -236,16 +236,16 @@ impl World {
         let steady = before.is_some_and(|b| {
             row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
         });
-        let heard = Report::new(wall, since, row.as_ref().filter(|_| steady));
+        let heard = Report::new(since, row.as_ref().filter(|_| steady), oracle.kept);
         oracle.subject(&aim.id).into_iter().for_each(|s| s.reports.push(heard));
         oracle.takes_from(row.as_slice());
         if value == 0 {
             return;
         }
         let newest = row.as_ref().and_then(|r| r.evidence.last_of(Source::CheckIn));
-        let recorded = newest.is_some_and(|at| at.as_millisecond() >= wall);
+        let recorded = newest.is_some_and(|at| at.as_millisecond() - oracle.kept >= since);
         // Whoever ran all the while must have been heard.
-        oracle.checked_in(&aim.id, wall, recorded || steady);
+        oracle.checked_in(&aim.id, since, recorded || steady);
         let stopping = matches!(state, Some(State::Stopping { reason, .. }) if super::engine::is_idle(reason));
         oracle.too_late += u64::from(!recorded && stopping);
     }
@@ -361,11 +361,10 @@ impl World {
             _ => self.dice.of(600_000..10_000_000),
         };
         let by = if self.dice.in_thousand(500) { size } else { -size };
-        let before = self.clock.wall();
         self.clock.jump(by);
         self.relay.set_back(self.clock.wall());
         self.oracle().tell(|| format!("the clock jumps by {by} ms"));
-        self.oracle().jumped(before, by);
+        self.oracle().jumped(by);
     }
 
     /// The process is cut off between two steps, and another begins after a while.

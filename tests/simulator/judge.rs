@@ -17,11 +17,10 @@ const WANTED: i64 = 60_000;
 impl Oracle {
     /// The engine is told to stop a container.
     pub fn signalled(&mut self, container: &ContainerId, row: Option<&Sandbox>) -> StopReason {
-        let (now, held, default) = (self.now, self.held_until, self.default);
-        let before = self.wall_before();
+        let (now, held, default, kepts) = (self.now, self.held_until, self.default, self.kepts());
         let name = self.name(container);
-        let (reason, decided) = match row.map(|r| &r.state) {
-            Some(State::Stopping { reason, since }) => (*reason, since.as_millisecond()),
+        let reason = match row.map(|r| &r.state) {
+            Some(State::Stopping { reason, .. }) => *reason,
             // Somebody deletes it just as it is being stopped.
             Some(State::Deleting) => return StopReason::Requested,
             other => {
@@ -31,8 +30,6 @@ impl Oracle {
             }
         };
         self.tell(|| format!("engine: {name} is told to stop: {}", reason.word()));
-        // What was decided before the clock was set is not too soon for that.
-        let is_older = self.was_before_the_jump(decided);
         let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
         s.calm_since = now;
         if !matches!(reason, StopReason::Idle | StopReason::MaxAge) {
@@ -45,17 +42,16 @@ impl Oracle {
             return reason;
         }
         // What was changed while it was being stopped is in force if that was taken back in between, and else is not.
-        let due = match (s.due_on_record(row, now), s.under(row, default).due_on_record(row, now)) {
-            (Some(before), Some(after)) => Some(before.min(after)),
-            (before, after) => before.or(after),
-        };
-        let early = due.is_none_or(|due| before < due);
+        let under = |kept: i64| s.under(row, default, kept).due_on_record(row, now, kept);
+        let dues = [s.due_on_record(row, now, kepts[0]), under(kepts[0]), under(kepts[1])];
+        let due = dues.into_iter().flatten().min();
+        let early = due.is_none_or(|due| now < due);
         // Whoever wants it to run may have it stopped first, to be started.
         let wanted = now - s.wanted < WANTED;
-        let held = if is_older || reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
+        let held = if reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
         self.idle_stops += 1;
         if early && !wanted {
-            let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - before));
+            let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - now));
             self.violated(Kind::WrongStop, format!("{name} is stopped, and has {until}"));
         } else if !wanted && now < held {
             self.violated(Kind::NoGrace, format!("{name} is stopped {} ms too soon after a trouble", held - now));
@@ -66,14 +62,14 @@ impl Oracle {
     /// Looks who should have been stopped long ago.
     pub fn look_for_late(&mut self) {
         let allowed = PERIOD + GRACE + SLACK;
-        let (now, wall) = (self.now, self.wall);
+        let (now, kept) = (self.now, self.kept);
         if self.down || self.troubles + self.outages > 0 || now - self.calm_since <= allowed {
             return;
         }
         let mut late = Vec::new();
         for s in self.subjects.iter_mut().filter(|s| s.runs && s.answered && !s.delete_asked && !s.late) {
             let calm = s.troubles == 0 && now - s.calm_since > allowed;
-            let Some(idle_for) = s.due_at_last().map(|due| wall - due).filter(|_| calm) else { continue };
+            let Some(idle_for) = s.due_at_last(kept).map(|due| now - due).filter(|_| calm) else { continue };
             if idle_for > allowed {
                 s.late = true;
                 late.push(format!("{} has been idle for {idle_for} ms", s.name));

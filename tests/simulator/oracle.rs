@@ -12,17 +12,6 @@ use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
 /// Beyond one pass and one grace, how late a stop may be: the pass itself takes a while.
 pub const SLACK: i64 = 9_000;
 
-/// That the clock was set.
-#[derive(Debug, Clone, Copy)]
-pub struct Jump {
-    /// When, since the trace began.
-    pub at: i64,
-    /// What it showed then.
-    to: i64,
-    /// By how much it was set back, if it was.
-    back: i64,
-}
-
 /// What is known of all.
 #[derive(Debug, Default)]
 pub struct Oracle {
@@ -36,15 +25,16 @@ pub struct Oracle {
     /// Check-ins that came when their idle sandbox was being stopped already.
     pub too_late: u64,
     pub now: i64,
-    pub wall: i64,
+    /// What the clock by which the rows are written shows when the trace begins, in milliseconds since the epoch.
+    pub kept: i64,
     pub default: Law,
     pub calm_since: i64,
     pub troubles: u32,
     pub outages: u32,
     /// Whether no process runs.
     pub down: bool,
-    /// How the clock was set last.
-    pub jumped: Option<Jump>,
+    /// When the clock was set last, and what it showed before when the trace began, as `kept`.
+    jumped: Option<(i64, i64)>,
     /// Whether the records are gone since the last process began.
     pub records_lost: bool,
     pub down_since: i64,
@@ -83,22 +73,22 @@ impl Oracle {
 
     /// The engine made a container.
     pub fn made(&mut self, sandbox: &Sandbox, container: &ContainerId) {
-        let mut subject = Subject::new(sandbox, container, self.wall, self.now);
-        subject.takes_from(sandbox, self.default);
+        let mut subject = Subject::new(sandbox, container, self.now);
+        subject.takes_from(sandbox, self.default, self.kept);
         self.tell(|| format!("engine: {} is made, limit {:?}", subject.name, subject.law.limit));
         self.subjects.push(subject);
     }
 
     /// A container begins to run.
     pub fn runs(&mut self, container: &ContainerId) {
-        let (wall, now, name) = (self.wall, self.now, self.name(container));
+        let (now, name) = (self.now, self.name(container));
         self.tell(|| format!("engine: {name} runs"));
         let Some(s) = self.of(container) else { return };
         s.runs = true;
-        s.started = (wall, now);
-        s.checked_in_wall = None;
+        s.started = now;
+        s.checked_in = None;
         s.uses.clear();
-        s.latest_wall.0 = s.latest_wall.0.max(wall);
+        s.latest.0 = s.latest.0.max(now);
         s.calm_since = now;
         s.law.spared = None;
         (s.ended, s.late) = (None, false);
@@ -127,32 +117,31 @@ impl Oracle {
         }
     }
 
-    /// A report above zero was answered; `recorded`: it is on record.
-    pub fn checked_in(&mut self, id: &SandboxId, wall: i64, recorded: bool) {
-        // It began before the clock was set back.
-        let wall = self.jumped.filter(|_| wall > self.wall).map_or(wall, |jump| wall.min(jump.to));
+    /// A report above zero that was made at `at` was answered; `recorded`: it is on record.
+    pub fn checked_in(&mut self, id: &SandboxId, at: i64, recorded: bool) {
         if let Some(s) = self.subject(id) {
-            s.latest_wall.0 = s.latest_wall.0.max(wall);
+            s.latest.0 = s.latest.0.max(at);
             if recorded {
-                s.checked_in_wall = s.checked_in_wall.max(Some(wall));
+                s.checked_in = s.checked_in.max(Some(at));
             }
         }
     }
 
     /// Bytes moved.
     pub fn used(&mut self, id: &SandboxId) {
-        let (wall, now) = (self.wall, self.now);
+        let now = self.now;
         if let Some(s) = self.subject(id).filter(|s| s.runs) {
-            s.uses.push((wall, now));
-            s.latest_wall.1 = s.latest_wall.1.max(Some(wall));
+            s.uses.push(now);
+            s.latest.1 = s.latest.1.max(Some(now));
         }
     }
 
     /// Whoever knew of uses that are not on record is gone.
     pub fn uses_are_lost(&mut self, rows: &[Sandbox]) {
+        let kept = self.kept;
         for s in &mut self.subjects {
             let row = rows.iter().find(|r| r.id == s.id).and_then(|r| r.evidence.last_of(Source::Connection));
-            s.uses.retain(|(wall, _)| row.is_some_and(|r| r.as_millisecond() >= *wall));
+            s.uses.retain(|at| row.is_some_and(|r| r.as_millisecond() - kept >= *at));
         }
     }
 
@@ -195,15 +184,15 @@ impl Oracle {
 
     /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
     pub fn could_not_report(&mut self, since: i64, held_until: i64) {
-        let (now, wall) = (self.now, self.wall);
+        let now = self.now;
         for s in &mut self.subjects {
-            let Some(idle_for) = s.due().map(|due| wall - due) else { continue };
+            let Some(idle_for) = s.due().map(|due| now - due) else { continue };
             if now - idle_for > since {
                 s.held_until = held_until;
             }
             // What was being stopped may be taken back, once, at any time in the grace.
             if idle_for > -SLACK {
-                s.excused_wall = s.excused_wall.max(wall + GRACE);
+                s.excused = s.excused.max(now + GRACE);
             }
         }
     }
@@ -242,62 +231,43 @@ impl Oracle {
 
     /// While it was being stopped nobody saw what else happened to it; if it was started, that is seen only now.
     pub fn is_seen_late(&mut self, container: &ContainerId) {
-        let wall = self.wall;
+        let now = self.now;
         if let Some(s) = self.of(container) {
-            s.excused_wall = s.excused_wall.max(wall + GRACE);
+            s.excused = s.excused.max(now + GRACE);
         }
     }
 
     /// Whoever knows less than what is true here is told so: nothing of it is anybody's fault.
     pub fn excuse(&mut self, id: &SandboxId) {
-        let wall = self.wall;
+        let now = self.now;
         if let Some(s) = self.subject(id) {
-            s.excused_wall = s.excused_wall.max(wall + 2 * PERIOD);
+            s.excused = s.excused.max(now + 2 * PERIOD);
         }
     }
 
-    /// What the clock showed, or would show, had it not just been set back: what was decided before is not wrong for that.
-    pub fn wall_before(&self) -> i64 {
-        self.wall + self.jumped.filter(|jump| self.now - jump.at < UNSEEN).map_or(0, |jump| jump.back)
-    }
-
-    /// Whether what was decided at that moment by the clock was decided before the clock was set.
-    pub fn was_before_the_jump(&self, since_wall: i64) -> bool {
-        self.jumped.is_some_and(|j| self.now - j.at < UNSEEN && !(j.to..=self.wall).contains(&since_wall))
+    /// What the clock of the rows shows when the trace begins; what it showed before as well, if it was set a moment ago:
+    /// what was decided by that is not wrong.
+    pub fn kepts(&self) -> [i64; 2] {
+        let before = self.jumped.filter(|(at, _)| self.now - at < PERIOD + UNSEEN).map(|(_, before)| before);
+        [self.kept, before.unwrap_or(self.kept)]
     }
 
     /// Whether the last jump of the clock has been noticed by now.
     pub fn may_jump(&self) -> bool {
-        self.jumped.is_none_or(|jump| self.now - jump.at > 30_000)
+        self.jumped.is_none_or(|(at, _)| self.now - at > 30_000)
     }
 
-    /// The clock was set: who was not idle before has a grace.
-    pub fn jumped(&mut self, wall_before: i64, by: i64) {
+    /// The clock was set: who was not idle before has a grace, unless that is only a correction.
+    pub fn jumped(&mut self, by: i64) {
         let now = self.now;
         self.calm_since = now;
-        let wall = self.wall;
-        self.jumped = Some(Jump { at: now, to: wall, back: -by.min(0) });
-        for s in &mut self.subjects {
-            // A start that was not recorded before is recorded by the new time, by which it is late.
-            let seen = if now - s.started.1 < UNSEEN { wall } else { s.started.0 };
-            s.excused_wall = s.excused_wall.max(seen);
-            // A grace by the clock from before is a long one now; it need not be granted twice.
-            if let Some(until) = s.law.spared.filter(|until| *until > wall + GRACE) {
-                s.excused_wall = s.excused_wall.max(until);
-                s.law.spared = None;
-            }
-            s.started.0 = s.started.0.min(wall);
+        self.jumped = Some((now, self.kept));
+        if by < 0 {
+            self.subjects.iter_mut().for_each(|s| s.is_set_back(now));
         }
-        // A correction is none, yet it makes a grace shorter.
-        if by.abs() <= 10_000 {
-            self.held_until -= by.max(0);
-            self.subjects.iter_mut().for_each(|s| s.held_until -= by.max(0));
-            return;
-        }
-        self.subjects.iter_mut().for_each(|s| s.is_set_back(wall));
-        for s in &mut self.subjects {
-            if s.due().is_some_and(|due| wall_before < due - SLACK) {
-                s.held_until = now + GRACE;
+        if by.abs() > 10_000 {
+            for s in self.subjects.iter_mut().filter(|s| s.due().is_some_and(|due| now < due - SLACK)) {
+                s.held_until = s.held_until.max(now + GRACE);
             }
         }
         self.could_not_report(i64::MAX, 0);
@@ -329,44 +299,39 @@ impl Oracle {
 
     /// Takes up what the rows say of when sandboxes are to be stopped.
     pub fn takes_from(&mut self, rows: &[Sandbox]) {
-        let (default, wall) = (self.default, self.wall);
+        let (default, now, kept) = (self.default, self.now, self.kept);
         self.compare_rhythms(rows);
         // What is changed while it is being stopped is about its next start.
         for row in rows.iter().filter(|r| !matches!(r.state, State::Stopping { .. })) {
             if let Some(s) = self.subject(&row.id) {
-                s.takes_from(row, default);
+                s.takes_from(row, default, kept);
                 // It begins anew when its record is there again.
                 if std::mem::take(&mut s.is_unknown) {
-                    s.excused_wall = s.excused_wall.max(wall);
+                    s.excused = s.excused.max(now);
                 }
             }
         }
     }
 
-    /// Somebody wishes that it be kept until then.
-    pub fn wished(&mut self, id: &SandboxId, until_wall: i64) {
+    /// Somebody wishes that it be kept until then, or until the instant that they name.
+    pub fn wished(&mut self, id: &SandboxId, until: Option<i64>, named: Option<i64>) {
         if let Some(s) = self.subject(id) {
-            s.wished = s.wished.max(Some(until_wall));
+            s.wished = (s.wished.0.max(until), s.wished.1.max(named));
         }
     }
 
     /// Its limits are being changed: until when it is then spared, since what would be over by then has a grace, or as
-    /// long as it had. What was started by a clock that has been set back since has its end far ahead by this one.
+    /// long as it had.
     pub fn sparing(&mut self, id: &SandboxId, row: &Sandbox) -> Option<i64> {
-        let (wall, now) = (self.wall, self.now);
-        if matches!(row.state, State::Running { since, .. } if since.as_millisecond() > wall) {
-            return None;
-        }
-        let had = self.subject(id)?.due_on_record(Some(row), now).unwrap_or(i64::MAX);
-        Some(had.min(wall + GRACE))
+        let (now, kept) = (self.now, self.kept);
+        let had = self.subject(id)?.due_on_record(Some(row), now, kept).unwrap_or(i64::MAX);
+        Some(had.min(now + GRACE))
     }
 
     /// Its limits have been changed.
-    pub fn spares(&mut self, id: &SandboxId, until_wall: Option<i64>) {
-        // More than a grace is by a clock that has been set back meanwhile.
-        let until_wall = until_wall.filter(|until| *until <= self.wall + GRACE);
+    pub fn spares(&mut self, id: &SandboxId, until: Option<i64>) {
         if let Some(s) = self.subject(id) {
-            s.law.spared = until_wall;
+            s.law.spared = until;
         }
     }
 
@@ -382,7 +347,7 @@ impl Oracle {
         }
     }
 
-    /// When a sandbox will be idle by all that is known, by the clock.
+    /// When a sandbox will be idle by all that is known.
     pub fn due_of(&self, id: &SandboxId) -> Option<i64> {
         self.subjects.iter().find(|s| s.id == *id)?.due()
     }

@@ -1,10 +1,6 @@
 //! What the oracle is told of the ends and beginnings of processes, and of lost records.
 
-use super::{
-    oracle::Oracle,
-    subject::{Ended, UNSEEN},
-    world::{GRACE, PERIOD},
-};
+use super::{oracle::Oracle, subject::Ended, world::GRACE};
 use crate::domain::{Sandbox, Source};
 
 impl Oracle {
@@ -18,9 +14,9 @@ impl Oracle {
             s.troubles = 0;
             s.calm_since = self.now;
             let row = rows.iter().find(|r| r.id == s.id);
-            let reported =
-                row.and_then(|r| r.evidence.last_of(Source::CheckIn)).map(|at| at.as_millisecond().min(self.wall));
-            s.latest_wall.0 = s.latest_wall.0.max(reported.unwrap_or(i64::MIN));
+            let reported = row.and_then(|r| r.evidence.last_of(Source::CheckIn));
+            let reported = reported.map(|at| (at.as_millisecond() - self.kept).min(self.now));
+            s.latest.0 = s.latest.0.max(reported.unwrap_or(i64::MIN));
             // Whether it was taken up nobody knows.
             if std::mem::take(&mut s.stops_asked) > 0 {
                 s.stop_asked = Some(self.now);
@@ -33,20 +29,15 @@ impl Oracle {
         self.down = false;
         self.calm_since = self.now;
         self.held_until = self.now + GRACE;
-        let (lost, began) = (std::mem::take(&mut self.records_lost), (self.wall, self.now));
-        let is_set_back = self.jumped.is_some_and(|jump| self.down_since - jump.at < PERIOD + UNSEEN);
+        let (lost, began) = (std::mem::take(&mut self.records_lost), self.now);
         for s in &mut self.subjects {
-            // Nobody has seen yet that the clock was set back.
-            if is_set_back {
-                s.is_noticed(began.0);
-            }
             // Whose record was lost begins anew; who was started meanwhile is seen only now.
             if lost {
                 s.started = began;
                 s.is_unknown = true;
             }
-            if lost || s.started.1 >= self.down_since {
-                s.excused_wall = s.excused_wall.max(began.0 + GRACE);
+            if lost || s.started >= self.down_since {
+                s.excused = s.excused.max(began + GRACE);
             }
         }
         self.could_not_report(i64::MAX, 0);
@@ -57,9 +48,9 @@ impl Oracle {
         self.records_lost = true;
         for s in &mut self.subjects {
             s.ended = s.ended.map(|_| Ended::Others);
-            (s.checked_in_wall, s.start_answered) = (None, None);
+            (s.checked_in, s.start_answered) = (None, None);
             s.uses.clear();
-            s.excused_wall = s.excused_wall.max(self.wall + GRACE);
+            s.excused = s.excused.max(self.now + GRACE);
         }
     }
 }

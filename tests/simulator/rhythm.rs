@@ -18,21 +18,20 @@ const MOST: i64 = 600_000;
 /// A report that was made.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
-    /// By the clock, and since the trace began.
-    wall: i64,
     at: i64,
-    /// In which start it was recorded, and since when that was by the clock; `None`: it may not have been recorded.
+    /// In which start it was recorded, and when that began; `None`: it may not have been recorded.
     recorded: Option<(u64, i64)>,
 }
 
 impl Report {
-    /// One at `wall`; `row`: what the store says of who ran all the while and was heard.
-    pub fn new(wall: i64, at: i64, row: Option<&Sandbox>) -> Self {
+    /// One at `at`; `row`: what the store says of who ran all the while and was heard; `kept`: what its clock shows when the
+    /// trace begins.
+    pub fn new(at: i64, row: Option<&Sandbox>, kept: i64) -> Self {
         let recorded = row.and_then(|row| match row.state {
-            State::Running { since, .. } => Some((row.generation, since.as_millisecond())),
+            State::Running { since, .. } => Some((row.generation, since.as_millisecond() - kept)),
             _ => None,
         });
-        Self { wall, at, recorded }
+        Self { at, recorded }
     }
 
     fn is_with(&self, other: &Self) -> bool {
@@ -44,19 +43,19 @@ impl Subject {
     /// The longest gap between reports, which its period cannot exceed.
     fn longest_gap(&self) -> i64 {
         let heard: Vec<_> = self.reports.iter().filter(|r| r.recorded.is_some()).collect();
-        let gaps = heard.windows(2).map(|two| (two[1].wall - two[0].wall).max(two[1].at - two[0].at));
+        let gaps = heard.windows(2).map(|two| two[1].at - two[0].at);
         gaps.max().unwrap_or(0).min(MOST)
     }
 
     /// What came twice in a row in a start, beyond doubt.
     fn came_twice(&self, generation: u64) -> i64 {
         let is_plain = |three: &&[Report]| {
-            let (first, steady) = (three[0], |a: Report, b: Report| b.wall - a.wall == b.at - a.at);
-            let of_it = first.recorded.is_some_and(|(start, since)| start == generation && first.wall >= since);
-            of_it && three.iter().all(|r| r.is_with(&first)) && steady(three[0], three[1]) && steady(three[1], three[2])
+            let first = three[0];
+            let of_it = first.recorded.is_some_and(|(start, since)| start == generation && first.at >= since);
+            of_it && three.iter().all(|r| r.is_with(&first))
         };
         let pairs = self.reports.windows(3).filter(is_plain);
-        let twice = pairs.map(|three| (three[1].wall - three[0].wall).min(three[2].wall - three[1].wall));
+        let twice = pairs.map(|three| (three[1].at - three[0].at).min(three[2].at - three[1].at));
         twice.max().unwrap_or(0).min(MOST)
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use super::{SEEDS, run::until_found};
-use crate::domain::rules::UNRECORDED;
+use crate::domain::rules::{BY_THE_CLOCK, UNRECORDED};
 
 /// The rules that can be broken in a line, and how.
-const RULES: [(u8, &str); 15] = [
+const RULES: [(u8, &str); 16] = [
     (1, "the clock runs from the creation, whatever was started since"),
     (2, "a report of 0 takes the earlier evidence away"),
     (3, "the stop looks at the state, and not at the deadline"),
@@ -19,6 +19,7 @@ const RULES: [(u8, &str); 15] = [
     (7, "there is no grace"),
     (8, "whoever could not look at the relay stops all the same"),
     (UNRECORDED, "rule 8 again: what the store could not record counts as silence"),
+    (BY_THE_CLOCK, "lengths are measured by the clock, however it was set"),
     (9, "the engine is told to stop before the row says so"),
     (10, "a new event stream asks for no look"),
     (11, "a stop removes"),

@@ -14,7 +14,7 @@ pub enum Ended {
     Others,
 }
 
-/// What is true of one sandbox. Times are milliseconds: `_wall` by the clock, others since the trace began.
+/// What is true of one sandbox. Times are milliseconds since the trace began, whatever was done to the clock.
 #[derive(Debug, Clone)]
 pub struct Subject {
     pub id: SandboxId,
@@ -22,24 +22,22 @@ pub struct Subject {
     pub container: ContainerId,
     pub token: String,
     pub law: Law,
-    /// Until when somebody may have kept it, if that was taken up.
-    pub wished: Option<i64>,
+    /// Until when somebody may have kept it, if that was taken up; and the same, where an instant was named, by the clock.
+    pub wished: (Option<i64>, Option<i64>),
     pub runs: bool,
     pub exists: bool,
-    /// The last start, by the clock and since the trace began.
-    pub started: (i64, i64),
+    /// The last start.
+    pub started: i64,
     /// The newest check-in of this run that was recorded.
-    pub checked_in_wall: Option<i64>,
+    pub checked_in: Option<i64>,
     /// All that it reported, of whatever value.
     pub reports: Vec<Report>,
-    /// When bytes moved in this run, by the clock and since the trace began.
-    pub uses: Vec<(i64, i64)>,
+    /// When bytes moved in this run.
+    pub uses: Vec<i64>,
     /// The newest interactive evidence that anybody could know of, and the newest of connections.
-    pub latest_wall: (i64, Option<i64>),
+    pub latest: (i64, Option<i64>),
     /// Evidence that may have been made up for it on the safe side, at the latest.
-    pub excused_wall: i64,
-    /// The latest evidence that there was when the clock was set back.
-    pub ahead_wall: i64,
+    pub excused: i64,
     /// Its record is lost, and not rebuilt yet.
     pub is_unknown: bool,
     /// When somebody last wanted it to run.
@@ -62,23 +60,22 @@ pub struct Subject {
 
 impl Subject {
     /// A container that was just made.
-    pub fn new(sandbox: &Sandbox, container: &ContainerId, wall: i64, now: i64) -> Self {
+    pub fn new(sandbox: &Sandbox, container: &ContainerId, now: i64) -> Self {
         Self {
             id: sandbox.id.clone(),
             name: sandbox.name.as_str().to_owned(),
             container: container.clone(),
             token: sandbox.token.reveal().to_owned(),
             law: Law::default(),
-            wished: None,
+            wished: (None, None),
             runs: false,
             exists: true,
-            started: (wall, now),
-            checked_in_wall: None,
+            started: now,
+            checked_in: None,
             reports: Vec::new(),
             uses: Vec::new(),
-            latest_wall: (wall, None),
-            excused_wall: wall,
-            ahead_wall: i64::MIN,
+            latest: (now, None),
+            excused: now,
             is_unknown: false,
             wanted: i64::MIN / 2,
             calm_since: now,
@@ -96,20 +93,11 @@ impl Subject {
         }
     }
 
-    /// The clock was set back to `wall`, which the next pass notices: no evidence is later than that.
-    pub fn is_set_back(&mut self, wall: i64) {
-        let latest = self.latest_wall.0.max(self.latest_wall.1.unwrap_or(i64::MIN)).max(self.excused_wall);
-        self.ahead_wall = latest.max(self.ahead_wall);
-        self.latest_wall = (self.latest_wall.0.min(wall), self.latest_wall.1.map(|at| at.min(wall)));
-        self.checked_in_wall = self.checked_in_wall.map(|at| at.min(wall));
-        self.uses.iter_mut().for_each(|(at, _)| *at = (*at).min(wall));
-        self.excused_wall = self.excused_wall.min(wall);
-        self.is_noticed(wall);
-    }
-
-    /// By the next pass after `wall` at the latest nothing is ahead of the clock any more.
-    pub fn is_noticed(&mut self, wall: i64) {
-        self.excused_wall = self.excused_wall.max(self.ahead_wall.min(wall + PERIOD + UNSEEN));
+    /// The clock was set back at `now`: a relay's counts that lay ahead are as of then, and seem to be new.
+    pub fn is_set_back(&mut self, now: i64) {
+        if !self.uses.is_empty() {
+            self.excused = self.excused.max(now + PERIOD + UNSEEN);
+        }
     }
 
     /// Whether it was ever started by request.
@@ -118,8 +106,8 @@ impl Subject {
     }
 
     /// Takes up what its row says of when it is to be stopped: whether a wish that was never answered has come true only
-    /// that tells.
-    pub fn takes_from(&mut self, row: &Sandbox, default: Law) {
+    /// that tells. `kept`: what the clock of the rows shows when the trace begins.
+    pub fn takes_from(&mut self, row: &Sandbox, default: Law, kept: i64) {
         let own = |own: Option<Limit>, other| own.map_or(other, |l| l.span().map(|l| l.as_millis() as i64));
         // Whether it was seen to report so rarely is judged apart.
         let rare = 3_000 * row.rhythm.period.map_or(0, |p| p.as_secs() as i64);
@@ -127,39 +115,40 @@ impl Subject {
             limit: own(row.own.idle_limit, default.limit).map(|limit| limit.max(rare)),
             cap: own(row.own.connection_cap, default.cap),
             age: own(row.own.max_age, default.age),
-            keep: row.keep_until.map(|t| t.as_millisecond()),
+            keep: row.keep_until.map(|t| t.as_millisecond() - kept),
             spared: self.law.spared,
         };
     }
 
     /// The same under what its row says.
-    pub fn under(&self, row: Option<&Sandbox>, default: Law) -> Self {
+    pub fn under(&self, row: Option<&Sandbox>, default: Law, kept: i64) -> Self {
         let mut changed = self.clone();
-        row.into_iter().for_each(|row| changed.takes_from(row, default));
+        row.into_iter().for_each(|row| changed.takes_from(row, default, kept));
         changed
     }
 
     /// When it is due by all that anybody could know; `None`: never, or it does not run.
     pub fn due(&self) -> Option<i64> {
-        let (person, used) = self.latest_wall;
-        self.law.due(person, used, self.started.0).filter(|_| self.runs)
+        let (person, used) = self.latest;
+        self.law.due(person, used, self.started).filter(|_| self.runs)
     }
 
     /// When it is due at the latest, whatever may have been made up for it.
-    pub fn due_at_last(&self) -> Option<i64> {
-        let (person, used) = self.latest_wall;
-        let law = Law { keep: self.law.keep.max(self.wished), ..self.law };
-        law.due(person.max(self.excused_wall), used, self.started.0.max(self.excused_wall)).filter(|_| self.runs)
+    pub fn due_at_last(&self, kept: i64) -> Option<i64> {
+        let (person, used) = self.latest;
+        let wished = self.wished.0.max(self.wished.1.map(|until| until - kept));
+        let law = Law { keep: self.law.keep.max(wished), ..self.law };
+        law.due(person.max(self.excused), used, self.started.max(self.excused)).filter(|_| self.runs)
     }
 
     /// When it is due by what was recorded, or should have been, before `now`.
-    pub fn due_on_record(&self, row: Option<&Sandbox>, now: i64) -> Option<i64> {
-        let recorded = |source| row.and_then(|r| r.evidence.last_of(source)).map_or(i64::MIN, |t| t.as_millisecond());
-        let known = |wall, at, source| now - at > UNSEEN || recorded(source) >= wall;
-        let (wall, at) = self.started;
-        let start = Some(wall).filter(|_| known(wall, at, Source::Start));
-        let person = start.max(self.checked_in_wall).unwrap_or(i64::MIN / 2);
-        let used = self.uses.iter().filter(|(wall, at)| known(*wall, *at, Source::Connection)).map(|u| u.0).max();
+    pub fn due_on_record(&self, row: Option<&Sandbox>, now: i64, kept: i64) -> Option<i64> {
+        let recorded =
+            |source| row.and_then(|r| r.evidence.last_of(source)).map_or(i64::MIN, |t| t.as_millisecond() - kept);
+        let known = |at, source| now - at > UNSEEN || recorded(source) >= at;
+        let start = Some(self.started).filter(|at| known(*at, Source::Start));
+        let person = start.max(self.checked_in).unwrap_or(i64::MIN / 2);
+        let used = self.uses.iter().copied().filter(|at| known(*at, Source::Connection)).max();
         self.law.due(person, used, start.unwrap_or(i64::MIN / 2))
     }
 }

@@ -146,9 +146,8 @@ fn gap(world: &World) -> (i64, bool) {
     match dice.of(0..10) {
         0..3 => (dice.of(0..400), false),
         3..7 => {
-            let wall = world.clock.wall();
             let oracle = world.oracle();
-            let ahead = oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - wall);
+            let ahead = oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - oracle.now);
             let nearest = ahead.filter(|d| (-500..LIMIT).contains(d)).min().unwrap_or(3_000);
             (nearest + dice.of(-400..900), true)
         }
@@ -237,12 +236,11 @@ async fn settle(world: &Arc<World>) {
 
 /// Nobody does anything any more: everybody is stopped in time.
 async fn fall_asleep(world: &Arc<World>) {
-    let wall = world.clock.wall();
     let last = {
         let oracle = world.oracle();
-        oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - wall).max()
+        oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - oracle.now).max()
     };
-    // A clock that was set back is not waited for.
+    // An instant that was named before a clock was set back is not waited for.
     if let Some(last) = last.filter(|last| *last < 4 * LIMIT) {
         pass(last.max(0) + PERIOD + 2 * GRACE).await;
     }

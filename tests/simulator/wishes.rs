@@ -18,12 +18,12 @@ impl World {
     /// Keeps a sandbox for a while, or for its limit.
     pub async fn keep(&self, server: &Server, aim: &Aim) {
         let length = self.dice.of(10..150);
-        let (wall, since) = (self.clock.wall(), self.clock.elapsed());
+        let since = self.clock.elapsed();
         let (for_limit, inside) = (self.dice.in_thousand(300), self.dice.in_thousand(400));
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
         // Of its own limit nobody here needs to know more than that it is no longer than this.
         let at_most = if for_limit { 4 * LIMIT } else { length * 1_000 };
-        self.oracle().wished(&aim.id, wall + at_most);
+        self.oracle().wished(&aim.id, Some(since + at_most), None);
         let length = Duration::from_secs(length as u64);
         let kept = if inside {
             let kept = server.app.keep_from_inside(Some(&token), None, length).await;
@@ -40,7 +40,7 @@ impl World {
         oracle.tell(|| format!("keep {} for {length:?}: {kept:?}", aim.name));
         oracle.takes_from(row.as_slice());
         match kept {
-            Ok(kept) if kept => oracle.checked_in(&aim.id, wall, true),
+            Ok(kept) if kept => oracle.checked_in(&aim.id, since, true),
             Err(Error::DatabaseAway(_)) => oracle.unrecorded(since, &rows),
             _ => {}
         }
@@ -61,7 +61,7 @@ impl World {
             }
         }
         if let Some(Some(until)) = change.keep_until {
-            self.oracle().wished(&aim.id, until.as_millisecond());
+            self.oracle().wished(&aim.id, None, Some(until.as_millisecond()));
         }
         // Who does not run has no time that could be over.
         let running = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));

@@ -162,8 +162,10 @@ impl World {
 
     /// The oracle, at this moment.
     pub fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        let elapsed = self.clock.elapsed();
+        let kept = self.store().scale().map_or(self.clock.wall() - elapsed, |scale| scale.ahead);
         let mut oracle = self.oracle.lock().expect("no holder panics");
-        (oracle.now, oracle.wall) = (self.clock.elapsed(), self.clock.wall());
+        (oracle.now, oracle.kept) = (elapsed, kept);
         oracle
     }
 

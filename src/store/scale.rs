@@ -1,0 +1,104 @@
+//! By which clock the rows are written, and how they are restated when it was set.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Result, Store};
+use crate::domain::{Boot, Source};
+
+/// The clock by which the rows are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scale {
+    /// In which start of the machine.
+    pub boot: Boot,
+    /// How far it is ahead of the time that passes since then, in milliseconds.
+    pub ahead: i64,
+}
+
+/// That of one database.
+#[derive(Debug, Default)]
+pub struct Kept {
+    scale: Mutex<Option<Scale>>,
+    /// By how much the rows were restated since it was opened, in milliseconds.
+    restated: AtomicI64,
+}
+
+impl Kept {
+    /// As it was written last.
+    pub fn read(c: &Connection) -> Result<Self> {
+        let read = |r: &rusqlite::Row<'_>| {
+            Ok(Scale { boot: Boot::from(r.get_ref(0)?.as_str().unwrap_or_default()), ahead: r.get(1)? })
+        };
+        let found = c.query_row("SELECT boot, ahead FROM clock", (), read).optional()?;
+        Ok(Self { scale: Mutex::new(found), ..Self::default() })
+    }
+}
+
+impl Store {
+    /// By which clock the rows are written; `None` in a new database.
+    pub fn scale(&self) -> Option<Scale> {
+        self.kept.scale.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes of an instant that was read from the clock just now what it is when it is its turn to be written.
+    pub(super) fn restating(&self) -> impl Fn(Timestamp) -> Timestamp + Send + 'static {
+        let kept = Arc::clone(&self.kept);
+        let read = kept.restated.load(Ordering::SeqCst);
+        move |at| {
+            let by = SignedDuration::from_millis(kept.restated.load(Ordering::SeqCst) - read);
+            at.checked_add(by).unwrap_or(at)
+        }
+    }
+
+    /// From now on rows are written by another clock. Of what runs, all that measures a length is restated, `by` later:
+    /// when it began, when it was used, what was wished for then; not an instant that somebody named. `taken_up` is called
+    /// before any later write. How many sandboxes that changes.
+    pub async fn rescale(
+        &self,
+        to: Scale,
+        by: SignedDuration,
+        taken_up: impl FnOnce() + Send + 'static,
+    ) -> Result<usize> {
+        let (scale, kept, by) = (to.clone(), Arc::clone(&self.kept), by.as_millis() as i64);
+        let job = move |c: &Connection| {
+            let changed = if by == 0 { 0 } else { restate(c, by)? };
+            let sql = "INSERT INTO clock (one, boot, ahead) VALUES (1, ?1, ?2)
+                       ON CONFLICT (one) DO UPDATE SET boot = ?1, ahead = ?2";
+            c.execute(sql, (to.boot.as_str(), to.ahead))?;
+            kept.restated.fetch_add(by, Ordering::SeqCst);
+            taken_up();
+            Ok(changed)
+        };
+        let before = self.kept.restated.load(Ordering::SeqCst);
+        let changed = self.writer.run(job).await;
+        match &changed {
+            Ok(_) => *self.kept.scale.lock().unwrap_or_else(PoisonError::into_inner) = Some(scale),
+            Err(_) => self.kept.restated.store(before, Ordering::SeqCst),
+        }
+        changed
+    }
+}
+
+/// What was made by another clock than what runs is not restated for it: it is not made to lie after its start.
+fn restate(c: &Connection, by: i64) -> Result<usize> {
+    let later = ["state_at", "last_report", "spared_until", "warned_for", "extended_at", "extended_until"];
+    let later = later.into_iter().map(str::to_owned);
+    let set: Vec<_> = later
+        .chain(Source::ALL.map(|source| format!("{}_at", source.word())))
+        .map(|column| format!("{column} = {column} + ?1"))
+        .collect();
+    let sql = format!(
+        "UPDATE sandboxes SET {},
+                created_at = min(created_at + iif(created_at <= coalesce(state_at, created_at), max(?1, 0), 0),
+                                 coalesce(state_at, created_at) + ?1),
+                keep_until = iif(keep_until = extended_until, keep_until + ?1, keep_until)
+         WHERE state IN ('creating', 'running', 'stopping')",
+        set.join(", ")
+    );
+    Ok(c.execute(&sql, [by])?)
+}
