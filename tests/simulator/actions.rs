@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{
     clock::pass,
-    rhythm::Report,
     world::{GRACE, IMAGE, LIMIT, PERIOD, Server, World, limit_of},
 };
 use crate::{
@@ -218,9 +217,9 @@ impl World {
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
         let since = self.clock.elapsed();
         let before = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
+        self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports(since));
         let done = server.app.check_in(Some(&token), None, value).await;
         if server.life.is_dead() || done.is_err() {
-            self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports.push(Report::new(since, None, 0)));
             if let (false, Err(e)) = (server.life.is_dead(), done) {
                 self.oracle().tell(|| format!("{} reports {value}: {e}", aim.name));
                 if value > 0 {
@@ -236,8 +235,9 @@ impl World {
         let steady = before.is_some_and(|b| {
             row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
         });
-        let heard = Report::new(since, row.as_ref().filter(|_| steady), oracle.kept);
-        oracle.subject(&aim.id).into_iter().for_each(|s| s.reports.push(heard));
+        let kept = oracle.kept;
+        let heard = row.as_ref().filter(|_| steady);
+        oracle.subject(&aim.id).into_iter().for_each(|s| s.is_heard(since, heard, kept));
         oracle.takes_from(row.as_slice());
         if value == 0 {
             return;

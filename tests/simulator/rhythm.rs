@@ -26,7 +26,7 @@ pub struct Report {
 impl Report {
     /// One at `at`; `row`: what the store says of who ran all the while and was heard; `kept`: what its clock shows when the
     /// trace begins.
-    pub fn new(at: i64, row: Option<&Sandbox>, kept: i64) -> Self {
+    fn new(at: i64, row: Option<&Sandbox>, kept: i64) -> Self {
         let recorded = row.and_then(|row| match row.state {
             State::Running { since, .. } => Some((row.generation, since.as_millisecond() - kept)),
             _ => None,
@@ -40,8 +40,25 @@ impl Report {
 }
 
 impl Subject {
+    /// A report that is not answered yet, or never will be: it may be recorded.
+    pub fn reports(&mut self, at: i64) {
+        self.reports.push(Report { at, recorded: None });
+    }
+
+    /// It is answered, and `row` says what [`Report::recorded`] is.
+    pub fn is_heard(&mut self, at: i64, row: Option<&Sandbox>, kept: i64) {
+        if let Some(report) = self.reports.iter_mut().find(|r| r.at == at && r.recorded.is_none()) {
+            *report = Report::new(at, row, kept);
+        }
+    }
+
     /// The longest gap between reports, which its period cannot exceed.
     fn longest_gap(&self) -> i64 {
+        if let [first, .., last] = &self.reports[..]
+            && self.reports.iter().any(|r| r.recorded.is_none())
+        {
+            return (last.at - first.at).min(MOST);
+        }
         let heard: Vec<_> = self.reports.iter().filter(|r| r.recorded.is_some()).collect();
         let gaps = heard.windows(2).map(|two| two[1].at - two[0].at);
         gaps.max().unwrap_or(0).min(MOST)
