@@ -20,8 +20,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// The tasks of the server that answer to no request.
 pub struct Loops {
-    /// None where the clock shows a time that it cannot reckon with.
-    scheduler: Option<JobScheduler>,
+    scheduler: JobScheduler,
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
 }
@@ -33,7 +32,14 @@ impl Loops {
     /// If the scheduler cannot be started.
     pub async fn start(app: &Arc<App>, every: Duration) -> Result<Self, JobSchedulerError> {
         let shutdown = CancellationToken::new();
-        let scheduler = if app.is_after_1970() { Some(schedule(app, every).await?) } else { None };
+        let scheduler = JobScheduler::new().await?;
+        let woken = Arc::clone(app);
+        let job = Job::new_repeated_async(every, move |_, _| {
+            woken.wake();
+            Box::pin(async {})
+        })?;
+        scheduler.add(job).await?;
+        scheduler.start().await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(converge_when_woken(Arc::clone(app), every, shutdown.clone()));
         tasks.spawn(follow_events(Arc::clone(app), shutdown.clone()));
@@ -46,9 +52,7 @@ impl Loops {
     /// Ends the loops, each after the pass that it is in, and waits for them until `deadline` has passed.
     pub async fn stop(mut self, deadline: Duration) {
         self.shutdown.cancel();
-        if let Some(scheduler) = &mut self.scheduler
-            && let Err(e) = scheduler.shutdown().await
-        {
+        if let Err(e) = self.scheduler.shutdown().await {
             tracing::warn!(error = %e, "the scheduler did not shut down");
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -56,19 +60,6 @@ impl Loops {
             tracing::warn!("a loop did not end in time");
         }
     }
-}
-
-/// What wakes the pass, as the clock says.
-async fn schedule(app: &Arc<App>, every: Duration) -> Result<JobScheduler, JobSchedulerError> {
-    let scheduler = JobScheduler::new().await?;
-    let woken = Arc::clone(app);
-    let job = Job::new_repeated_async(every, move |_, _| {
-        woken.wake();
-        Box::pin(async {})
-    })?;
-    scheduler.add(job).await?;
-    scheduler.start().await?;
-    Ok(scheduler)
 }
 
 /// Runs `pass`, surviving its panic.

@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 use rocket::{Rocket, error::ErrorKind};
 use spindle::{
     app::{App, CheckInDoor, Settings},
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     config::{Config, LogFormat},
     doctor,
     engine::docker::{DockerEngine, DockerSettings},
@@ -222,6 +222,11 @@ async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence>
 }
 
 async fn serve(config: Config) -> Result<(), Sentence> {
+    // HTTP has no date before it, nor has the schedule: no request could be answered.
+    let now = SystemClock.now();
+    if now < jiff::Timestamp::UNIX_EPOCH {
+        return Err(format!("the clock shows {now:.0}, and must show a time after 1970; set it, then start").into());
+    }
     let listen = config.listen();
     // Tried before anything is started, so that a second server ends with a sentence and has touched nothing.
     TcpListener::bind(listen).map_err(|e| cannot_listen(listen, &e, "SPINDLE_ADDRESS and SPINDLE_PORT"))?;

@@ -239,11 +239,6 @@ impl App {
         self.wake.notify_one();
     }
 
-    /// Whether the clock shows a time that every library can reckon with.
-    pub fn is_after_1970(&self) -> bool {
-        self.clock.now() >= Timestamp::UNIX_EPOCH
-    }
-
     /// Says where the check-in door stands. While it is not open no sandbox can report, so none is
     /// stopped for being idle.
     pub fn set_door(&self, door: CheckInDoor) {

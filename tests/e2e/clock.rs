@@ -35,8 +35,8 @@ fn set(world: &Docker, seconds: i64) {
     fs::write(world.directory.join("offset"), format!("{seconds:+}s\n")).unwrap();
 }
 
-/// A server whose clock can be set, and is so many seconds ahead. No grace is left from its start.
-async fn server(ahead: i64) -> Option<Docker> {
+/// A server, not started, whose clock can be set, and is so many seconds ahead.
+fn set_apart(ahead: i64) -> Option<Docker> {
     let library = library()?;
     let mut world = Docker::prepare(None, &[("IDLE_TIMEOUT", "8"), ("RESUME_GRACE", "6")]);
     let offset = world.directory.join("offset");
@@ -51,6 +51,12 @@ async fn server(ahead: i64) -> Option<Docker> {
     ]
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .into();
+    Some(world)
+}
+
+/// A server whose clock can be set, and is so many seconds ahead. No grace is left from its start.
+async fn server(ahead: i64) -> Option<Docker> {
+    let mut world = set_apart(ahead)?;
     world.spawn();
     world.until_well().await;
     wait_for("the grace of the start to end", GRACE * 2, || {
@@ -111,13 +117,12 @@ async fn a_clock_that_is_set_back_keeps_nobody_for_longer() {
     assert!(world.log().contains("the clock was set"));
 }
 
-/// As of a board without a battery, until its time service is there. The scheduler's library knows no such time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_before_1970_keeps_nobody_from_anything() {
-    let Some(world) = server(-(jiff::Timestamp::now().as_second() + YEAR)).await else { return };
-    let c = world.http().create("image=spindle/mimic").await;
-    assert!(text(&c, "created_at").starts_with("1968") || text(&c, "created_at").starts_with("1969"), "{c}");
-    assert_eq!(world.check_in(&c, "active-connections=1").await, 200);
-    assert_eq!(world.until(&c, is("stopped")).await["stopped_reason"], "idle");
-    assert!(!world.log().contains("panicked"));
+/// As of a board without a battery: neither HTTP nor the schedule knows such a time, so that whoever starts it is told.
+#[test]
+fn a_clock_before_1970_is_told_at_the_start() {
+    let Some(mut world) = set_apart(-(Timestamp::now().as_second() + YEAR)) else { return };
+    world.spawn();
+    wait_for("a sentence", Duration::from_secs(20), || world.log().contains("must show a time after 1970; set it"));
+    assert_eq!(world.end("TERM"), Some(1));
+    assert!(!world.log().contains("panicked"), "{}", world.log());
 }
