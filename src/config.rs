@@ -19,7 +19,7 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::{Cpus, Memory, limits::BRIDGE};
+use crate::domain::{Cpus, Memory, Zone, limits::BRIDGE};
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
@@ -111,6 +111,8 @@ pub struct SandboxConfig {
     pub log_max_size: String,
     /// `SPINDLE_LOG_MAX_FILES`: how many of its log files are kept.
     pub log_max_files: u32,
+    /// `SPINDLE_TZ`: the time zone of sandboxes whose creator and image say none; none: UTC.
+    pub zone: Option<Zone>,
     /// `SPINDLE_DEFAULT_SSH_KEY`: public keys, one a line, of a sandbox whose creator gives none, or of every one.
     pub default_ssh_key: Option<String>,
     /// `SPINDLE_DEFAULT_SSH_KEY_ALWAYS`: whether they are added to those that a creator gives.
@@ -144,6 +146,12 @@ impl SandboxConfig {
             )?,
             log_max_size: v.take("log_max_size", "10m", "it is a size, such as 10m", log_size)?,
             log_max_files: v.at_least_one("log_max_files", "2")?,
+            zone: v.take(
+                "tz",
+                "",
+                Zone::ALLOWED,
+                |t| if t.is_empty() { Some(None) } else { Zone::read(t).map(Some) },
+            )?,
             default_ssh_key: Some(v.lines("default_ssh_key")).filter(|keys| !keys.is_empty()),
             default_ssh_key_always: v.flag("default_ssh_key_always", "true")?,
         })
@@ -334,6 +342,7 @@ impl Config {
             ("capabilities", format!("{:?}", self.sandbox.capabilities)),
             ("log_max_size", quoted(&self.sandbox.log_max_size)),
             ("log_max_files", number(self.sandbox.log_max_files.into())),
+            ("tz", quoted(&self.sandbox.zone.as_ref().map_or("", Zone::name))),
             ("default_ssh_key", quoted(&self.sandbox.default_ssh_key.as_deref().unwrap_or_default())),
             ("default_ssh_key_always", self.sandbox.default_ssh_key_always.to_string()),
             ("lenient", self.lenient.to_string()),

@@ -213,6 +213,7 @@ async fn build(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence>
         stop_grace: config.stop_grace,
         memory: config.sandbox.memory,
         cpus: config.sandbox.cpus,
+        zone: config.sandbox.zone.clone(),
         default_ssh_key: config.sandbox.default_ssh_key.clone(),
         default_ssh_key_always: config.sandbox.default_ssh_key_always,
         check_in_address: config.check_in_address,

@@ -55,6 +55,7 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         token: Token::from_bytes([number; 16]),
         wake: Some(Wake::Always),
         wake_failure: None,
+        zone: Default::default(),
         traffic: Traffic::parse("connect", "http", "8000").unwrap(),
         access: None,
         id,

@@ -5,10 +5,13 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::Value;
-use spindle::engine::{EngineError, fake::Fault};
+use serde_json::{Value, json};
+use spindle::{
+    domain::Zone,
+    engine::{EngineError, fake::Fault},
+};
 use support::{
-    World,
+    Body, World,
     scripted::{LIMIT, Scripted, TestApp, activity, after, container, decisions, left, settle},
 };
 
@@ -140,4 +143,64 @@ async fn a_change_applies_at_once_and_never_into_the_past() {
     assert_eq!(left(&w, &w.http().patch(&longer, "idle_timeout=never&max_age=300").await.expect(200).json()), 300 - 59);
     let used = w.http().patch(&longer, "idle_timeout=200").await.expect(200).json();
     assert_eq!(left(&w, &used), 141, "what is still ahead is no past");
+}
+
+/// What a container that is created with `body` is told, at ten o'clock in Berlin, and the zone that it has.
+async fn told(w: &Scripted, body: Value) -> (String, String) {
+    let c = w.http().send("POST", "/v1/containers", Body::Json(body)).await.expect(201).json();
+    let (status, answer) = w.check_in_at(&c, "/v1/check-in", "keep=10s", "").await;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, answer["keep_until"].as_str().unwrap().len()), (200, "2026-11-20T09:00:10.000Z".len()));
+    let shown = w.http().now(&c).await;
+    assert!(shown["why"].as_str().unwrap().contains(" UTC"), "the API goes on in UTC: {shown}");
+    (answer["keep_until_local"].as_str().unwrap().to_owned(), shown["tz"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn those_inside_are_told_times_in_their_own_zone() {
+    let mut w = warned().await;
+    let image = "spindle/mimic";
+    let expected = |time: &str, zone: &str| (format!("2026-11-20 {time}"), zone.to_owned());
+    let berlin = expected("10:00:10 CET", "Europe/Berlin");
+    assert_eq!(told(&w, json!({"image": image})).await, expected("09:00:10 UTC", "UTC"));
+    assert_eq!(told(&w, json!({"image": image, "tz": "europe/berlin"})).await, berlin);
+    assert_eq!(told(&w, json!({"image": image, "env": {"TZ": "Europe/Berlin"}})).await, berlin);
+    w.engine.label_image("spindle/mimic:latest", "tz", "Asia/Kolkata");
+    assert_eq!(told(&w, json!({"image": image})).await, expected("14:30:10 IST", "Asia/Kolkata"), "the image's");
+    assert_eq!(told(&w, json!({"image": image, "tz": "Europe/Berlin"})).await, berlin, "the creator's word wins");
+    assert_eq!(told(&w, json!({"image": image, "env": {"TZ": ""}})).await, expected("09:00:10 UTC", "UTC"));
+    w.settings.zone = Zone::read("America/New_York");
+    w.restart().await;
+    assert_eq!(told(&w, json!({"image": "spindle/mimic:twin"})).await, expected("04:00:10 EST", "America/New_York"));
+    assert_eq!(told(&w, json!({"image": image})).await, expected("14:30:10 IST", "Asia/Kolkata"));
+    w.engine.set_image_tz("spindle/mimic:many", "Asia/Tokyo");
+    let own = told(&w, json!({"image": "spindle/mimic:many"})).await;
+    assert_eq!(own, expected("18:00:10 JST", "Asia/Tokyo"), "what the image's programs take anyway");
+
+    let refused = async |body: Value| {
+        w.http().send("POST", "/v1/containers", Body::Json(body)).await.expect_error(400, "invalid_field")
+    };
+    let unknown = refused(json!({"image": image, "tz": "Berlin"})).await;
+    assert!(unknown.contains("tz: \"Berlin\"") && unknown.contains("Europe/Berlin"), "{unknown}");
+    let unknown = refused(json!({"image": image, "env": {"TZ": "Mars/Olympus"}})).await;
+    assert!(unknown.contains("env.TZ: \"Mars/Olympus\""), "{unknown}");
+    let both = refused(json!({"image": image, "tz": "UTC", "env": {"TZ": "Europe/Berlin"}})).await;
+    assert!(both.contains("tz: \"UTC\"") && both.contains("Europe/Berlin"), "{both}");
+    w.engine.label_image("spindle/mimic:latest", "tz", "Berlin");
+    let label = refused(json!({"image": image})).await;
+    assert!(label.contains("label spindle.tz: \"Berlin\""), "{label}");
+}
+
+#[tokio::test]
+async fn a_warning_tells_times_in_the_zone_of_those_inside() {
+    let w = warned().await;
+    let c = w.http().create("image=spindle/mimic&tz=Asia/Kolkata").await;
+    w.pass_seconds(41).await;
+    let said = announced(&w, &c, 1).await;
+    assert!(said[0].contains("at 14:31:00 IST: idle since 14:30:00 IST"), "{said:?}");
+    let old = w.http().create("image=spindle/mimic&tz=Asia/Kolkata&max_age=10").await;
+    let (status, answer) = w.check_in_at(&old, "/v1/check-in", "keep=1h", "").await;
+    assert!(status == 400 && answer.contains("reaches its max_age at 14:30:51 IST"), "{answer}");
+    let message = w.http().send("POST", &format!("{}/extend", support::uri(&old)), Body::Form("for=1h")).await;
+    assert!(message.expect_error(400, "invalid_field").contains("09:00:51 UTC"));
 }

@@ -75,6 +75,7 @@ impl Bare {
             token: Token::from_bytes([self.made; 16]),
             wake: None,
             wake_failure: None,
+            zone: Default::default(),
             traffic: Traffic::default(),
             access: None,
             id,

@@ -8,7 +8,7 @@ use super::{App, Error, Result, chain};
 use crate::{
     domain::{
         ContainerId, Cpus, EvidenceLog, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Rhythm,
-        Sandbox, SandboxId, SandboxName, State, Token, Wake, policy::least_idle_limit,
+        Sandbox, SandboxId, SandboxName, State, Token, Wake, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
@@ -27,7 +27,9 @@ pub struct CreateSpec {
     pub name: Option<SandboxName>,
     /// The public keys of those who shall log in, one a line.
     pub ssh_keys: Option<String>,
-    /// Environment variables.
+    /// The time zone of those inside.
+    pub zone: Option<Zone>,
+    /// Environment variables, without `TZ`.
     pub env: Vec<(String, String)>,
     /// What it shall have of its own of the policy of stopping; the image's labels have their say where this has none.
     pub own: OwnPolicy,
@@ -50,6 +52,7 @@ impl CreateSpec {
             image,
             name: None,
             ssh_keys: None,
+            zone: None,
             env: Vec::new(),
             own: OwnPolicy::default(),
             keep_until: None,
@@ -84,7 +87,12 @@ impl App {
         let check_in = self.where_to_check_in().await?;
         let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
         let no_new_privileges = labels.no_new_privileges;
-        let draft = self.draft(&spec, &image.exposed, labels)?;
+        // What programs are told wins; an image may have told them itself.
+        let own = image.tz.as_deref().and_then(Zone::read);
+        let told = spec.zone.clone().or_else(|| labels.zone.clone());
+        let told = told.or_else(|| self.settings.zone.clone().filter(|_| own.is_none()));
+        let zone = told.clone().or(own).unwrap_or_default();
+        let draft = Sandbox { zone, ..self.draft(&spec, &image.exposed, labels)? };
         let _claim = self.claims.claim(&draft.id).await;
         let name = draft.name.clone();
         let pool = self.settings.pool.clone();
@@ -96,7 +104,9 @@ impl App {
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut spec = SandboxSpec { sandbox, env: spec.env, ssh_key, check_in, no_new_privileges };
+        let mut env = spec.env;
+        env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
+        let mut spec = SandboxSpec { sandbox, env, ssh_key, check_in, no_new_privileges };
         let made = self.make(&mut spec).await;
         if made.is_err() {
             self.unmake(&spec.sandbox).await;
@@ -186,6 +196,7 @@ impl App {
             token: Token::from_bytes(random()?),
             wake: spec.wake.or(labels.wake),
             wake_failure: None,
+            zone: Zone::default(),
             traffic: labels.traffic,
             access: labels.access,
             id,

@@ -35,7 +35,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     clock::{Clock, RecordClock},
-    domain::{ContainerId, Cpus, Memory, Policy, Sandbox, SandboxId, Wake, deadline, idle::plus},
+    domain::{ContainerId, Cpus, Memory, Policy, Sandbox, SandboxId, Wake, Zone, deadline, idle::plus},
     engine::{CheckIn, Engine, EngineInfo},
     relay::{Count, Relay, Unopened},
     store::{PortPool, Store},
@@ -84,6 +84,9 @@ pub struct Settings {
     pub memory: Memory,
     /// The cpu limit of a sandbox whose creator set none.
     pub cpus: Cpus,
+    /// The time zone of sandboxes for which neither their creator nor their image says one; none: UTC, and their programs are
+    /// told nothing.
+    pub zone: Option<Zone>,
     /// Public keys, one a line: of a sandbox whose creator gave none, or of every one.
     pub default_ssh_key: Option<String>,
     /// Whether they are added to those that a creator gave.

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{App, Change, Error, Result, chain};
 use crate::domain::{
-    Decided, Extension, Invalid, Sandbox, State, Token,
-    explain::{clock_time, span},
+    Decided, Extension, Invalid, Sandbox, State, Token, Zone,
+    explain::span,
     idle::{end_of_age, plus},
 };
 
@@ -22,7 +22,7 @@ impl App {
         let now = self.clock.now();
         if let Some(Some(until)) = change.keep_until {
             self.is_ahead(until)?;
-            self.within_age(&change.apply(&sandbox), until, "keep_until", &until.to_string())?;
+            self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default())?;
         }
         // What connections carried until now belongs to the time that it still had.
         if let Err(e) = self.collect().await {
@@ -49,7 +49,7 @@ impl App {
         let sandbox = self.get(reference).await?;
         let now = self.clock.now();
         if let Some(length) = length {
-            self.within_age(&sandbox, plus(now, length), "for", &span(length))?;
+            self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default())?;
         }
         let length = length.or(self.policy_of(&sandbox).idle_limit.span()).unwrap_or_default();
         let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
@@ -70,7 +70,7 @@ impl App {
         let Some(id) = reporter else { return Ok(None) };
         let Some(sandbox) = self.store.get(&id).await? else { return Ok(None) };
         let until = plus(self.clock.now(), length.min(self.settings.keep_max));
-        self.within_age(&sandbox, until, "keep", &span(length))?;
+        self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.zone)?;
         self.keep(&sandbox, Extension::INSIDE, until).await
     }
 
@@ -106,14 +106,22 @@ impl App {
         }
     }
 
-    fn within_age(&self, sandbox: &Sandbox, until: Timestamp, field: &'static str, value: &str) -> Result<()> {
+    /// # Errors
+    /// [`Error::Invalid`] with the field and its value if `until` is beyond its age, whose end is told as it is in `zone`.
+    fn within_age(
+        &self,
+        sandbox: &Sandbox,
+        until: Timestamp,
+        (field, value): (&'static str, &str),
+        zone: &Zone,
+    ) -> Result<()> {
         let end = end_of_age(&self.settings.policy, sandbox).filter(|end| until > *end);
         end.map_or(Ok(()), |end| {
             let now = self.clock.now();
             let left = span(Duration::try_from(end.duration_since(now)).unwrap_or_default());
             let allowed = format!(
                 "this container reaches its max_age at {}, in {left}, and is not kept beyond that",
-                clock_time(end, now)
+                zone.clock_time(end, now)
             );
             Err(Invalid::new(field, value, allowed).into())
         })

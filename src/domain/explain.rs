@@ -190,7 +190,12 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
     match (reason, deadline_since(policy, sandbox, since)) {
         (StopReason::Idle, Some(deadline)) => {
             let rare = lengthened(policy, sandbox).filter(|_| deadline.by == By::Evidence);
-            format!("{}{}{}", after_change(&deadline), unused(policy, sandbox, &deadline, now), in_brackets(rare))
+            format!(
+                "{}{}{}",
+                after_change(&deadline),
+                unused(policy, sandbox, &deadline, |at| clock_time(at, now)),
+                in_brackets(rare)
+            )
         }
         (StopReason::Idle, None) => "it was idle".into(),
         (StopReason::Requested, _) => "somebody asked for it through the API".into(),
@@ -208,15 +213,21 @@ pub(super) fn after_change(deadline: &Deadline) -> &'static str {
     if matches!(deadline.by, By::Change { .. }) { "its limits were changed, and " } else { "" }
 }
 
-/// Since when it is unused, and by what it was used last: where the cap has come, only what the cap is counted from.
-pub(super) fn unused(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timestamp) -> String {
+/// Since when it is unused, and by what it was used last: where the cap has come, only what the cap is counted from. `time`
+/// shows an instant.
+pub(super) fn unused(
+    policy: &Policy,
+    sandbox: &Sandbox,
+    deadline: &Deadline,
+    time: impl Fn(Timestamp) -> String,
+) -> String {
     let Deadline { by, evidence, .. } = *deadline;
     if by != By::Cap {
-        return format!("idle since {} (the last was {})", clock_time(evidence.at, now), name(evidence.source));
+        return format!("idle since {} (the last was {})", time(evidence.at), name(evidence.source));
     }
     let counting = policy.of(sandbox).evidence;
     let person = sandbox.evidence.newest(|s| counting.count(s) && s.is_interactive());
-    let person = person.map_or("its start".into(), |e| format!("{} at {}", name(e.source), clock_time(e.at, now)));
+    let person = person.map_or("its start".into(), |e| format!("{} at {}", name(e.source), time(e.at)));
     format!("only {} kept it since {person}, for as long as that may (connection_cap)", name(evidence.source))
 }
 

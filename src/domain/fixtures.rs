@@ -47,6 +47,7 @@ pub fn running(since: i64) -> Sandbox {
         token: Token::from_bytes([2; 16]),
         wake: None,
         wake_failure: None,
+        zone: Zone::default(),
         traffic: Traffic::default(),
         access: None,
         id,

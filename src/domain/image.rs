@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use super::{Cpus, Invalid, Memory, OwnPolicy, Token, Traffic, Wake};
+use super::{Cpus, Invalid, Memory, OwnPolicy, Token, Traffic, Wake, Zone};
 
 /// The labels of an image that are for us, understood. What they leave open the configuration decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct ImageLabels {
     pub memory: Option<Memory>,
     /// Their cpu limit.
     pub cpus: Option<Cpus>,
+    /// The time zone of those inside.
+    pub zone: Option<Zone>,
     /// How their app is reached.
     pub access: Option<Access>,
     /// Whether no program in them gains privileges by being run: true unless the image needs `sudo` or its like.
@@ -43,6 +45,7 @@ impl ImageLabels {
             wake: label("wake").map(|w| Wake::parse("the image's label spindle.wake", w)).transpose()?,
             memory: label("memory").map(Memory::parse).transpose().map_err(named(memory))?,
             cpus: label("cpus").map(Cpus::parse).transpose().map_err(named(cpus))?,
+            zone: label("tz").map(|tz| Zone::parse("the image's label spindle.tz", tz)).transpose()?,
             access: label("access").map(Access::parse).transpose()?,
             no_new_privileges: label("no_new_privileges").map(truth).transpose()?.unwrap_or(true),
         })
@@ -50,7 +53,7 @@ impl ImageLabels {
 }
 
 /// Labels that mean something on an image, besides those of [`OwnPolicy::KEYS`].
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "title",
     "description",
     "image",
@@ -62,6 +65,7 @@ const KNOWN: [&str; 12] = [
     "memory",
     "cpus",
     "access",
+    "tz",
     "no_new_privileges",
 ];
 
@@ -152,6 +156,7 @@ mod tests {
             ("spindle.access", "lab"),
             ("spindle.idle_timeout", "0"),
             ("spindle.wake", "x"),
+            ("spindle.tz", "Europe/Berln"),
         ] {
             let message = parse(&[(key, value)]).unwrap_err().to_string();
             assert!(message.contains(&format!("the image's label {key}: {value:?}")), "{message}");

@@ -17,6 +17,7 @@ pub(crate) mod rules;
 pub mod sandbox;
 pub mod tell;
 pub mod traffic;
+pub mod zone;
 
 pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
@@ -31,3 +32,4 @@ pub use policy::{Limit, OwnPolicy, Policy, Sources};
 pub use rhythm::Rhythm;
 pub use sandbox::{Boot, Endpoint, Extension, PortMapping, PortSpec, Protocol, Sandbox, State, StopReason};
 pub use traffic::{AddressRange, Carrier, Traffic, TrafficLimits, Wake, WakeFailure};
+pub use zone::Zone;

@@ -16,6 +16,7 @@ use super::{
     policy::OwnPolicy,
     rhythm::Rhythm,
     traffic::{Carrier, Traffic, Wake, WakeFailure},
+    zone::Zone,
 };
 
 /// The transport of a port. SCTP is not carried: images that expose it get their other ports.
@@ -278,6 +279,8 @@ pub struct Sandbox {
     pub wake: Option<Wake>,
     /// Why it could not be woken the last time that somebody tried, unless it has been started since.
     pub wake_failure: Option<WakeFailure>,
+    /// The time zone of those inside.
+    pub zone: Zone,
     /// How its ports are carried.
     pub traffic: Traffic,
     /// How its app is reached, if its image says so.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    explain::{after_change, clock_time, since, span, unused},
+    explain::{after_change, since, span, unused},
     idle::{By, Deadline, end_of_age},
     policy::Policy,
     sandbox::{Sandbox, StopReason},
@@ -22,7 +22,8 @@ pub fn warning_text(
     now: Timestamp,
 ) -> String {
     let left = span(Duration::try_from(stop.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1)));
-    let at = clock_time(stop, now);
+    let time = |at| sandbox.zone.clock_time(at, now);
+    let at = time(stop);
     let policy = policy.of(sandbox);
     match deadline.reason() {
         StopReason::MaxAge => format!(
@@ -30,7 +31,7 @@ pub fn warning_text(
              Save your work. Its files are kept, and it can be started again."
         ),
         _ => {
-            let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, now));
+            let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, time));
             // What is asked for beyond its age is refused.
             let age = end_of_age(&policy, sandbox).map_or(Duration::MAX, |end| since(now, end));
             let keep = Duration::from_secs(3_600).min(keep_max).min(age);
@@ -53,9 +54,20 @@ pub fn warning_text(
 mod tests {
     use super::*;
     use crate::domain::{
-        Evidence, Source,
+        Evidence, Source, Zone,
         fixtures::{POLICY, at, running},
     };
+
+    #[test]
+    fn a_warning_tells_times_as_they_are_inside() {
+        let sandbox = Sandbox { zone: Zone::read("Asia/Kolkata").unwrap(), ..running(0) };
+        let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
+        let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, Duration::MAX, at(8_400));
+        assert!(
+            text.contains("in 10 min, at 08:00:00 IST: idle since 05:30:00 IST (the last was its start)"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_warning_names_time_reason_and_how_to_stay() {

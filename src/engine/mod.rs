@@ -78,6 +78,8 @@ pub struct ImageDetails {
     pub platform: String,
     /// The ports that it exposes, without duplicates; SCTP is left out.
     pub exposed: Vec<PortSpec>,
+    /// What it has its programs take for their time zone (`TZ`).
+    pub tz: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }

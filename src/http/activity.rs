@@ -154,12 +154,19 @@ impl From<&Decision> for Decided {
 #[serde(crate = "rocket::serde")]
 pub struct Kept {
     keep_until: Option<String>,
+    /// The same as it is shown inside: in the sandbox's own time zone.
+    keep_until_local: Option<String>,
     stops_at: Option<String>,
 }
 
 impl Kept {
     /// The object for `sandbox`.
     pub fn new(app: &App, sandbox: &Sandbox) -> Self {
-        Self { keep_until: sandbox.keep_until.map(instant), stops_at: app.stops_at(sandbox).map(instant) }
+        let local = sandbox.keep_until.map(|until| sandbox.zone.date_and_time(until));
+        Self {
+            keep_until: sandbox.keep_until.map(instant),
+            keep_until_local: local,
+            stops_at: app.stops_at(sandbox).map(instant),
+        }
     }
 }

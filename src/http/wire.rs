@@ -119,6 +119,7 @@ pub struct Container {
     extended: Option<Extended>,
     #[serde(flatten)]
     policy: Policy,
+    tz: String,
     memory: u64,
     cpus: f64,
     labels: BTreeMap<String, String>,
@@ -177,6 +178,7 @@ impl Container {
             keep_until: sandbox.keep_until.map(instant),
             extended: sandbox.extension.as_ref().map(Extended::from),
             policy: Policy::new(app, sandbox),
+            tz: sandbox.zone.name().to_owned(),
             memory: sandbox.memory.bytes(),
             cpus: sandbox.cpus.cores(),
             labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),

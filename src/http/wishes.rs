@@ -13,7 +13,7 @@ use super::{
 use crate::{
     app::{App, CreateSpec},
     domain::{
-        Cpus, ImageRef, Invalid, Label, Memory, OwnPolicy, Sandbox, SandboxName, Wake,
+        Cpus, ImageRef, Invalid, Label, Memory, OwnPolicy, Sandbox, SandboxName, Wake, Zone,
         policy::{least_idle_limit, parse_span},
     },
 };
@@ -25,6 +25,7 @@ pub const CREATE: Taken = Taken {
         "name",
         "ssh_key",
         "env",
+        "tz",
         "memory",
         "cpus",
         "labels",
@@ -43,7 +44,7 @@ pub const CREATE: Taken = Taken {
 pub const PATCH: Taken = Taken {
     names: &["status", "wake", "keep_until", "idle_timeout", "connection_cap", "max_age", "warn_before", "evidence"],
     elsewhere: &[
-        (&["image", "name", "ssh_key", "env", "memory", "cpus", "labels"], "it can be set at creation only"),
+        (&["image", "name", "ssh_key", "env", "tz", "memory", "cpus", "labels"], "it can be set at creation only"),
         (&["for"], FOR),
     ],
 };
@@ -77,11 +78,13 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         return Err(ApiError::new(Status::BadRequest, "image_blank", "Image cannot be blank"));
     };
     let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let mut env = env(fields.object("env", None)?)?;
     Ok(CreateSpec {
         image: ImageRef::parse(&image)?,
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_keys: filled(fields.string("ssh_key")?).map(|k| ssh_keys("ssh_key", &k)).transpose()?,
-        env: env(fields.object("env", None)?)?,
+        zone: zone(filled(fields.string("tz")?), &mut env)?,
+        env,
         own: own_policy(app, fields)?.0,
         keep_until: keep_until(fields)?.flatten(),
         memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
@@ -89,6 +92,21 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         labels: labels(fields.object("labels", Some(label_list))?)?,
         wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
     })
+}
+
+/// Reads the time zone of those inside, from the field or from their programs' variable, which is taken out of `env`.
+fn zone(field: Option<String>, env: &mut Pairs) -> Result<Option<Zone>, ApiError> {
+    let zone = field.map(|tz| Zone::parse("tz", &tz)).transpose()?;
+    let Some(at) = env.iter().position(|(key, _)| key == "TZ") else { return Ok(zone) };
+    let (_, value) = env.remove(at);
+    // To programs an empty one is UTC.
+    let variable = if value.is_empty() { Zone::default() } else { Zone::parse("env.TZ", &value)? };
+    match zone.filter(|zone| *zone != variable) {
+        Some(zone) => {
+            Err(ApiError::invalid("tz", zone.name(), format!("env says TZ={}; say it once", variable.name())))
+        }
+        None => Ok(Some(variable)),
+    }
 }
 
 /// Reads what a caller says of the policy of stopping, and what of it shall be as configured again.

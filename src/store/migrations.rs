@@ -122,6 +122,8 @@ const STEPS: &[&str] = &[
         boot          TEXT NOT NULL,
         ahead         INTEGER NOT NULL
     ) STRICT;",
+    // 9: the time zone of those inside.
+    "ALTER TABLE sandboxes ADD COLUMN tz TEXT;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

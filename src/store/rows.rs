@@ -9,7 +9,7 @@ use super::{Result, StoreError};
 use crate::domain::{
     Access, Boot, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef,
     Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Rhythm, Sandbox, SandboxId, SandboxName, Source,
-    Sources, State, StopReason, Token, Traffic, Wake, WakeFailure,
+    Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
 };
 
 /// A state as its columns.
@@ -137,7 +137,7 @@ fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
 const REST: &str =
     "id, container, name, image, created_at, generation, app_port, active, last_report, memory, cpus, token,
     wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
-    extended_at, extended_by, extended_until, access, report_period, report_gap";
+    extended_at, extended_by, extended_until, access, report_period, report_gap, tz";
 
 /// In the order of [`Source::ALL`].
 const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
@@ -192,6 +192,8 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         },
         access: c.maybe("access", |a| Access::parse(a).ok())?,
         rhythm: Rhythm { period: length(c.next()?), gap: length(c.next()?) },
+        // A zone that this version's database does not have any more is told in UTC, which is no reason to lose a sandbox.
+        zone: c.text()?.and_then(Zone::read).unwrap_or_default(),
         own: own(c)?,
         state: state(c)?,
         ports: Vec::new(),

@@ -295,9 +295,9 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     let inserted = c.execute(
         "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
             address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token, pid, wake, wake_on,
-            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until, access, boot)
+            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until, access, boot, tz)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
+            ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)",
         rusqlite::params![
             s.id.as_str(),
             s.container.as_ref().map(ContainerId::as_str),
@@ -329,6 +329,7 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
             s.keep_until.map(millis),
             s.access.as_ref().map(ToString::to_string),
             state.boot,
+            s.zone.name(),
         ],
     );
     match inserted {

@@ -97,7 +97,7 @@ async fn every_image_answers_soon_reports_its_use_and_keeps_its_data() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_supervisor_keeps_ssh_alive_and_ends_at_once() {
     let (world, learner) = lab(&[]).await;
-    let c = create(&world, "spindle/base", json!({"TZ": "Europe/Berlin"}));
+    let c = create(&world, "spindle/base", json!({"TZ": "europe/berlin"}));
     wait_for_ssh(&c);
     let zone = learner.run(&c, &["date", "+%Z"]);
     assert!(["CET", "CEST"].contains(&zone.as_str()), "{zone}");

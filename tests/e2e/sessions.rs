@@ -116,7 +116,7 @@ async fn who_is_about_to_be_stopped_is_warned_once_and_on_every_terminal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_to_be_kept_is_kept_and_told_until_when() {
     let (world, learner) = lab(&[("WARN_BEFORE", "never"), ("KEEP_MAX", "20")]).await;
-    let (c, mut terminal) = logged_in(&world, &learner, "image=spindle/base").await;
+    let (c, mut terminal) = logged_in(&world, &learner, "image=spindle/base&tz=Asia/Kolkata").await;
     let (short, mut other) = logged_in(&world, &learner, "image=spindle/base&max_age=15").await;
     other.type_line("spindle-keep 1h; echo status $?");
     other.wait_for("status 1");
@@ -127,11 +127,15 @@ async fn who_asks_to_be_kept_is_kept_and_told_until_when() {
     terminal.type_line("spindle-keep 1h; echo status $?");
     let asked = Timestamp::now();
     terminal.wait_for("status 0");
-    age(&c);
     let kept = world.http().now(&c).await;
     let until = instant(&kept, "keep_until");
     assert!(until <= Timestamp::now() + SignedDuration::from_secs(20), "{kept}");
-    let told = until.strftime("This sandbox is kept until %Y-%m-%d %H:%M:%S UTC.").to_string();
+    // In the time of those inside, as their own programs tell it.
+    let there = until + SignedDuration::from_mins(330);
+    let told = there.strftime("This sandbox is kept until %Y-%m-%d %H:%M:%S IST.").to_string();
+    terminal.type_line("date +zone-%Z; TZ= date +zone-%Z");
+    terminal.wait_for("zone-IST");
+    age(&c);
     assert!(terminal.screen().contains(&told), "{told} is not in {}", terminal.screen());
     while Timestamp::now() < asked + LIMIT * 2 {
         assert_eq!(world.http().now(&c).await["status"], "running");

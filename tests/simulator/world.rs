@@ -124,6 +124,7 @@ fn settings(flavour: &Flavour) -> Settings {
         stop_grace: Duration::from_secs(10),
         memory: Memory::parse("512m").expect("plain"),
         cpus: Cpus::parse("1").expect("plain"),
+        zone: None,
         default_ssh_key: Some("ssh-ed25519 scripted".into()),
         default_ssh_key_always: true,
         check_in_address: None,

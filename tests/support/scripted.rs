@@ -77,6 +77,7 @@ impl Default for TestApp {
             stop_grace: Duration::from_secs(10),
             memory: Memory::parse("512m").unwrap(),
             cpus: Cpus::parse("1").unwrap(),
+            zone: None,
             default_ssh_key: None,
             default_ssh_key_always: true,
             check_in_address: None,

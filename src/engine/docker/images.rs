@@ -48,6 +48,7 @@ impl DockerEngine {
             created: shown.created.and_then(|at| at.parse().ok()).filter(|at: &jiff::Timestamp| at.as_second() > 0),
             platform: platform.collect::<Vec<_>>().join("/"),
             exposed,
+            tz: config.env.iter().flatten().find_map(|e| e.strip_prefix("TZ=")).map(str::to_owned),
             labels: config.labels.into_iter().flatten().collect(),
         })
     }

@@ -12,7 +12,7 @@ use super::DockerSettings;
 use crate::{
     domain::{
         Access, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
-        PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake,
+        PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake, Zone,
     },
     engine::{CheckIn, SandboxSpec},
 };
@@ -36,6 +36,7 @@ const OWN: [&str; 5] =
 const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
 const WAKE: &str = "spindle.wake";
+const TZ: &str = "spindle.tz";
 const WAKE_ON: &str = "spindle.wake_on";
 const ACCESS: &str = "spindle.access";
 const APP_PROTOCOL: &str = "spindle.app_protocol";
@@ -132,6 +133,7 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
         (LABELS, Some(keys.join(","))),
         (WAKE, Some(s.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
+        (TZ, Some(s.zone.name().to_owned())),
         (WAKE_ON, Some(wake_on)),
         (APP_PROTOCOL, Some(app_protocol)),
         (PROXY_PROTOCOL, Some(proxy_protocol)),
@@ -183,6 +185,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         token,
         wake: label(WAKE).and_then(Wake::from_word),
         wake_failure: None,
+        zone: label(TZ).and_then(Zone::read).unwrap_or_default(),
         traffic: Traffic::parse(
             label(WAKE_ON).unwrap_or_default(),
             label(APP_PROTOCOL).unwrap_or_default(),
@@ -237,6 +240,7 @@ mod tests {
             ],
             app_port: PortSpec::parse("53/udp"),
             wake: Some(Wake::Always),
+            zone: Zone::read("Asia/Kolkata").unwrap(),
             traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
             access: Access::parse("/lab?token={token}").ok(),
             own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },

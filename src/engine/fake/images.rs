@@ -82,6 +82,7 @@ impl FakeEngine {
         exposed.sort();
         let labels = app_port.map(|port| ("spindle.app_port".to_owned(), port.to_owned())).into_iter().collect();
         let image = ImageDetails {
+            tz: None,
             id: format!("sha256:{tag}"),
             tags: vec![tag.to_owned()],
             size: 1 << 20,
@@ -91,6 +92,13 @@ impl FakeEngine {
             labels,
         };
         self.images.here().insert(tag.to_owned(), image);
+    }
+
+    /// Has an image tell its programs their time zone.
+    pub fn set_image_tz(&self, tag: &str, tz: &str) {
+        if let Some(image) = self.images.here().get_mut(tag) {
+            image.tz = Some(tz.to_owned());
+        }
     }
 
     /// Labels an image; `key` is without `spindle.`.
