@@ -8,21 +8,37 @@ mod yardstick;
 
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use spindle::engine::Engine;
-use support::{Body, Http, World, docker::Docker, is};
+use support::{
+    Body, Http, World,
+    docker::{Docker, try_docker},
+    id, is,
+};
 use yardstick::{Samples, bare::Bare, only_asked};
 
 const ROUNDS: usize = 15;
 const CHECK_INS: usize = 20_000;
 const CLIENTS: usize = 16;
+const CLASS: usize = 40;
+const CLASS_ROUNDS: usize = 3;
+const IN_FLIGHT: usize = 16;
+const FLIGHTS: usize = 5;
 
 async fn lifecycle() {
     let world = Docker::start(&[]).await;
     let mut bare = Bare::new(&world).await;
-    let rows = ["POST create", "PATCH stop, answer", "PATCH stop, stopped", "PATCH start", "DELETE"];
-    let mut spindle: [Samples; 5] = Default::default();
-    let mut engine: [Samples; 5] = Default::default();
+    let rows = [
+        "POST create",
+        "PATCH stop, answer",
+        "PATCH stop, stopped",
+        "PATCH start",
+        "DELETE, answer",
+        "DELETE, removed",
+    ];
+    let mut spindle: [Samples; 6] = Default::default();
+    let mut engine: [Samples; 6] = Default::default();
     let grace = std::time::Duration::from_secs(10);
     for _ in 0..ROUNDS {
         let c: Value = spindle[0].time(world.http().create("image=spindle/mimic")).await;
@@ -43,8 +59,11 @@ async fn lifecycle() {
             })
             .await;
 
+        let deleting = Instant::now();
         spindle[4].time(world.http().delete(&c)).await.expect(204);
-        engine[4].time(bare.engine.remove(&spec.sandbox.id, Some(&container))).await.unwrap();
+        while try_docker(&["inspect", id(&c)]).0 {}
+        spindle[5].0.push(deleting.elapsed().as_secs_f64() * 1e3);
+        engine[5].time(bare.engine.remove(&spec.sandbox.id, Some(&container))).await.unwrap();
     }
     println!("{:<22} {:>10} {:>10} {:>7}   ({ROUNDS} rounds, medians in ms)", "", "spindle", "engine", "ratio");
     for ((name, ours), theirs) in rows.iter().zip(&mut spindle).zip(&mut engine) {
@@ -55,6 +74,58 @@ async fn lifecycle() {
             println!("{name:<22} {ours:>10.1} {theirs:>10.1} {:>7.2}", ours / theirs);
         }
     }
+}
+
+/// A whole class is stopped at once: what each of them waits for.
+async fn class_stops() {
+    let world = Docker::start(&[]).await;
+    let made = join_all((0..CLASS).map(|_| world.http().create("image=spindle/mimic"))).await;
+    let mut answers = Samples::default();
+    for _ in 0..CLASS_ROUNDS {
+        let stop = async |c: &Value| {
+            let mut sample = Samples::default();
+            sample.time(world.http().patch(c, "status=stopped")).await.expect(200);
+            sample.0[0]
+        };
+        answers.0.extend(join_all(made.iter().map(stop)).await);
+        for c in &made {
+            world.until(c, is("stopped")).await;
+        }
+        for started in join_all(made.iter().map(|c| world.http().patch(c, "status=running"))).await {
+            started.expect(200);
+        }
+    }
+    let (half, most) = (answers.median(), answers.at_most(0.95));
+    println!("{CLASS} stops at once, answers: {half:.1} ms p50, {most:.1} ms p95 ({CLASS_ROUNDS} rounds)");
+}
+
+/// Creates per second with many in flight, beside the bare engine's with as many and no ports to publish.
+async fn creates_in_flight() {
+    let world = Docker::start(&[]).await;
+    let mut bare = Bare::new(&world).await;
+    let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+    for _ in 0..FLIGHTS {
+        let made = ours.time(join_all((0..IN_FLIGHT).map(|_| world.http().create("image=spindle/mimic")))).await;
+        for deleted in join_all(made.iter().map(|c| world.http().delete(c))).await {
+            deleted.expect(204);
+        }
+        while !world.held().await.is_empty() {
+            world.moment().await;
+        }
+        let mut specs: Vec<_> = (0..IN_FLIGHT).map(|_| bare.spec()).collect();
+        specs.iter_mut().for_each(|spec| spec.sandbox.ports.clear());
+        let made = theirs.time(join_all(specs.iter().map(|spec| bare.create(spec)))).await;
+        let removed = specs.iter().zip(&made).map(|(spec, made)| bare.engine.remove(&spec.sandbox.id, Some(made)));
+        for removed in join_all(removed).await {
+            removed.unwrap();
+        }
+    }
+    let rate = |samples: &mut Samples| IN_FLIGHT as f64 * 1e3 / samples.median();
+    let (ours, theirs) = (rate(&mut ours), rate(&mut theirs));
+    println!(
+        "creates per second, {IN_FLIGHT} in flight: {ours:.2} spindle, {theirs:.2} engine, {:.2} of it ({FLIGHTS} flights)",
+        ours / theirs
+    );
 }
 
 /// Check-ins through HTTP and into a store, each durable before it is answered, beside requests that
@@ -73,7 +144,7 @@ async fn check_ins() {
                 http.bare("POST", path, Body::Form(body), &[]).await;
             }
         });
-        futures_util::future::join_all(clients).await;
+        join_all(clients).await;
         rates.push(CHECK_INS as f64 / started.elapsed().as_secs_f64());
     }
     println!("check-ins per second, {CLIENTS} clients, kept connections: {:.0} durable", rates[0]);
@@ -87,6 +158,8 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         lifecycle().await;
+        class_stops().await;
+        creates_in_flight().await;
         check_ins().await;
     });
 }

@@ -10,6 +10,7 @@ mod e2e {
     mod cron;
     mod disk;
     mod doctor;
+    mod ended;
     mod faults;
     mod hygiene;
     mod idle;

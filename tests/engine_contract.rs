@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::BoxStream};
 use spindle::{
     domain::{
         Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Limit, Memory, OwnPolicy, Phase,
         PortMapping, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
     },
     engine::{
-        Announced, CheckIn, Engine, EngineError, SandboxSpec,
+        Announced, CheckIn, Engine, EngineError, Event, Happening, SandboxSpec,
         docker::{DockerEngine, DockerSettings},
         fake::{FakeEngine, Fault},
     },
@@ -58,10 +58,17 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         zone: Default::default(),
         traffic: Traffic::parse("connect", "http", "8000").unwrap(),
         access: None,
+        seen: Default::default(),
         id,
     };
     let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
     SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
+}
+
+/// Asserts that this is what is told next.
+async fn hears(events: &mut BoxStream<'static, Result<Event, EngineError>>, container: &ContainerId, what: Happening) {
+    let heard = tokio::time::timeout(BRIEFLY, events.next()).await.expect("an event").unwrap().unwrap();
+    assert_eq!((&heard.container, heard.what), (container, what));
 }
 
 /// The life of a container, with every call twice where "already so" must be success.
@@ -86,11 +93,12 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     assert_eq!((engine.containers_of(&latest).await, engine.containers_of(&image.id).await), (Ok(1), Ok(0)));
     engine.start(&container).await.unwrap();
     engine.start(&container).await.expect("it runs already");
-    let heard = tokio::time::timeout(Duration::from_secs(5), events.next()).await.expect("an event").unwrap();
-    assert_eq!(heard.unwrap(), container);
+    hears(&mut events, &container, Happening::Started).await;
     let shown = engine.inspect(&container).await.unwrap();
     assert_eq!((shown.phase, shown.sandbox.as_ref()), (Phase::Running, Some(&spec.sandbox.id)));
     assert!(shown.address.is_some() && shown.mark.is_some());
+    assert_eq!((shown.memory, shown.cpus), (Some(spec.sandbox.memory), Some(spec.sandbox.cpus)));
+    assert_eq!((shown.name.as_deref(), shown.paused, shown.exit), (Some(spec.sandbox.name.as_str()), false, None));
     let listed = engine.list().await.unwrap();
     assert_eq!((listed.len(), listed[0].phase, listed[0].address), (1, Phase::Running, shown.address));
 
@@ -111,7 +119,10 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     engine.stop(&container, GRACE).await.expect("it is stopped already");
     assert!(matches!(engine.announce(&container, "too late").await, Err(EngineError::Refused(_))));
     assert!(matches!(engine.cpu_time(&container).await, Err(EngineError::Refused(_))));
-    assert_eq!(engine.inspect(&container).await.unwrap().phase, Phase::Exited);
+    let ended = engine.inspect(&container).await.unwrap();
+    assert_eq!((ended.phase, ended.exit.is_some()), (Phase::Exited, true));
+    hears(&mut events, &container, Happening::Signalled).await;
+    hears(&mut events, &container, Happening::Ended).await;
     assert_eq!(engine.list().await.unwrap()[0].phase, Phase::Exited);
     engine.start(&container).await.unwrap();
     let again = engine.inspect(&container).await.unwrap();

@@ -6,7 +6,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use spindle::{
-    domain::Phase,
+    domain::{Phase, State},
     engine::{EngineError, fake::Fault},
 };
 use support::{
@@ -148,6 +148,57 @@ async fn a_stop_that_fails_is_never_taken_for_done_and_is_tried_again() {
     w.check().await;
 }
 
+/// A delete is answered before the engine has removed anything; name and ports stay promised.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_does_not_wait_for_the_engine() {
+    let w = world().await;
+    let c = w.http().create("image=spindle/mimic&name=phoenix").await;
+    w.engine.next("remove", Fault::Hang);
+    let answered = tokio::time::timeout(Duration::from_secs(5), w.http().delete(&c)).await;
+    answered.expect("it waits for the removal").expect(204);
+    w.http().get(support::uri(&c)).await.expect(404);
+    assert_eq!(w.held().await.len(), 1, "the engine is still at it");
+    let other = w.http().create("image=spindle/mimic").await;
+    for port in c["ports"].as_array().unwrap() {
+        let at = ("127.0.0.1", u16::try_from(port["host_port"].as_u64().unwrap()).unwrap());
+        assert!(!other["ports"].as_array().unwrap().iter().any(|p| p["host_port"] == port["host_port"]));
+        std::net::TcpListener::bind(at).expect("its listeners are closed once the delete is answered");
+    }
+    let again = w.http().create("image=spindle/mimic&name=phoenix");
+    let released = async {
+        while !w.store.all().await.unwrap().iter().any(|s| s.state == State::Creating) {
+            tokio::task::yield_now().await;
+        }
+        w.engine.release();
+    };
+    let (again, ()) = tokio::join!(again, released);
+    assert_ne!(again["container_id"], c["container_id"]);
+    w.check().await;
+}
+
+/// A whole class is stopped at once: the engine is not asked for each whether it is there.
+#[tokio::test]
+async fn those_who_ask_at_once_share_one_question_to_the_engine() {
+    let w = world().await;
+    let mut made = Vec::new();
+    for _ in 0..20 {
+        made.push(w.http().create("image=spindle/mimic").await);
+    }
+    let before = w.engine.calls("info");
+    w.engine.next("info", Fault::Hang);
+    let stops = futures_util::future::join_all(made.iter().map(|c| w.app.stop(support::id(c))));
+    // When this one's turn comes all of them wait.
+    let (stops, ()) = tokio::join!(stops, async { w.engine.release() });
+    for stopping in stops {
+        assert!(matches!(stopping.unwrap().state, State::Stopping { .. }));
+    }
+    assert_eq!(w.engine.calls("info"), before + 1);
+    for c in &made {
+        settle(&w, c, "stopped").await;
+    }
+    w.check().await;
+}
+
 #[tokio::test]
 async fn a_removal_that_fails_is_tried_again() {
     let w = world().await;
@@ -157,7 +208,6 @@ async fn a_removal_that_fails_is_tried_again() {
     }
     w.http().delete(&c).await.expect(204);
     w.http().get(support::uri(&c)).await.expect(404);
-    assert_eq!(w.held().await.len(), 1, "the engine still holds it");
     while !w.held().await.is_empty() {
         passes(&w, 1).await;
     }

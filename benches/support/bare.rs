@@ -78,6 +78,7 @@ impl Bare {
             zone: Default::default(),
             traffic: Traffic::default(),
             access: None,
+            seen: Default::default(),
             id,
         };
         let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };

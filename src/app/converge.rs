@@ -214,8 +214,15 @@ impl App {
                 let is_suspect = all || suspects.contains(&o.container) || again.contains(&o.container);
                 o.phase == Phase::Running && is_suspect
             };
-            let looks = observed.into_iter().map(|o| async move {
+            let looks = observed.into_iter().map(|mut o| async move {
+                o.ended_by = (o.phase == Phase::Exited).then(|| self.ended_by(&o.container));
                 match o {
+                    // It may have been changed; its end is looked at by whoever records it.
+                    o if o.phase == Phase::Exited && suspects.contains(&o.container) => {
+                        let close = self.engine.inspect(&o.container).await;
+                        let close = close.ok().filter(|close| close.phase == Phase::Exited);
+                        Ok(Some(close.map_or(o.clone(), |close| Observed { ended_by: o.ended_by, ..close })))
+                    }
                     o if waiting.contains(&o.container) => Ok(Some(Observed { phase: Phase::Unclear, ..o })),
                     o if close(&o) => self.look_closely(o, again).await,
                     o => Ok(Some(o)),

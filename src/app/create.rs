@@ -8,7 +8,7 @@ use super::{App, Error, Result, chain};
 use crate::{
     domain::{
         ContainerId, Cpus, EvidenceLog, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Rhythm,
-        Sandbox, SandboxId, SandboxName, State, Token, Wake, Zone, policy::least_idle_limit,
+        Sandbox, SandboxId, SandboxName, Seen, State, Token, Wake, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
@@ -95,8 +95,7 @@ impl App {
         let draft = Sandbox { zone, ..self.draft(&spec, &image.exposed, labels)? };
         let _claim = self.claims.claim(&draft.id).await;
         let name = draft.name.clone();
-        let pool = self.settings.pool.clone();
-        let sandbox = match self.store.insert(draft, image.exposed, pool, vec![], self.settings.max_running).await {
+        let sandbox = match self.reserve(draft, image.exposed).await {
             Err(StoreError::NameTaken) => return Err(self.name_taken(name).await),
             other => other.map_err(error_of)?,
         };
@@ -107,11 +106,31 @@ impl App {
         let mut env = spec.env;
         env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
         let mut spec = SandboxSpec { sandbox, env, ssh_key, check_in, no_new_privileges };
-        let made = self.make(&mut spec).await;
+        let made = async {
+            // Of whose name it has the engine may still hold the container.
+            self.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
+            self.make(&mut spec).await
+        };
+        let made = made.await;
         if made.is_err() {
             self.unmake(&spec.sandbox).await;
         }
         made
+    }
+
+    /// Records the intent to create `draft`, with ports of its own. Those of sandboxes that were deleted a moment ago are
+    /// free when the engine has removed them.
+    async fn reserve(&self, draft: Sandbox, exposed: Vec<PortSpec>) -> std::result::Result<Sandbox, StoreError> {
+        let insert = async |draft, exposed| {
+            let pool = self.settings.pool.clone();
+            self.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await
+        };
+        match insert(draft.clone(), exposed.clone()).await {
+            Err(StoreError::NoPort) if self.make_way(|_| true).await.is_ok_and(|waited| waited) => {
+                insert(draft, exposed).await
+            }
+            other => other,
+        }
     }
 
     /// # Errors
@@ -199,6 +218,7 @@ impl App {
             zone: Zone::default(),
             traffic: labels.traffic,
             access: labels.access,
+            seen: Seen::default(),
             id,
         })
     }
@@ -252,7 +272,7 @@ impl App {
         started.map(|()| container).map_err(|e| Error::engine("the container could not be started", e))
     }
 
-    /// Records that a fresh container runs. One that has ended by itself already was no success.
+    /// Records that a fresh container runs.
     async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
         let to = self.running(&container).await?;
         let recorded = self.mark_started(sandbox, to).await?;

@@ -1,10 +1,33 @@
-//! Follow: listen to the engine's events, so that what happens behind our back shows at once.
+//! Follow: listen to the engine's events, so that what happens behind our back shows at once, and that it is known who
+//! ended what has ended.
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use super::App;
-use crate::domain::rules::broken;
+use crate::{
+    domain::{ContainerId, EndedBy, rules::broken},
+    engine::{Event, Happening},
+};
+
+/// What was heard of one run of a container. Events come in the order in which things happened, and a start begins anew,
+/// so that of a run of which not all was heard less is claimed and never more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    signalled: bool,
+    ended: bool,
+}
+
+impl Heard {
+    /// Who ended the run. Nobody heard of its end: then somebody may have ended it of which nobody heard either.
+    pub(super) fn ended_by(self) -> EndedBy {
+        match self {
+            Self { signalled: true, .. } => EndedBy::Signal,
+            Self { ended: true, .. } => EndedBy::Itself,
+            Self { .. } => EndedBy::Unheard,
+        }
+    }
+}
 
 impl App {
     /// Follows the engine's events until the stream ends or fails, and tells until when it was heard.
@@ -26,9 +49,10 @@ impl App {
         }
         while let Some(event) = events.next().await {
             match event {
-                Ok(container) => {
-                    heard = self.clock.now();
-                    self.pulse().suspects.insert(container);
+                Ok(event) => {
+                    // What was on its way when the stream broke off is told again: twice is as good as once.
+                    heard = event.at.unwrap_or_else(|| self.clock.now());
+                    self.hear(event);
                     self.wake();
                 }
                 Err(e) => {
@@ -39,5 +63,22 @@ impl App {
         }
         self.wake();
         Some(heard)
+    }
+
+    fn hear(&self, Event { container, what, .. }: Event) {
+        let mut pulse = self.pulse();
+        match what {
+            Happening::Started => drop(pulse.heard.insert(container.clone(), Heard::default())),
+            Happening::Signalled => pulse.heard.entry(container.clone()).or_default().signalled = true,
+            Happening::Ended => pulse.heard.entry(container.clone()).or_default().ended = true,
+            Happening::Removed => drop(pulse.heard.remove(&container)),
+            Happening::Changed => {}
+        }
+        pulse.suspects.insert(container);
+    }
+
+    /// Who ended a container's last run, as far as was heard.
+    pub(super) fn ended_by(&self, container: &ContainerId) -> EndedBy {
+        self.pulse().heard.get(container).copied().unwrap_or_default().ended_by()
     }
 }

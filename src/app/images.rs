@@ -157,7 +157,10 @@ impl App {
     /// # Errors
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
     pub async fn remove_image(&self, image: &ImageRef) -> Result<()> {
-        let containers = self.image(image).await?.containers;
+        let mut containers = self.image(image).await?.containers;
+        if containers > 0 && self.make_way(|_| true).await? {
+            containers = self.image(image).await?.containers;
+        }
         if containers > 0 {
             let why = match containers {
                 1 => "a container was made from it; delete that first".into(),
@@ -165,7 +168,12 @@ impl App {
             };
             return Err(Error::ImageInUse(image.clone(), why));
         }
-        self.engine.remove_image(image).await.map_err(|e| match e {
+        let mut removed = self.engine.remove_image(image).await;
+        // Whose container was deleted a moment ago may still be there.
+        if matches!(removed, Err(EngineError::ImageInUse(_))) && self.make_way(|_| true).await? {
+            removed = self.engine.remove_image(image).await;
+        }
+        removed.map_err(|e| match e {
             EngineError::NoImage => Error::NoImage(image.clone()),
             EngineError::ImageInUse(why) => {
                 Error::ImageInUse(image.clone(), format!("by what is not Spindle's; the engine says: {why}"))

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::WeakShared};
+
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain, rules::broken},
@@ -29,15 +31,8 @@ impl App {
                     let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                     if self.mark(&sandbox, to).await? {
                         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", "stopping");
-                        let why =
-                            explain::ended(&self.settings.policy, &sandbox, StopReason::Requested, self.clock.now());
-                        self.decided(&sandbox, Decided::Stopped, why).await;
                         let app = Arc::clone(self);
-                        let id = sandbox.id.clone();
-                        self.tasks.spawn(async move {
-                            let _claim = app.claims.claim(&id).await;
-                            let _ = app.finish_stop(&id).await;
-                        });
+                        self.tasks.spawn(async move { app.carry_out_stop(&sandbox).await });
                     }
                 }
                 // Let the start end; one that was left half done ends here.
@@ -54,12 +49,20 @@ impl App {
                 State::Stopping { since, reason: StopReason::Idle } => {
                     self.mark(&sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
                 }
-                State::Stopped { at, reason } if reason.is_undone_by_use() => {
+                State::Stopped { at, .. } if sandbox.is_undone_by_use() => {
                     self.mark(&sandbox, State::Stopped { at, reason: StopReason::Requested }).await?;
                 }
                 _ => return Ok(sandbox),
             }
         }
+    }
+
+    /// Stops a sandbox whose stop was requested and is recorded; `sandbox` as it was before.
+    async fn carry_out_stop(&self, sandbox: &Sandbox) {
+        let why = explain::ended(&self.settings.policy, sandbox, StopReason::Requested, self.clock.now());
+        self.decided(sandbox, Decided::Stopped, why).await;
+        let _claim = self.claims.claim(&sandbox.id).await;
+        let _ = self.finish_stop(&sandbox.id).await;
     }
 
     /// Starts a sandbox and answers when it runs; one that is stopping is started afterwards
@@ -69,11 +72,17 @@ impl App {
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
     /// [`Error::StillStopping`].
     pub async fn start(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
-        self.start_if(reference, |_| true).await
+        self.start_if(reference, |_| true, true).await
     }
 
     /// As [`App::start`], unless it is not to be started any more when its turn comes: then it is answered as it is.
-    pub(super) async fn start_if(self: &Arc<Self>, reference: &str, may: impl Fn(&Sandbox) -> bool) -> Result<Sandbox> {
+    /// `by_request`: a person asks for it, and not a connection.
+    pub(super) async fn start_if(
+        self: &Arc<Self>,
+        reference: &str,
+        may: impl Fn(&Sandbox) -> bool,
+        by_request: bool,
+    ) -> Result<Sandbox> {
         let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
         tokio::pin!(patience);
         loop {
@@ -91,7 +100,7 @@ impl App {
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
                     let to = State::Starting { stopped_at: at, reason };
-                    let marked = self.store.mark_starting(&sandbox, to, self.settings.max_running).await;
+                    let marked = self.store.mark_starting(&sandbox, to, self.settings.max_running, by_request).await;
                     let marked = marked.map_err(|e| match e {
                         StoreError::Full(limit) => Error::Full(limit),
                         other => other.into(),
@@ -116,12 +125,13 @@ impl App {
         }
     }
 
-    /// Deletes a sandbox, running or not (`contract.md` 25). Once the intent is recorded it is as good as
-    /// gone: what the engine does not remove now is removed by the pass.
+    /// Deletes a sandbox, running or not (`contract.md` 25). Once the intent is recorded it is as good as gone: its
+    /// connections are cut, its name is free, and its ports are nobody's until the engine has removed it, which is done
+    /// after the answer, or by the pass.
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
-    pub async fn delete(&self, reference: &str) -> Result<()> {
+    pub async fn delete(self: &Arc<Self>, reference: &str) -> Result<()> {
         self.get(reference).await?;
         self.engine_answers().await?;
         let sandbox = loop {
@@ -131,10 +141,27 @@ impl App {
             }
         };
         // Without waiting for whoever works on it: removal ends their work.
-        let _claim = self.claims.try_claim(&sandbox.id);
-        let deleted = Sandbox { state: State::Deleting, ..sandbox };
-        self.finish_delete(&deleted).await;
+        let claim = self.claims.try_claim(&sandbox.id);
+        let app = Arc::clone(self);
+        self.tasks.spawn(async move {
+            app.finish_delete(&Sandbox { state: State::Deleting, ..sandbox }).await;
+            drop(claim);
+        });
         Ok(())
+    }
+
+    /// Waits until those that were deleted, and of which something is `in_the_way`, are gone from the engine too: whoever
+    /// was told that they are deleted relies on it. Whether there was any.
+    pub(super) async fn make_way(&self, in_the_way: impl Fn(&Sandbox) -> bool) -> Result<bool> {
+        let known = self.store.all().await?;
+        let leaving: Vec<_> = known.iter().filter(|s| s.state == State::Deleting && in_the_way(s)).collect();
+        for gone in &leaving {
+            let _claim = self.claims.claim(&gone.id).await;
+            if self.store.get(&gone.id).await?.is_some() {
+                self.finish_delete(gone).await;
+            }
+        }
+        Ok(!leaving.is_empty())
     }
 
     /// Carries out a recorded start. The caller holds the claim.
@@ -167,16 +194,20 @@ impl App {
         }
     }
 
-    /// The state of a container that was just started, as the engine shows it.
+    /// The state of a container that was just started. One that has ended by itself already has been running all the
+    /// same (`contract.md` 20): it is recorded as what it was, and its end by the pass, like every other.
     ///
     /// # Errors
-    /// [`Error::Engine`] with its last words if it has ended by itself already.
+    /// [`Error::Engine`] if the engine does not show that it was started.
     pub(super) async fn running(&self, container: &ContainerId) -> Result<State> {
         let failed = |e| Error::engine("the container could not be started", e);
         let shown = self.engine.inspect(container).await.map_err(failed)?;
-        if shown.phase != Phase::Running {
-            let words = self.engine.last_words(container).await.map_err(failed)?;
-            return Err(failed(EngineError::Refused(format!("its main process ended at once, {words}"))));
+        match shown.phase {
+            Phase::Running => {}
+            Phase::Exited => self.wake(),
+            Phase::Created | Phase::Removing | Phase::Unclear => {
+                return Err(failed(EngineError::Refused("it was started, and is shown as if it was not".into())));
+            }
         }
         Ok(shown.running(self.clock.now(), self.clock.boot()))
     }
@@ -200,8 +231,19 @@ impl App {
         self.engine.remove(id, container).await
     }
 
-    /// Makes sure that the engine is there before an intent is recorded that needs it.
+    /// Makes sure that the engine is there before an intent is recorded that needs it. Who asks while it is being asked
+    /// shares the answer: a whole class that is stopped at once asks once.
     async fn engine_answers(&self) -> Result<()> {
-        self.engine.info().await.map(drop).map_err(|e| Error::engine("the container could not be changed", e))
+        let asking = {
+            let mut asked = self.asked.lock().expect("no holder panics");
+            let under_way = asked.as_ref().and_then(WeakShared::upgrade).filter(|asking| asking.peek().is_none());
+            under_way.unwrap_or_else(|| {
+                let engine = Arc::clone(&self.engine);
+                let asking = async move { engine.info().await.map(drop) }.boxed().shared();
+                *asked = asking.downgrade();
+                asking
+            })
+        };
+        asking.await.map_err(|e| Error::engine("the container could not be changed", e))
     }
 }

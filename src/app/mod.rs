@@ -7,6 +7,7 @@ mod converge;
 mod cpu;
 mod create;
 mod decide;
+mod ended;
 mod error;
 mod follow;
 mod health;
@@ -28,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, WeakShared};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,7 @@ use cpu::CpuSample;
 pub use create::CreateSpec;
 use decide::Awaited;
 pub use error::{Error, chain};
+use follow::Heard;
 pub use health::{CheckInDoor, Health};
 pub use images::{Ensured, Image, Pull, PullState};
 use stop::CutOff;
@@ -124,6 +127,8 @@ struct Pulse {
     told: Option<CheckIn>,
     suspects: HashSet<ContainerId>,
     suspect_all: bool,
+    /// What was heard of containers' present or last runs.
+    heard: HashMap<ContainerId, Heard>,
     /// The engine shows nothing at all, and that is not believed.
     all_absent: bool,
     /// Sandboxes about which a step failed and has not succeeded since.
@@ -176,6 +181,8 @@ pub struct App {
     removals: Semaphore,
     hands: Semaphore,
     voices: Semaphore,
+    /// The question whether the engine is there, while it is asked.
+    asked: Mutex<Option<WeakShared<BoxFuture<'static, crate::engine::Result<()>>>>>,
     /// Held while somebody looks at cpu use.
     cpu_looks: Arc<tokio::sync::Mutex<()>>,
     /// Images that are being pulled, by tag.
@@ -212,6 +219,7 @@ impl App {
             removals: Semaphore::new(settings.start_concurrency),
             hands: Semaphore::new(HANDS),
             voices: Semaphore::new(VOICES),
+            asked: Mutex::default(),
             cpu_looks: Arc::default(),
             pulls: Mutex::default(),
             closing: CancellationToken::new(),

@@ -11,15 +11,19 @@ impl App {
     /// # Errors
     /// [`Error::Store`].
     pub async fn namesakes(&self, sandbox: &Sandbox) -> Result<Vec<Arc<Sandbox>>> {
-        let same = |s: &Arc<Sandbox>| s.id != sandbox.id && s.name.as_str().eq_ignore_ascii_case(sandbox.name.as_str());
+        let same = |s: &Arc<Sandbox>| {
+            s.state != State::Deleting
+                && s.id != sandbox.id
+                && s.name.as_str().eq_ignore_ascii_case(sandbox.name.as_str())
+        };
         Ok(self.store.all().await?.into_iter().filter(same).collect())
     }
 
     /// Says of a name that one of ours has it: whose it is, since when, and what that one does.
     pub(super) async fn name_taken(&self, name: SandboxName) -> Error {
         let known = self.store.all().await.unwrap_or_default();
-        let Some(holder) = known.iter().find(|s| s.name == name) else {
-            return Error::NameTaken(name, "another container, which has just been deleted; try again".into());
+        let Some(holder) = known.iter().find(|s| s.name == name && s.state != State::Deleting) else {
+            return Error::NameTaken(name, "another container, which has just gone; try again".into());
         };
         let id = holder.container.as_ref().map(|id| format!(" {}", &id.as_str()[..12])).unwrap_or_default();
         let doing = match holder.state {

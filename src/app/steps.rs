@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{App, Error, HAND_HELD, chain, claims::Claim};
 use crate::{
-    domain::{ContainerId, Decided, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason, explain},
+    domain::{ContainerId, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason},
     engine::EngineError,
 };
 
@@ -71,6 +71,8 @@ impl App {
             (Step::RecordRunning(_, container), Some(known)) => self.record_running(&known, container).await,
             (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known, engine_was_away).await,
             (Step::RecordAddress(_, address, pid), Some(known)) => self.record_address(&known, *address, *pid).await,
+            (Step::RecordShown(_, shown), Some(known)) => self.record_shown(&known, shown).await,
+            (Step::RecordEndedBy(_, by), Some(known)) => self.record_ended_by(&known, *by).await,
             (Step::Forget(_), Some(known)) => self.forget_gone(&known).await,
             (Step::Adopt(container), _) => self.adopt(container).await,
             (Step::RemoveOrphan(container, id), _) => self.remove_orphan(container, id.as_ref()).await,
@@ -111,36 +113,6 @@ impl App {
         let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
         let to = State::Running { since, address, mark, pid, boot: Some(self.clock.boot()) };
         Ok(self.mark(known, to).await?)
-    }
-
-    /// Records that a sandbox has stopped, if the engine shows it so.
-    pub(super) async fn record_stopped(&self, known: &Sandbox, engine_was_away: bool) -> Tried {
-        let Some(container) = &known.container else { return Ok(false) };
-        match self.engine.inspect(container).await {
-            Ok(shown) if shown.phase == Phase::Running => return Ok(false),
-            Ok(_) => {}
-            Err(EngineError::NoContainer) => return self.forget_gone(known).await,
-            Err(e) => return Err(e.into()),
-        }
-        // Somebody may have asked for the stop meanwhile that was an idle one.
-        let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
-        let reason = match now.state {
-            State::Stopping { reason, .. } => reason,
-            State::Running { boot: Some(ref boot), .. } if *boot != self.clock.boot() => StopReason::Reboot,
-            _ if engine_was_away => StopReason::Engine,
-            _ => StopReason::Exited,
-        };
-        let is_news = matches!(now.state, State::Running { .. });
-        let done = self.mark(known, State::Stopped { at: self.clock.now(), reason }).await?;
-        if done {
-            self.pulse().cut_off.remove(&known.id);
-            tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
-        }
-        if done && is_news {
-            let why = explain::ended(&self.settings.policy, known, reason, self.clock.now());
-            self.decided(known, Decided::Stopped, why).await;
-        }
-        Ok(done)
     }
 
     /// Records a start that somebody else made, or that we did not live to record.

@@ -9,7 +9,10 @@ use jiff::SignedDuration;
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{Boot, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Source, State, Wake, WakeFailure},
+    domain::{
+        Boot, EndedBy, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Seen, Source, State, Wake,
+        WakeFailure,
+    },
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
 };
 
@@ -59,6 +62,18 @@ impl App {
         Ok(self.shown(seen, done).await)
     }
 
+    /// As [`App::mark`], to a state in which it has ended.
+    pub(super) async fn mark_ended(&self, seen: &Sandbox, to: State, ended: Seen) -> Result<bool> {
+        let done = self.store.mark_ended(seen, to, ended).await?;
+        Ok(self.shown(seen, done).await)
+    }
+
+    /// Records who ended a sandbox, for the relay too: it may be woken, or not any more.
+    pub(super) async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
+        let done = self.store.set_ended_by(seen, by).await?;
+        Ok(self.shown(seen, done).await)
+    }
+
     /// Passes on whether a sandbox was changed, having told the relay if it was.
     pub(super) async fn shown(&self, changed: &Sandbox, done: bool) -> bool {
         if done {
@@ -78,6 +93,7 @@ impl App {
         pulse.awaited.remove(&seen.id);
         pulse.cpu.remove(&seen.id);
         pulse.cut_off.remove(&seen.id);
+        pulse.heard.retain(|container, _| Some(container) != seen.container.as_ref());
         // It is something else by now, and needs its listeners.
         pulse.table_is_stale |= !done;
         Ok(done)
@@ -118,6 +134,11 @@ impl App {
     async fn publish(&self, id: &SandboxId) -> Result<Vec<Unopened>> {
         let _table = self.table.lock().await;
         match self.store.get(id).await? {
+            // Whoever deletes it is answered when this is done.
+            Some(Sandbox { state: State::Deleting, .. }) => {
+                self.relay.ask(Request::Remove(id.clone())).await?;
+                Ok(Vec::new())
+            }
             Some(sandbox) => held(self.relay.ask(Request::Put(self.route(&sandbox))).await?),
             None => Ok(Vec::new()),
         }
@@ -130,7 +151,8 @@ impl App {
         }
         let told = async {
             let _table = self.table.lock().await;
-            let routes = self.store.all().await?.iter().map(|s| self.route(s)).collect();
+            let known = self.store.all().await?;
+            let routes = known.iter().filter(|s| s.state != State::Deleting).map(|s| self.route(s)).collect();
             held(self.relay.ask(Request::Table(routes)).await?)
         };
         let told = told.await;
@@ -154,12 +176,11 @@ impl App {
             State::Running { address: Some(address), pid, ref boot, .. } if self.is_believed(boot.as_ref(), pid) => {
                 Target::Open { address, pid }
             }
-            ref state if self.wakes(sandbox).allows(state) => Target::Asleep,
+            _ if self.wakes(sandbox).allows(sandbox) => Target::Asleep,
             _ => Target::Shut,
         };
         let cut_after = match sandbox.state {
             State::Stopping { .. } => self.settings.stop_grace,
-            State::Deleting => Duration::ZERO,
             _ => LAST_WORDS,
         };
         Route {
@@ -319,10 +340,10 @@ impl App {
             self.show(id).await;
             return Ok(true);
         }
-        let may = |sandbox: &Sandbox| self.wakes(sandbox).allows(&sandbox.state);
+        let may = |sandbox: &Sandbox| self.wakes(sandbox).allows(sandbox);
         let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
         // Whoever stops it meanwhile on purpose wins.
-        let now = self.start_if(container.as_str(), may).await?;
+        let now = self.start_if(container.as_str(), may, false).await?;
         Ok(matches!(now.state, State::Running { .. }))
     }
 

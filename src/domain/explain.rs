@@ -154,7 +154,10 @@ pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp
             let newest = sandbox.evidence.newest(|s| counting.count(s)).filter(|e| e.at >= since);
             let newest = newest.unwrap_or(Evidence { source: Source::Start, at: since });
             let recent = RECENT.max(2 * sandbox.rhythm.period.unwrap_or_default());
-            let use_of_it = if now <= plus(newest.at, recent) {
+            let use_of_it = if sandbox.seen.paused {
+                "paused: somebody has paused it through the engine, so that nothing in it runs and connections wait"
+                    .into()
+            } else if now <= plus(newest.at, recent) {
                 format!("active: {}", in_use(sandbox, newest, &sight.ports, now))
             } else {
                 format!("idle since {} (the last was {})", clock_time(newest.at, now), name(newest.source))
@@ -199,7 +202,7 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
         }
         (StopReason::Idle, None) => "it was idle".into(),
         (StopReason::Requested, _) => "somebody asked for it through the API".into(),
-        (StopReason::Exited, _) => "it ended by itself, or something other than Spindle stopped it".into(),
+        (StopReason::Exited, _) => sandbox.seen.how_it_ended(sandbox.memory),
         (StopReason::MaxAge, deadline) => {
             let change = deadline.as_ref().map_or("", after_change);
             format!("{change}it had run for as long as it may since {} (max_age)", clock_time(since, now))

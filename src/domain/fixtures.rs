@@ -50,6 +50,7 @@ pub fn running(since: i64) -> Sandbox {
         zone: Zone::default(),
         traffic: Traffic::default(),
         access: None,
+        seen: Seen::default(),
         id,
     }
 }

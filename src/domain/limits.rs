@@ -43,6 +43,11 @@ impl Memory {
         Ok(Self(bytes))
     }
 
+    /// A limit that the engine shows, which others may have set lower than we would; `None`: there is none.
+    pub fn in_force(bytes: i64) -> Option<Self> {
+        u64::try_from(bytes).ok().filter(|b| *b > 0).map(Self)
+    }
+
     /// Bytes.
     pub fn bytes(self) -> u64 {
         self.0
@@ -52,6 +57,7 @@ impl Memory {
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            b if b < Self::MIN => write!(f, "{b}"),
             b if b % (1 << 30) == 0 => write!(f, "{}g", b >> 30),
             b if b % (1 << 20) == 0 => write!(f, "{}m", b >> 20),
             b => write!(f, "{b}"),
@@ -76,6 +82,11 @@ impl Cpus {
             return Err(invalid());
         }
         Ok(Self((cores * 1000.0).round() as u32))
+    }
+
+    /// A limit that the engine shows, in its unit; `None`: there is none.
+    pub fn in_force(nano: i64) -> Option<Self> {
+        u32::try_from((nano + 500_000) / 1_000_000).ok().filter(|n| *n > 0).map(Self)
     }
 
     /// Billionths of one core: the engine's unit.
@@ -108,11 +119,15 @@ mod tests {
             assert!(Memory::parse(bad).is_err(), "{bad:?} was taken");
         }
         assert_eq!(Memory::parse("1024m").unwrap().to_string(), "1g");
+        assert_eq!(Memory::in_force(8 << 20).map(Memory::bytes), Some(8 << 20), "what others set may be less");
+        assert_eq!([Memory::in_force(0), Memory::in_force(-1)], [None; 2]);
     }
 
     #[test]
     fn cpus_reads_decimals() {
         assert_eq!(Cpus::parse("0.5").unwrap().nano(), 500_000_000);
+        assert_eq!(Cpus::in_force(500_000_000), Some(Cpus::parse("0.5").unwrap()));
+        assert_eq!([Cpus::in_force(0), Cpus::in_force(-1)], [None; 2]);
         for bad in ["", "0", "0.001", "-1", "1e3", "inf", "2000", "1.2.3", "."] {
             assert!(Cpus::parse(bad).is_err(), "{bad:?} was taken");
         }

@@ -11,49 +11,11 @@ use jiff::Timestamp;
 use super::{
     idle::{Deadline, Verdict, Warning, verdict, warning},
     names::{ContainerId, SandboxId},
+    observed::{Observed, Phase},
     policy::Policy,
-    sandbox::{Boot, Sandbox, State},
+    sandbox::{Sandbox, State, StopReason},
+    seen::EndedBy,
 };
-
-/// What a container is doing, as the engine shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Made, never started.
-    Created,
-    /// Running, or paused, which is running that waits.
-    Running,
-    /// It ran, and does not now.
-    Exited,
-    /// The engine is removing it.
-    Removing,
-    /// It is there, and the engine would not say more.
-    Unclear,
-}
-
-/// One container of ours, as the engine shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observed {
-    /// The engine's id.
-    pub container: ContainerId,
-    /// Our id, from its label; `None` if the label is missing or spoiled.
-    pub sandbox: Option<SandboxId>,
-    /// What it is doing.
-    pub phase: Phase,
-    /// Its address on our network, while it runs.
-    pub address: Option<IpAddr>,
-    /// The engine's mark of its last start; `None` where the look was too shallow to tell.
-    pub mark: Option<String>,
-    /// Its first process, as this machine numbers it, while it runs; `None` where the look was too shallow to tell.
-    pub pid: Option<u32>,
-}
-
-impl Observed {
-    /// The state of a sandbox that was just seen to run, from `since` on, in this start of the machine.
-    pub fn running(self, since: Timestamp, boot: Boot) -> State {
-        let mark = self.mark.unwrap_or_default();
-        State::Running { since, address: self.address, mark, pid: self.pid, boot: Some(boot) }
-    }
-}
 
 /// One thing to do. Each names what it was decided on, so that whoever applies it can see whether that
 /// still holds.
@@ -83,6 +45,10 @@ pub enum Step {
     RecordStopped(SandboxId),
     /// It runs under another address, or as another process, than we knew, or in which start of the machine we did not know.
     RecordAddress(SandboxId, Option<IpAddr>, Option<u32>),
+    /// Others have paused it, let it go on, renamed it or changed its limits.
+    RecordShown(SandboxId, Box<Observed>),
+    /// Who ended its last run has been heard of since.
+    RecordEndedBy(SandboxId, EndedBy),
     /// The engine does not show it any more: look once more, then forget it.
     Forget(SandboxId),
     /// A container of ours that we know nothing of: rebuild the record from its labels.
@@ -99,6 +65,8 @@ impl Step {
             | Step::TakeBack(..)
             | Step::RecordStopped(_)
             | Step::RecordAddress(..)
+            | Step::RecordShown(..)
+            | Step::RecordEndedBy(..)
             | Step::Forget(_)
             | Step::Adopt(_) => true,
             Step::StopIdle { .. }
@@ -122,6 +90,8 @@ impl Step {
             | Step::TakeBack(id, _)
             | Step::RecordStopped(id)
             | Step::RecordAddress(id, ..)
+            | Step::RecordShown(id, _)
+            | Step::RecordEndedBy(id, _)
             | Step::Forget(id) => Some(id),
             Step::Adopt(_) | Step::RemoveOrphan(..) => None,
         }
@@ -199,7 +169,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
             }
             match verdict {
                 Verdict::Stop { because } => Some(Step::StopIdle { id: id(), seen: because }),
-                Verdict::Keep { .. } => None,
+                Verdict::Keep { .. } => news(sandbox, shown),
             }
         }
         (State::Stopped { .. } | State::Starting { .. }, Some(shown)) if shown.phase == Phase::Running => {
@@ -215,8 +185,22 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         (State::Stopping { .. }, Some(shown)) if shown.phase == Phase::Running => Some(Step::FinishStop(id())),
         (State::Running { .. } | State::Stopping { .. }, Some(_)) => Some(Step::RecordStopped(id())),
         (State::Starting { .. }, Some(_)) => Some(Step::FinishStart(id())),
-        (State::Stopped { .. }, Some(_)) => None,
+        (State::Stopped { reason, .. }, Some(shown)) => {
+            let known = sandbox.seen.ending.as_ref().filter(|_| *reason == StopReason::Exited);
+            let by = shown.ended_by.filter(|by| known.is_some_and(|known| by.outranks(known.by)));
+            by.map(|by| Step::RecordEndedBy(id(), by)).or_else(|| news(sandbox, shown))
+        }
     }
+}
+
+/// What others have made of a sandbox that is as it was otherwise.
+fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
+    let called = sandbox.seen.called.as_deref().unwrap_or(sandbox.name.as_str());
+    let is_other = shown.name.as_ref().is_some_and(|name| name != called)
+        || shown.memory.is_some_and(|memory| memory != sandbox.memory)
+        || shown.cpus.is_some_and(|cpus| cpus != sandbox.cpus)
+        || shown.phase == Phase::Running && shown.paused != sandbox.seen.paused;
+    is_other.then(|| Step::RecordShown(sandbox.id.clone(), Box::new(shown.clone())))
 }
 
 /// What to do about containers of ours that we do not know.
@@ -242,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        By, Evidence, Limit, Source, StopReason,
+        By, Ending, Evidence, Exit, Limit, Memory, Seen, Source,
         fixtures::{self, at, running},
     };
 
@@ -251,14 +235,7 @@ mod tests {
     const NOBODY: &[Sandbox] = &[];
 
     fn shows(sandbox: &Sandbox, phase: Phase) -> Observed {
-        Observed {
-            container: sandbox.container.clone().unwrap(),
-            sandbox: Some(sandbox.id.clone()),
-            phase,
-            address: None,
-            mark: None,
-            pid: None,
-        }
+        Observed::shallow(sandbox.container.clone().unwrap(), Some(sandbox.id.clone()), phase)
     }
 
     fn steps(sandbox: &Sandbox, observed: &[Observed], now: i64) -> Vec<Step> {
@@ -316,6 +293,42 @@ mod tests {
         let shown = shows(&stopped, Phase::Running);
         assert_eq!(steps(&stopped, &[shown], 1), [Step::RecordRunning(stopped.id.clone(), container)]);
         assert_eq!(steps(&stopped, &[shows(&stopped, Phase::Exited)], 1), []);
+    }
+
+    #[test]
+    fn what_others_make_of_it_is_recorded() {
+        let sandbox = running(0);
+        let plain = shows(&sandbox, Phase::Running);
+        let name = |name: &str| Observed { name: Some(name.into()), ..plain.clone() };
+        assert_eq!(steps(&sandbox, &[name(sandbox.name.as_str())], 1), []);
+        let limited = Observed { memory: Memory::in_force(64 << 20), ..plain.clone() };
+        for other in [name("bob"), Observed { paused: true, ..plain.clone() }, limited] {
+            let expected = Step::RecordShown(sandbox.id.clone(), Box::new(other.clone()));
+            assert_eq!(steps(&sandbox, &[other], 1), [expected]);
+        }
+        // The law goes first: a sandbox that is paused is stopped when its time has come.
+        let paused = Observed { paused: true, ..plain };
+        assert!(matches!(steps(&sandbox, &[paused], 100)[..], [Step::StopIdle { .. }]));
+    }
+
+    #[test]
+    fn who_ended_it_is_recorded_when_it_is_heard_of_later() {
+        let ended = |reason, by| {
+            let ending = Ending { exit: Exit { code: 0, oom_killed: false }, by, last_lines: vec![] };
+            let seen = Seen { ending: Some(ending), ..Seen::default() };
+            Sandbox { seen, state: State::Stopped { at: at(0), reason }, ..running(0) }
+        };
+        let all = [EndedBy::Unheard, EndedBy::Itself, EndedBy::Signal];
+        for (known, heard) in all.into_iter().flat_map(|known| all.map(|heard| (known, heard))) {
+            let sandbox = ended(StopReason::Exited, known);
+            let shown = Observed { ended_by: Some(heard), ..shows(&sandbox, Phase::Exited) };
+            let is_more = all.iter().position(|by| *by == heard) > all.iter().position(|by| *by == known);
+            let expected = is_more.then(|| Step::RecordEndedBy(sandbox.id.clone(), heard));
+            assert_eq!(steps(&sandbox, &[shown], 1), expected.into_iter().collect::<Vec<_>>(), "{known:?}, {heard:?}");
+        }
+        let ours = ended(StopReason::Idle, EndedBy::Unheard);
+        let shown = Observed { ended_by: Some(EndedBy::Signal), ..shows(&ours, Phase::Exited) };
+        assert_eq!(steps(&ours, &[shown], 1), [], "that was our own");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
     names::{ContainerId, ImageRef, Label, SandboxId, SandboxName, Token},
     policy::OwnPolicy,
     rhythm::Rhythm,
+    seen::Seen,
     traffic::{Carrier, Traffic, Wake, WakeFailure},
     zone::Zone,
 };
@@ -125,8 +126,9 @@ impl StopReason {
         matches!(self, StopReason::Idle | StopReason::MaxAge)
     }
 
-    /// Whether nobody meant it, so that whoever comes to use the sandbox finds it running.
-    pub fn is_undone_by_use(self) -> bool {
+    /// Whether nobody meant it, so that whoever comes to use the sandbox finds it running. Of what has ended unasked the
+    /// reason alone does not tell: [`Sandbox::is_undone_by_use`] does.
+    fn is_undone_by_use(self) -> bool {
         matches!(self, StopReason::Idle | StopReason::Engine | StopReason::Reboot)
     }
 
@@ -285,6 +287,8 @@ pub struct Sandbox {
     pub traffic: Traffic,
     /// How its app is reached, if its image says so.
     pub access: Option<Access>,
+    /// What the engine shows of it besides its state.
+    pub seen: Seen,
 }
 
 impl From<Endpoint> for SocketAddr {
@@ -303,6 +307,17 @@ impl Sandbox {
         };
         let used = self.evidence.newest(|_| true).map(|e| e.at);
         [changed, used, self.last_report].into_iter().flatten().fold(self.created_at, Timestamp::max)
+    }
+
+    /// Whether it is stopped, or being stopped, and nobody meant that, so that whoever comes to use it finds it running.
+    pub fn is_undone_by_use(&self) -> bool {
+        match self.state {
+            State::Stopped { reason: StopReason::Exited, .. } => {
+                self.seen.ended_by_itself() && !self.seen.keeps_ending()
+            }
+            State::Stopped { reason, .. } | State::Stopping { reason, .. } => reason.is_undone_by_use(),
+            _ => false,
+        }
     }
 
     /// Those of its ports that the relay carries.

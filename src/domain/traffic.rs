@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     names::Invalid,
-    sandbox::{PortSpec, Protocol, State},
+    sandbox::{PortSpec, Protocol, Sandbox, State, StopReason},
 };
 
 /// Who listens on a host port.
@@ -47,7 +47,7 @@ impl Carrier {
 /// Which sandboxes a connection wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Those that were stopped for being idle, or with the machine or the engine.
+    /// Those that nobody meant to stop: they were idle, went with the machine or the engine, or ended by themselves.
     Idle,
     /// All that are stopped, whoever stopped them.
     Always,
@@ -81,16 +81,18 @@ impl Wake {
         Self::from_word(text).ok_or_else(|| Invalid::new(field, text, Self::ALLOWED))
     }
 
-    /// Whether somebody who connects to a sandbox in `state` is let wait for its start.
-    pub fn allows(self, state: &State) -> bool {
-        let reason = match state {
-            State::Stopped { reason, .. } | State::Stopping { reason, .. } => reason,
+    /// Whether somebody who connects to `sandbox` is let wait for its start.
+    pub fn allows(self, sandbox: &Sandbox) -> bool {
+        match sandbox.state {
             // It is being started already.
             State::Starting { .. } => return true,
+            // It would not stay.
+            State::Stopped { reason: StopReason::Exited, .. } if sandbox.seen.keeps_ending() => return false,
+            State::Stopped { .. } | State::Stopping { .. } => {}
             State::Creating | State::Running { .. } | State::Deleting => return false,
-        };
+        }
         match self {
-            Wake::Idle => reason.is_undone_by_use(),
+            Wake::Idle => sandbox.is_undone_by_use(),
             Wake::Always => true,
             Wake::Never => false,
         }
@@ -207,20 +209,44 @@ impl AddressRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{StopReason, fixtures::at};
+    use crate::domain::{
+        EndedBy, Ending, Exit, Seen,
+        fixtures::{at, running},
+        seen::QUICK_ENDS,
+    };
+
+    fn is(state: State) -> Sandbox {
+        Sandbox { state, ..running(0) }
+    }
 
     #[test]
     fn who_may_be_woken() {
-        let stopped = |reason| State::Stopped { at: at(0), reason };
+        let stopped = |reason| is(State::Stopped { at: at(0), reason });
         use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
         let all = [Idle, Reboot, Engine, Requested, Exited, MaxAge];
         let woken = |wake: Wake| all.map(|reason| wake.allows(&stopped(reason)));
         assert_eq!(woken(Wake::Idle), [true, true, true, false, false, false]);
         assert_eq!(woken(Wake::Always), [true; 6]);
         assert_eq!(woken(Wake::Never), [false; 6]);
-        assert!(Wake::Idle.allows(&State::Stopping { since: at(0), reason: StopReason::Idle }), "it waits for the end");
-        assert!(Wake::Never.allows(&State::Starting { stopped_at: at(0), reason: StopReason::Requested }));
-        assert!(!Wake::Always.allows(&State::Deleting));
+        let stopping = State::Stopping { since: at(0), reason: StopReason::Idle };
+        assert!(Wake::Idle.allows(&is(stopping)), "it waits for the end");
+        assert!(Wake::Never.allows(&is(State::Starting { stopped_at: at(0), reason: StopReason::Requested })));
+        assert!(!Wake::Always.allows(&is(State::Deleting)));
+    }
+
+    #[test]
+    fn what_ended_by_itself_is_woken_unless_it_keeps_ending() {
+        let ended = |by, quick_ends| {
+            let ending = Ending { exit: Exit { code: 1, oom_killed: false }, by, last_lines: vec![] };
+            let seen = Seen { ending: Some(ending), quick_ends, ..Seen::default() };
+            Sandbox { seen, ..is(State::Stopped { at: at(0), reason: StopReason::Exited }) }
+        };
+        for (by, woken) in [(EndedBy::Itself, true), (EndedBy::Signal, false), (EndedBy::Unheard, false)] {
+            let sandbox = ended(by, QUICK_ENDS - 1);
+            assert_eq!([Wake::Idle, Wake::Always, Wake::Never].map(|w| w.allows(&sandbox)), [woken, true, false]);
+            let fails = ended(by, QUICK_ENDS);
+            assert_eq!([Wake::Idle, Wake::Always, Wake::Never].map(|w| w.allows(&fails)), [false; 3]);
+        }
     }
 
     #[test]

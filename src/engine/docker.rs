@@ -6,6 +6,7 @@ mod errors;
 mod images;
 mod inside;
 mod network;
+mod observe;
 mod spec;
 pub mod trial;
 
@@ -23,22 +24,21 @@ use std::{
 use async_trait::async_trait;
 use bollard::{
     Docker,
-    models::{
-        ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-        EndpointSettings, MountPoint,
-    },
+    models::{ContainerInspectResponse, ContainerSummary, EndpointSettings, MountPoint},
     query_parameters::{
-        CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-        LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
 use errors::{SOMETHING, translate, within};
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
-use super::{Announced, CheckIn, Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
-use crate::domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, Token};
+use super::{
+    Announced, CheckIn, Engine, EngineError, EngineInfo, Event, ImageDetails, LayerProgress, Result, SandboxSpec,
+};
+use crate::domain::{ContainerId, ImageRef, Observed, Sandbox, SandboxId, Token};
 
 /// How this deployment's containers are made.
 #[derive(Debug, Clone)]
@@ -228,32 +228,14 @@ impl Engine for DockerEngine {
 
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
         let shown = self.look(container).await?;
-        let state = shown.state.unwrap_or_default();
-        let phase = match state.status {
-            Some(ContainerStateStatusEnum::CREATED) => Phase::Created,
-            Some(ContainerStateStatusEnum::REMOVING) => Phase::Removing,
-            _ if state.running == Some(true) => Phase::Running,
-            _ => Phase::Exited,
-        };
-        let labels = shown.config.and_then(|c| c.labels).unwrap_or_default();
-        Ok(Observed {
-            container: container.clone(),
-            sandbox: labels.get(spec::ID).and_then(|id| SandboxId::parse(id)),
-            phase,
-            address: self.address(shown.network_settings.and_then(|n| n.networks).as_ref()),
-            mark: Some(state.started_at.unwrap_or_default()),
-            pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_process_of(*pid, container)),
-        })
+        let address = self.address(shown.network_settings.as_ref().and_then(|n| n.networks.as_ref()));
+        Ok(Observed { address, ..observe::closely(container, shown) })
     }
 
-    async fn last_words(&self, container: &ContainerId) -> Result<String> {
-        let code = self.look(container).await?.state.and_then(|s| s.exit_code).unwrap_or_default();
+    async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {
         let client = self.client().await?;
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("3").build();
-        let lines = client.logs(container.as_str(), Some(options)).map_ok(|line| line.to_string()).try_collect();
-        let lines: Vec<String> = self.seen(within(QUICK, "logs", lines, EngineError::NoContainer).await)?;
-        let text: String = lines.concat().trim().chars().take(500).collect();
-        Ok(if text.is_empty() { format!("exit code {code}") } else { format!("exit code {code}: {text}") })
+        let written = observe::written(client.logs(container.as_str(), Some(observe::last_logs())));
+        self.seen(within(QUICK, "logs", written, EngineError::NoContainer).await)
     }
 
     async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
@@ -284,23 +266,13 @@ impl Engine for DockerEngine {
         Ok(sandbox)
     }
 
-    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>> {
+    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<Event>>> {
         let client = self.client().await?;
-        let label = format!("{}={}", spec::DEPLOYMENT, self.settings.deployment);
-        let filters = HashMap::from([
-            ("type", vec!["container".to_owned()]),
-            ("label", vec![label]),
-            ("event", ["start", "die", "destroy"].map(str::to_owned).to_vec()),
-        ]);
-        let since = format!("{}.{:09}", since.as_second(), since.subsec_nanosecond());
-        let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
-        let events = client.events(Some(options)).filter_map(|event| async move {
-            match event {
-                Ok(event) => ContainerId::parse(&event.actor?.id?).map(Ok),
-                Err(e) => Some(Err(translate(e, EngineError::NoContainer))),
-            }
+        let events = client.events(Some(observe::events_since(since, &self.settings.deployment)));
+        let told = events.filter_map(|event| async move {
+            event.map(observe::event).map_err(|e| translate(e, EngineError::NoContainer)).transpose()
         });
-        Ok(events.boxed())
+        Ok(told.boxed())
     }
 }
 
@@ -314,18 +286,7 @@ impl DockerEngine {
     }
 
     fn observed(&self, shown: ContainerSummary) -> Option<Observed> {
-        let phase = match shown.state {
-            Some(ContainerSummaryStateEnum::CREATED) => Phase::Created,
-            Some(ContainerSummaryStateEnum::REMOVING) => Phase::Removing,
-            Some(
-                ContainerSummaryStateEnum::RUNNING
-                | ContainerSummaryStateEnum::PAUSED
-                | ContainerSummaryStateEnum::RESTARTING
-                | ContainerSummaryStateEnum::STOPPING,
-            ) => Phase::Running,
-            _ => Phase::Exited,
-        };
-        let networks = shown.network_settings.and_then(|n| n.networks);
+        let networks = shown.network_settings.as_ref().and_then(|n| n.networks.as_ref());
         // An image that somebody made from a sandbox (`docker commit`) hands our labels on to containers that are
         // none of ours. What it cannot hand on is the mount of the sandbox's own directory.
         let sandbox = shown.labels.as_ref().and_then(|l| SandboxId::parse(l.get(spec::ID)?))?;
@@ -336,22 +297,10 @@ impl DockerEngine {
         if !shown.mounts.iter().flatten().any(own) {
             return None;
         }
-        Some(Observed {
-            container: ContainerId::parse(&shown.id?)?,
-            sandbox: Some(sandbox),
-            phase,
-            address: self.address(networks.as_ref()),
-            mark: None,
-            pid: None,
-        })
+        let address = self.address(networks);
+        let container = ContainerId::parse(shown.id.as_deref()?)?;
+        Some(Observed { address, ..observe::from_afar(container, sandbox, &shown) })
     }
-}
-
-/// Whether this machine's process of that number is the container's: where we or the engine have numbers of our own,
-/// it is somebody else's, or nobody's.
-fn is_process_of(pid: u32, container: &ContainerId) -> bool {
-    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
-    groups.is_ok_and(|groups| groups.contains(container.as_str()))
 }
 
 fn random() -> Result<[u8; 16]> {

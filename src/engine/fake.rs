@@ -1,5 +1,6 @@
 //! A scripted engine for tests: it keeps containers in memory, and fails, hangs and lies on request.
 
+mod behind;
 mod images;
 mod inside;
 
@@ -20,8 +21,11 @@ use inside::Inside;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
-use super::{Announced, CheckIn, Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec};
-use crate::domain::{Carrier, ContainerId, EvidenceLog, ImageRef, Observed, Phase, Sandbox, SandboxId};
+use super::{
+    Announced, CheckIn, Engine, EngineError, EngineInfo, Event, Happening, ImageDetails, LayerProgress, Result,
+    SandboxSpec,
+};
+use crate::domain::{Carrier, ContainerId, EvidenceLog, Exit, ImageRef, Observed, Phase, Sandbox, SandboxId};
 
 /// What a call shall do instead of what it should.
 #[derive(Debug, Clone)]
@@ -37,6 +41,7 @@ pub enum Fault {
 #[derive(Debug, Clone)]
 struct Container {
     sandbox: Sandbox,
+    name: String,
     published: Vec<u16>,
     phase: Phase,
     starts: u64,
@@ -44,12 +49,23 @@ struct Container {
     ignores_term: bool,
     check_in: CheckIn,
     inside: Inside,
+    paused: bool,
+    /// How its last run ended.
+    exit: Exit,
 }
+
+/// The end of whoever was told to end.
+const TERMINATED: Exit = Exit { code: 143, oom_killed: false };
 
 impl Container {
     fn begin(&mut self) {
+        self.phase = Phase::Running;
         self.starts += 1;
-        self.inside.cpu = Duration::ZERO;
+        self.inside.begin();
+    }
+
+    fn end(&mut self, exit: Exit) {
+        (self.phase, self.paused, self.exit) = (Phase::Exited, false, exit);
     }
 }
 
@@ -63,6 +79,8 @@ struct Inner {
     held_ports: Vec<u16>,
     mute: Vec<ContainerId>,
     hidden: bool,
+    /// Images whose program ends at once, and how.
+    ends: HashMap<String, Exit>,
 }
 
 /// The engine.
@@ -70,7 +88,7 @@ struct Inner {
 pub struct FakeEngine {
     inner: Mutex<Inner>,
     images: Arc<Images>,
-    events: broadcast::Sender<ContainerId>,
+    events: broadcast::Sender<Event>,
     release: Notify,
     /// Below its containers' addresses: engines of tests that run side by side have their own.
     network: u32,
@@ -125,23 +143,6 @@ impl FakeEngine {
         self.inner().hidden = hidden;
     }
 
-    /// Stops a container behind Spindle's back, or starts it.
-    pub fn force(&self, container: &ContainerId, phase: Phase) {
-        if let Some(c) = self.inner().containers.get_mut(container) {
-            c.phase = phase;
-            if phase == Phase::Running {
-                c.begin();
-            }
-        }
-        self.tell(container);
-    }
-
-    /// Removes a container behind Spindle's back.
-    pub fn vanish(&self, container: &ContainerId) {
-        self.inner().containers.remove(container);
-        self.tell(container);
-    }
-
     /// Makes a container ignore SIGTERM, so that a stop takes its whole grace.
     pub fn ignore_term(&self, container: &ContainerId) {
         if let Some(c) = self.inner().containers.get_mut(container) {
@@ -169,9 +170,9 @@ impl FakeEngine {
         self.inner().calls.iter().filter(|c| **c == call).count()
     }
 
-    fn tell(&self, container: &ContainerId) {
+    fn tell(&self, container: &ContainerId, what: Happening) {
         // Nobody need listen.
-        let _ = self.events.send(container.clone());
+        let _ = self.events.send(Event { container: container.clone(), what, at: None });
     }
 
     /// Records the call, and plays the fault that is due. A lie is handed back, to be told afterwards.
@@ -204,13 +205,16 @@ fn or_lie<T>(value: T, lie: Option<EngineError>) -> Result<T> {
 }
 
 fn observed(id: &ContainerId, c: &Container, deep: bool) -> Observed {
+    let runs = c.phase == Phase::Running;
     Observed {
-        container: id.clone(),
-        sandbox: Some(c.sandbox.id.clone()),
-        phase: c.phase,
-        address: (c.phase == Phase::Running).then_some(c.address),
+        address: runs.then_some(c.address),
         mark: deep.then(|| c.starts.to_string()),
-        pid: None,
+        name: Some(c.name.clone()),
+        paused: c.paused,
+        memory: deep.then_some(c.sandbox.memory),
+        cpus: deep.then_some(c.sandbox.cpus),
+        exit: (deep && c.phase == Phase::Exited).then_some(c.exit),
+        ..Observed::shallow(id.clone(), Some(c.sandbox.id.clone()), c.phase)
     }
 }
 
@@ -265,12 +269,17 @@ impl Engine for FakeEngine {
         let lie = self.enter("create").await?;
         self.images.get(&spec.sandbox.image)?;
         let mut inner = self.inner();
+        let name = spec.sandbox.name.as_str();
+        if let Some((other, _)) = inner.containers.iter().find(|(_, c)| c.name == name) {
+            return Err(EngineError::NameTaken(format!("{name} is in use by {other} (scripted)")));
+        }
         inner.made += 1;
         let made = inner.made;
         let id = ContainerId::parse(&format!("{:064x}", 0xfade_0000_0000_0000_u64 + u64::from(made)))
             .expect("64 hex digits");
         let container = Container {
             sandbox: Sandbox { container: Some(id.clone()), evidence: EvidenceLog::default(), ..spec.sandbox.clone() },
+            name: spec.sandbox.name.as_str().to_owned(),
             published: spec
                 .sandbox
                 .ports
@@ -285,6 +294,8 @@ impl Engine for FakeEngine {
             ignores_term: false,
             check_in: spec.check_in.clone(),
             inside: Inside::default(),
+            paused: false,
+            exit: TERMINATED,
         };
         inner.containers.insert(id.clone(), container);
         drop(inner);
@@ -302,19 +313,7 @@ impl Engine for FakeEngine {
 
     async fn start(&self, container: &ContainerId) -> Result<()> {
         let lie = self.enter("start").await?;
-        {
-            let mut inner = self.inner();
-            let held = inner.held_ports.clone();
-            let c = inner.containers.get_mut(container).ok_or(EngineError::NoContainer)?;
-            if let Some(port) = c.published.iter().find(|p| held.contains(p)) {
-                return Err(EngineError::PortHeld(format!("port {port} (scripted)")));
-            }
-            if c.phase != Phase::Running {
-                c.phase = Phase::Running;
-                c.begin();
-            }
-        }
-        self.tell(container);
+        self.begin(container)?;
         or_lie((), lie)
     }
 
@@ -324,18 +323,14 @@ impl Engine for FakeEngine {
         if stubborn {
             self.release.notified().await;
         }
-        if let Some(c) = self.inner().containers.get_mut(container).filter(|c| c.phase == Phase::Running) {
-            c.phase = Phase::Exited;
-        }
-        self.tell(container);
+        self.kill(container);
         or_lie((), lie)
     }
 
     async fn remove(&self, _sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()> {
         let lie = self.enter("remove").await?;
         if let Some(container) = container {
-            self.inner().containers.remove(container);
-            self.tell(container);
+            self.vanish(container);
         }
         or_lie((), lie)
     }
@@ -350,10 +345,9 @@ impl Engine for FakeEngine {
         or_lie(observed(container, found.ok_or(EngineError::NoContainer)?, true), lie)
     }
 
-    async fn last_words(&self, container: &ContainerId) -> Result<String> {
+    async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {
         let lie = self.enter("last_words").await?;
-        self.inner().containers.get(container).ok_or(EngineError::NoContainer)?;
-        or_lie("exit code 0 (scripted)".into(), lie)
+        or_lie(self.inner().containers.get(container).ok_or(EngineError::NoContainer)?.inside.written.clone(), lie)
     }
 
     async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
@@ -380,12 +374,12 @@ impl Engine for FakeEngine {
         or_lie(c.sandbox.clone(), lie)
     }
 
-    async fn watch(&self, _since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>> {
+    async fn watch(&self, _since: Timestamp) -> Result<BoxStream<'static, Result<Event>>> {
         self.enter("watch").await?;
         let events = futures_util::stream::unfold(self.events.subscribe(), |mut receiver| async {
             loop {
                 match receiver.recv().await {
-                    Ok(id) => return Some((Ok(id), receiver)),
+                    Ok(event) => return Some((Ok(event), receiver)),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }

@@ -128,6 +128,32 @@ pub struct SandboxSpec {
     pub no_new_privileges: bool,
 }
 
+/// That something happened to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// To which.
+    pub container: ContainerId,
+    /// What.
+    pub what: Happening,
+    /// When, by the engine's clock, if it says.
+    pub at: Option<Timestamp>,
+}
+
+/// What may happen to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    /// It was started.
+    Started,
+    /// The engine has sent it a signal that ends programs, or has stopped it by another.
+    Signalled,
+    /// It has ended.
+    Ended,
+    /// It was removed.
+    Removed,
+    /// Something else, which a look will show.
+    Changed,
+}
+
 /// An engine. Every method has a deadline of its own; "already so" is success.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -187,11 +213,11 @@ pub trait Engine: Send + Sync {
     /// Returns when it is gone.
     async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()>;
 
-    /// Looks at one container, closely: `mark` is always told, and `pid` if the engine knows it.
+    /// Looks at one container, closely: `mark` is always told, `exit` if it has ended, and `pid` if the engine knows it.
     async fn inspect(&self, container: &ContainerId) -> Result<Observed>;
 
-    /// Tells in words how a container that has ended came to its end: its exit code and last lines.
-    async fn last_words(&self, container: &ContainerId) -> Result<String>;
+    /// The end of what a container has written, as it wrote it: enough for some lines, and not much more.
+    async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>>;
 
     /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; on how many
     /// terminals. What would steer a terminal is left out of it. A terminal whose reader has stopped is given a
@@ -217,7 +243,7 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::Refused`] if the labels do not read as ours.
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox>;
 
-    /// Tells the containers of this deployment to which something happened from `since` on. The stream
-    /// may end at any time, without an error.
-    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>>;
+    /// Tells what happened to the containers of this deployment from `since` on, in the order in which it did. The
+    /// stream may end at any time, without an error.
+    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<Event>>>;
 }

@@ -127,6 +127,11 @@ pub struct Container {
     wake: &'static str,
     wake_failed_at: Option<String>,
     wake_failure: Option<String>,
+    paused: bool,
+    exit_code: Option<i64>,
+    oom_killed: Option<bool>,
+    last_lines: Option<Vec<String>>,
+    engine_name: Option<String>,
 }
 
 /// A state's name in the API (`contract.md` 8).
@@ -155,6 +160,7 @@ impl Container {
             State::Starting { stopped_at, reason } => (None, Some((stopped_at, reason))),
             _ => (None, None),
         };
+        let ending = sandbox.seen.ending.as_ref();
         Self {
             uri: format!("/v1/containers/{id}"),
             container_id: id,
@@ -186,6 +192,11 @@ impl Container {
             wake: app.wakes(sandbox).word(),
             wake_failed_at: sandbox.wake_failure.as_ref().map(|f| instant(f.at)),
             wake_failure: sandbox.wake_failure.as_ref().map(|f| f.why.clone()),
+            paused: sandbox.seen.paused && status == "running",
+            exit_code: ending.map(|e| e.exit.code),
+            oom_killed: ending.map(|e| e.exit.oom_killed),
+            last_lines: ending.map(|e| e.last_lines.clone()),
+            engine_name: sandbox.seen.called.clone(),
         }
     }
 

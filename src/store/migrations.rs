@@ -124,6 +124,14 @@ const STEPS: &[&str] = &[
     ) STRICT;",
     // 9: the time zone of those inside.
     "ALTER TABLE sandboxes ADD COLUMN tz TEXT;",
+    // 10: what the engine shows besides: how runs ended, and what others have done.
+    "ALTER TABLE sandboxes ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sandboxes ADD COLUMN called TEXT;
+    ALTER TABLE sandboxes ADD COLUMN exit_code INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN oom_killed INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN ended_by TEXT;
+    ALTER TABLE sandboxes ADD COLUMN last_lines TEXT;
+    ALTER TABLE sandboxes ADD COLUMN quick_ends INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Brings the schema up to date, one transaction a step.

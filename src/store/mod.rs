@@ -15,6 +15,7 @@ mod ports;
 mod rows;
 mod sandboxes;
 mod scale;
+mod seen;
 mod worker;
 
 use std::{

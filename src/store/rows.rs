@@ -7,9 +7,9 @@ use rusqlite::{Connection, Row, types::FromSql};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Access, Boot, Carrier, ContainerId, Cpus, Decided, Decision, Endpoint, Evidence, EvidenceLog, Extension, ImageRef,
-    Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Rhythm, Sandbox, SandboxId, SandboxName, Source,
-    Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
+    Access, Boot, Carrier, ContainerId, Cpus, Decided, Decision, EndedBy, Ending, Endpoint, Evidence, EvidenceLog,
+    Exit, Extension, ImageRef, Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Rhythm, Sandbox,
+    SandboxId, SandboxName, Seen, Source, Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
 };
 
 /// A state as its columns.
@@ -134,6 +134,33 @@ fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
     })
 }
 
+const SEEN: &str = "paused, called, exit_code, oom_killed, ended_by, last_lines, quick_ends";
+
+fn seen(columns: &mut Columns<'_>) -> Result<Seen> {
+    let (paused, called) = (columns.next()?, columns.next()?);
+    let exit = match (columns.next()?, columns.next()?) {
+        (Some(code), Some(oom_killed)) => Some(Exit { code, oom_killed }),
+        _ => None,
+    };
+    let by = columns.maybe("ended_by", EndedBy::parse)?;
+    let last_lines = columns.text()?.unwrap_or_default().lines().map(str::to_owned).collect();
+    let ending = exit.zip(by).map(|(exit, by)| Ending { exit, by, last_lines });
+    Ok(Seen { paused, called, ending, quick_ends: columns.next()? })
+}
+
+/// What stands after the name of a sandbox that was deleted, before its id: the name is free for others, and is still
+/// that of a container which the engine is removing.
+pub const FORMER: char = '~';
+
+fn name(text: &str) -> Option<SandboxName> {
+    SandboxName::parse(text.split(FORMER).next()?).ok()
+}
+
+/// What others have set may be less than what a caller may ask for.
+fn memory(text: &str) -> Option<Memory> {
+    Memory::parse(text).ok().or_else(|| Memory::in_force(text.parse().ok()?))
+}
+
 const REST: &str =
     "id, container, name, image, created_at, generation, app_port, active, last_report, memory, cpus, token,
     wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
@@ -156,7 +183,7 @@ fn evidence(columns: &mut Columns<'_>) -> Result<EvidenceLog> {
 
 /// The columns that [`sandbox`] reads, in its order, after the number of the row.
 fn columns() -> String {
-    format!("seq, {REST}, {OWN}, {STATE}, {EVIDENCE}")
+    format!("seq, {REST}, {SEEN}, {OWN}, {STATE}, {EVIDENCE}")
 }
 
 fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
@@ -164,14 +191,14 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
     Ok(Sandbox {
         id: c.read("id", SandboxId::parse)?,
         container: c.maybe("container", ContainerId::parse)?,
-        name: c.read("name", |n| SandboxName::parse(n).ok())?,
+        name: c.read("name", name)?,
         image: c.read("image", |i| ImageRef::parse(i).ok())?,
         created_at: instant(c.next()?)?,
         generation: c.next::<i64>()? as u64,
         app_port: c.maybe("app_port", PortSpec::parse)?,
         active: c.next::<i64>()? as u64,
         last_report: c.instant()?,
-        memory: c.read("memory", |m| Memory::parse(m).ok())?,
+        memory: c.read("memory", memory)?,
         cpus: c.read("cpus", |n| Cpus::parse(n).ok())?,
         token: c.read("token", Token::parse)?,
         wake: c.maybe("wake", Wake::from_word)?,
@@ -194,6 +221,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         rhythm: Rhythm { period: length(c.next()?), gap: length(c.next()?) },
         // A zone that this version's database does not have any more is told in UTC, which is no reason to lose a sandbox.
         zone: c.text()?.and_then(Zone::read).unwrap_or_default(),
+        seen: seen(c)?,
         own: own(c)?,
         state: state(c)?,
         ports: Vec::new(),

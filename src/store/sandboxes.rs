@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{
     PortPool, Result, Store, StoreError, check_in, known, policies, ports,
-    rows::{self, millis, state_columns},
+    rows::{self, FORMER, millis, state_columns},
 };
 use crate::domain::{
     ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,
@@ -146,12 +146,17 @@ impl Store {
         self.writer.run(move |c| mark(c, &seen, &to)).await
     }
 
-    /// As [`Store::mark`], to `Starting`, unless `capacity` sandboxes run already ([`StoreError::Full`]).
-    pub async fn mark_starting(&self, seen: &Sandbox, to: State, capacity: u32) -> Result<bool> {
+    /// As [`Store::mark`], to `Starting`, unless `capacity` sandboxes run already ([`StoreError::Full`]). Where somebody
+    /// asks for it, however often it has ended at once counts no more.
+    pub async fn mark_starting(&self, seen: &Sandbox, to: State, capacity: u32, by_request: bool) -> Result<bool> {
         let seen = seen.clone();
         let job = move |c: &Connection| {
             room(c, capacity)?;
-            mark(c, &seen, &to)
+            let done = mark(c, &seen, &to)?;
+            if done && by_request {
+                c.execute("UPDATE sandboxes SET quick_ends = 0 WHERE id = ?1", [seen.id.as_str()])?;
+            }
+            Ok(done)
         };
         self.writer.run(job).await
     }
@@ -168,8 +173,12 @@ impl Store {
             let done = mark(c, &seen, &to)?;
             if done {
                 let sql = "UPDATE sandboxes SET generation = generation + 1, active = 0, wake_failed_at = NULL,
-                           wake_failure = NULL, warned_for = NULL, state_at = ?2 WHERE id = ?1";
-                c.execute(sql, (seen.id.as_str(), millis(since)))?;
+                           wake_failure = NULL, warned_for = NULL, paused = 0, exit_code = NULL, oom_killed = NULL,
+                           ended_by = NULL, last_lines = NULL, quick_ends = iif(?2, quick_ends, 0), state_at = ?3
+                           WHERE id = ?1";
+                // Whoever started it behind our back is a person, who may have mended it.
+                let asked = matches!(seen.state, State::Starting { .. });
+                c.execute(sql, (seen.id.as_str(), asked, millis(since)))?;
                 let (_, rhythm) = check_in::rhythm(c, &seen.id)?;
                 check_in::set_rhythm(c, &seen.id, rhythm.restarted())?;
                 if !broken(1) {
@@ -264,13 +273,15 @@ fn room(c: &Connection, capacity: u32) -> Result<()> {
     if live >= capacity { Err(StoreError::Full(capacity)) } else { Ok(()) }
 }
 
-fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
+pub(super) fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
+    let gives_up_name = *to == State::Deleting && seen.state != State::Deleting;
+    let former = gives_up_name.then(|| format!("{FORMER}{}", seen.id));
     let to = state_columns(to);
     let changed = c
         .prepare_cached(
             // What goes on running began when it began, also where that was restated since `to` was read.
-            "UPDATE sandboxes SET state = ?4, state_at = iif(?4 = 'running', coalesce(start_at, ?5), ?5), reason = ?6, address = ?7, mark = ?8, pid = ?9,
-                    boot = ?10
+            "UPDATE sandboxes SET state = ?4, state_at = iif(?4 = 'running', coalesce(start_at, ?5), ?5), reason = ?6,
+                    address = ?7, mark = ?8, pid = ?9, boot = ?10, name = name || ?11
              WHERE id = ?1 AND state = ?2 AND generation = ?3",
         )?
         .execute((
@@ -284,6 +295,7 @@ fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
             to.mark,
             to.pid,
             to.boot,
+            former.unwrap_or_default(),
         ))?;
     Ok(changed == 1)
 }

@@ -67,7 +67,18 @@ contract! {
             w.http().delete(c).await.expect_error(404, "container_not_found");
         }
         assert_eq!(w.http().get("/v1/containers").await.json(), json!([]));
-        assert!(w.held().await.is_empty());
+        w.until_none_is_held().await;
+    }
+
+    /// What was promised away is there for the next at once, whatever the engine is still at.
+    async fn s25_the_name_is_free_once_the_delete_is_answered(w: &mut dyn World) {
+        for _ in 0..5 {
+            let c = w.http().create("image=spindle/mimic&name=phoenix").await;
+            w.http().delete(&c).await.expect(204);
+        }
+        let last = w.http().create("image=spindle/mimic&name=phoenix").await;
+        assert_eq!(last["name"], "/phoenix");
+        assert_eq!(w.http().get("/v1/containers").await.json().as_array().unwrap().len(), 1);
     }
 }
 

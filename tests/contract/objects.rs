@@ -1,6 +1,6 @@
 //! Images, the container object, list and get: statements 7 to 15.
 
-use super::support::{Body, World, docker::Docker, id, is, scripted::TestApp};
+use super::support::{Body, Holds, Meddling, World, docker::Docker, id, is, scripted::TestApp};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -112,6 +112,58 @@ contract! {
         assert_eq!(again["ssh_port"], c["ssh_port"]);
         w.remove_behind_back(&c).await;
         w.until_status(&c, 404, Duration::from_secs(2)).await;
+    }
+
+    async fn s15_what_others_make_of_a_container_shows_within_two_seconds(w: &mut dyn World) {
+        let c = w.http().create("image=spindle/mimic").await;
+        assert_eq!((&c["paused"], &c["engine_name"]), (&json!(false), &json!(null)));
+        let other = w.http().create("image=spindle/mimic:bare").await;
+        let renamed: &'static str = Box::leak(format!("renamed-{}", &id(&c)[..8]).into_boxed_str());
+        // With us it would be an id.
+        let odd: &'static str = Box::leak(id(&c)[..16].to_owned().into_boxed_str());
+        let shows: [(Meddling, Holds); 3] = [
+            (Meddling::Pause, |c| c["paused"] == true),
+            (Meddling::Limit, |c| c["memory"] == 64 << 20 && c["cpus"] == 0.5),
+            (Meddling::Rename(renamed), |c| c["name"].as_str().unwrap().starts_with("/renamed-")),
+        ];
+        for (how, holds) in shows {
+            let started = std::time::Instant::now();
+            w.meddle(&c, how).await;
+            w.until(&c, holds).await;
+            assert!(started.elapsed() < Duration::from_secs(2), "{how:?}: {:?}", started.elapsed());
+        }
+        w.restart().await;
+        let now = w.http().now(&c).await;
+        assert_eq!((&now["status"], &now["paused"], &now["memory"]), (&json!("running"), &json!(true), &json!(64 << 20)));
+        assert!(now["why"].as_str().unwrap().starts_with("paused: "), "{now}");
+        assert_eq!(w.http().get(&format!("/v1/containers/{renamed}")).await.expect(200).json()["container_id"], c["container_id"]);
+        w.meddle(&c, Meddling::Rename(odd)).await;
+        let odd = w.until(&c, |c| !c["engine_name"].is_null()).await;
+        assert_eq!((&odd["name"], odd["engine_name"].as_str()), (&json!(format!("/{renamed}")), Some(&id(&c)[..16])));
+        w.meddle(&c, Meddling::Unpause).await;
+        assert!(w.until(&c, |c| c["paused"] == false).await["why"].as_str().unwrap().starts_with("active: "));
+        assert_eq!(w.http().now(&other).await["name"], other["name"], "nobody meddled with this one");
+    }
+
+    /// How it ended: in the object, and after the next start no more.
+    async fn s15_how_a_container_ended_is_shown(w: &mut dyn World) {
+        let (crashed, killed) = (w.http().create("image=spindle/mimic").await, w.http().create("image=spindle/mimic").await);
+        for key in ["exit_code", "oom_killed", "last_lines"] {
+            assert_eq!(crashed[key], json!(null));
+        }
+        w.meddle(&crashed, Meddling::Crash(3)).await;
+        w.meddle(&killed, Meddling::Kill).await;
+        let ended = w.until(&crashed, is("stopped")).await;
+        let shown = (&ended["stopped_reason"], &ended["exit_code"], &ended["oom_killed"]);
+        assert_eq!(shown, (&json!("exited"), &json!(3), &json!(false)));
+        assert!(ended["last_lines"].to_string().contains("mimic: started"), "{ended}");
+        assert!(ended["why"].as_str().unwrap().ends_with("its program ended with exit code 3"), "{ended}");
+        let ended = w.until(&killed, |c| c["why"].as_str().unwrap().contains("somebody stopped or killed it")).await;
+        assert_eq!(ended["stopped_reason"], "exited");
+        w.restart().await;
+        assert_eq!(w.http().now(&killed).await["why"], ended["why"]);
+        let again = w.http().patch(&crashed, "status=running").await.expect(200).json();
+        assert_eq!((&again["exit_code"], &again["oom_killed"], &again["last_lines"]), (&json!(null), &json!(null), &json!(null)));
     }
 
     async fn s15_audit_takes_a_boolean_and_shortens_no_life(w: &mut dyn World) {

@@ -39,9 +39,9 @@ async fn a_hundred_creates_at_once_share_no_port_and_leave_none() {
         answer.expect(204);
     }
     assert_eq!(world.http().get("/v1/containers").await.json(), Value::Array(vec![]));
-    assert!(world.held().await.is_empty());
-    assert_eq!(reserved_ports(&world), 0);
-    assert!(sandbox_directories(&world).is_empty());
+    world.until_none_is_held().await;
+    let left = || (reserved_ports(&world), sandbox_directories(&world).len());
+    wait_for("nothing is left of them", Duration::from_secs(10), || left() == (0, 0));
     for port in ports {
         wait_for("every port is free again", Duration::from_secs(10), || {
             TcpListener::bind(("127.0.0.1", port)).is_ok()

@@ -76,7 +76,7 @@ async fn create_log_in_check_in_stop_start_delete() {
 
     assert_eq!(curl(&world, &["-X", "DELETE"], uri(&c)), (204, String::new()));
     assert_eq!(curl(&world, &[], uri(&c)).0, 404);
-    assert!(world.held().await.is_empty());
+    world.until_none_is_held().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,7 +32,10 @@ pub enum Action {
     Keep,
     /// Somebody changes its limits.
     Change,
+    /// Its program ends by itself.
     EndBehindBack,
+    /// Somebody kills it by way of the engine.
+    KillBehindBack,
     StartBehindBack,
     RestartBehindBack,
     RemoveBehindBack,
@@ -114,8 +117,8 @@ impl World {
                     self.wants(&aim.id);
                 }
             }
-            (Action::EndBehindBack | Action::StartBehindBack | Action::RestartBehindBack, _)
-            | (Action::RemoveBehindBack, _) => self.meddle(action),
+            (Action::EndBehindBack | Action::KillBehindBack | Action::StartBehindBack, _)
+            | (Action::RestartBehindBack | Action::RemoveBehindBack, _) => self.meddle(action),
             (_, None) => {}
         }
     }
@@ -285,6 +288,7 @@ impl World {
         self.oracle().tell(|| format!("behind our back: {action:?} {}", aim.name));
         match (action, phase) {
             (Action::EndBehindBack, Some(Phase::Running)) => self.end_behind_back(&container),
+            (Action::KillBehindBack, Some(Phase::Running)) => self.kill_behind_back(&container),
             (Action::StartBehindBack, Some(Phase::Exited)) => self.start_behind_back(&container),
             (Action::RestartBehindBack, Some(Phase::Running)) => {
                 self.start_behind_back(&container);

@@ -30,6 +30,8 @@ enum Story {
     IdleStop,
     /// A pass that sees that a container has ended.
     SeenEnded,
+    /// Somebody connects to one that has ended by itself.
+    WakeOfEnded,
     /// A pass that sees that a container was started.
     SeenStarted,
     /// A pass that sees that a container is gone.
@@ -38,7 +40,7 @@ enum Story {
     Adoption,
 }
 
-const STORIES: [Story; 11] = [
+const STORIES: [Story; 12] = [
     Story::Create,
     Story::FailedCreate,
     Story::Stop,
@@ -47,6 +49,7 @@ const STORIES: [Story; 11] = [
     Story::Delete,
     Story::IdleStop,
     Story::SeenEnded,
+    Story::WakeOfEnded,
     Story::SeenStarted,
     Story::SeenGone,
     Story::Adoption,
@@ -84,6 +87,11 @@ impl World {
         match story {
             Story::FailedCreate => self.engine.next("start", Fault::Fail(EngineError::Refused("scripted".into()))),
             Story::StartWhileStopping => self.do_it(Action::Stop, 1).await,
+            Story::WakeOfEnded => {
+                let container = self.oracle().subjects[1].container.clone();
+                self.end_behind_back(&container);
+                pass(PERIOD).await;
+            }
             Story::IdleStop => {
                 let ahead = LIMIT - 1_000;
                 pass(ahead).await;
@@ -106,6 +114,10 @@ impl World {
             Story::Start | Story::StartWhileStopping => self.do_it(Action::Start, 1).await,
             Story::Delete => self.do_it(Action::Delete, 1).await,
             Story::SeenEnded => self.end_behind_back(&container(self)),
+            Story::WakeOfEnded => {
+                let id = self.oracle().subjects[1].id.clone();
+                assert!(self.relay.knock(&id), "what ended by itself is woken by a connection");
+            }
             Story::SeenStarted => self.start_behind_back(&container(self)),
             Story::SeenGone => self.remove_behind_back(&container(self)),
             Story::IdleStop | Story::Adoption => {}

@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use super::{clock::pass, life::Life, subject::Ended, world::World};
 use crate::{
     domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, StopReason},
-    engine::{Announced, CheckIn, Engine, EngineError, EngineInfo, ImageDetails, LayerProgress, Result, SandboxSpec},
+    engine::{
+        Announced, CheckIn, Engine, EngineError, EngineInfo, Event, ImageDetails, LayerProgress, Result, SandboxSpec,
+    },
 };
 
 /// Deadlines, as the real driver has them.
@@ -278,7 +280,7 @@ impl Engine for Driven {
         self.call("inspect", Some(container), QUICK, self.world.engine.inspect(container)).await
     }
 
-    async fn last_words(&self, container: &ContainerId) -> Result<String> {
+    async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {
         self.call("last_words", Some(container), QUICK, self.world.engine.last_words(container)).await
     }
 
@@ -298,7 +300,7 @@ impl Engine for Driven {
         self.call("recover", Some(container), QUICK, self.world.engine.recover(container)).await
     }
 
-    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<ContainerId>>> {
+    async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<Event>>> {
         let events = self.call("watch", None, QUICK, self.world.engine.watch(since)).await?;
         let (cut, life, dice) = (Arc::clone(&self.cut), Arc::clone(&self.life), Arc::clone(&self.world.dice));
         let trouble = Arc::clone(&self.trouble);
@@ -336,6 +338,13 @@ impl World {
         if self.phase(container) == Some(Phase::Running) {
             self.oracle().ended(container, Ended::Others);
             self.engine.force(container, Phase::Exited);
+        }
+    }
+
+    pub fn kill_behind_back(&self, container: &ContainerId) {
+        if self.phase(container) == Some(Phase::Running) {
+            self.oracle().ended(container, Ended::Killed);
+            self.engine.kill(container);
         }
     }
 

@@ -91,6 +91,8 @@ impl Oracle {
                 Some(Ended::Us(StopReason::Idle)) => matches!(reason, StopReason::Idle | StopReason::Requested),
                 Some(Ended::Us(StopReason::MaxAge)) => matches!(reason, StopReason::MaxAge | StopReason::Requested),
                 Some(Ended::Us(StopReason::Requested)) => *reason == StopReason::Requested,
+                // What is told of is told in its order; what is lost leaves nobody the wiser.
+                Some(Ended::Killed) => self.loses_events || *reason != StopReason::Exited || !row.is_undone_by_use(),
                 _ => true,
             };
             if !explained && !s.runs {

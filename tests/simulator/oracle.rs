@@ -31,6 +31,8 @@ pub struct Oracle {
     pub calm_since: i64,
     pub troubles: u32,
     pub outages: u32,
+    /// Whether events of the engine may be lost without a word.
+    pub loses_events: bool,
     /// Whether no process runs.
     pub down: bool,
     /// When the clock was set last, and what it showed before when the trace began, as `kept`.
@@ -43,8 +45,8 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn new(default: Law, tells: bool) -> Self {
-        Self { default, account: tells.then(Vec::new), ..Self::default() }
+    pub fn new(default: Law, tells: bool, loses_events: bool) -> Self {
+        Self { default, account: tells.then(Vec::new), loses_events, ..Self::default() }
     }
 
     pub fn tell(&mut self, what: impl FnOnce() -> String) {

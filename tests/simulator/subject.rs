@@ -11,7 +11,10 @@ pub const UNSEEN: i64 = 18_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     Us(StopReason),
+    /// Itself, or nobody knows who any more.
     Others,
+    /// Somebody else, by a signal of which the engine told.
+    Killed,
 }
 
 /// What is true of one sandbox. Times are milliseconds since the trace began, whatever was done to the clock.

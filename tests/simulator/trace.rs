@@ -23,7 +23,7 @@ pub struct Outcome {
 }
 
 /// How often each thing happens, of a thousand.
-const USUAL: [(Action, i64); 24] = [
+const USUAL: [(Action, i64); 25] = [
     (Action::Create, 60),
     (Action::Report, 120),
     (Action::Work, 30),
@@ -35,7 +35,8 @@ const USUAL: [(Action, i64); 24] = [
     (Action::Delete, 20),
     (Action::Keep, 30),
     (Action::Change, 30),
-    (Action::EndBehindBack, 30),
+    (Action::EndBehindBack, 15),
+    (Action::KillBehindBack, 15),
     (Action::StartBehindBack, 30),
     (Action::RestartBehindBack, 20),
     (Action::RemoveBehindBack, 10),

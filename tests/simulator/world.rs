@@ -155,7 +155,7 @@ impl World {
             trouble: Arc::default(),
             dawdle: flavour.dawdle,
             settings: settings(flavour),
-            oracle: Mutex::new(Oracle::new(law, tells)),
+            oracle: Mutex::new(Oracle::new(law, tells, flavour.loses_events)),
             rows: Mutex::new(Arc::new(Store::in_memory().expect("there is memory"))),
             server: Mutex::default(),
         })

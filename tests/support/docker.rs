@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use spindle::engine::docker::diagnosis::USUAL;
 
-use super::{Http, World, free_port, id};
+use super::{Http, Meddling, World, free_port, id};
 
 static COUNTER: AtomicU16 = AtomicU16::new(0);
 
@@ -309,6 +309,21 @@ impl World for Docker {
 
     async fn remove_behind_back(&self, container: &Value) {
         self.docker(&["rm", "-f", id(container)]);
+    }
+
+    async fn meddle(&self, container: &Value, how: Meddling) {
+        let id = id(container);
+        match how {
+            // It may end before the one who told it to is told.
+            Meddling::Crash(code) => drop(self.try_docker(&["exec", id, "mimic", "die", &code.to_string()])),
+            Meddling::Kill => drop(self.docker(&["kill", id])),
+            Meddling::Pause => drop(self.docker(&["pause", id])),
+            Meddling::Unpause => drop(self.docker(&["unpause", id])),
+            Meddling::Rename(name) => drop(self.docker(&["rename", id, name])),
+            Meddling::Limit => {
+                drop(self.docker(&["update", "--memory", "64m", "--memory-swap", "64m", "--cpus", "0.5", id]));
+            }
+        }
     }
 
     async fn held(&self) -> Vec<String> {

@@ -152,6 +152,19 @@ pub fn free_port() -> u16 {
 /// Says something of a container.
 pub type Holds = fn(&Value) -> bool;
 
+/// What others do to a container by way of the engine, or its program by itself.
+#[derive(Debug, Clone, Copy)]
+pub enum Meddling {
+    /// Its program ends with this code.
+    Crash(u8),
+    Kill,
+    Pause,
+    Unpause,
+    Rename(&'static str),
+    /// 64 MiB and half a core.
+    Limit,
+}
+
 /// A Spindle server with an engine under it, whichever, that has the mimic images.
 #[async_trait]
 pub trait World: Send + Sync {
@@ -178,12 +191,22 @@ pub trait World: Send + Sync {
     async fn stop_behind_back(&self, container: &Value);
     async fn start_behind_back(&self, container: &Value);
     async fn remove_behind_back(&self, container: &Value);
+    async fn meddle(&self, container: &Value, how: Meddling);
 
     /// The ids of the containers that the engine holds for this deployment.
     async fn held(&self) -> Vec<String>;
 
     /// Ends the server and starts it again on the same data. It answers, and may not have made a pass.
     async fn begin_anew(&mut self);
+
+    /// Waits until the engine holds nothing for this deployment: a delete is answered before it has removed.
+    async fn until_none_is_held(&self) {
+        let started = std::time::Instant::now();
+        while !self.held().await.is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(30), "still {:?}", self.held().await);
+            self.moment().await;
+        }
+    }
 
     /// Ends the server and starts it again on the same data.
     async fn restart(&mut self);

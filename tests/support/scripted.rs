@@ -16,7 +16,7 @@ use serde_json::Value;
 use spindle::{
     app::{App, CheckInDoor, Settings},
     clock::{Clock, ManualClock},
-    domain::{ContainerId, Cpus, Limit, Memory, Phase, Policy, Sources, TrafficLimits, Wake},
+    domain::{ContainerId, Cpus, Exit, Limit, Memory, Phase, Policy, Sources, State, TrafficLimits, Wake},
     engine::fake::FakeEngine,
     http::{self, ApiSettings, Credentials},
     loops::Loops,
@@ -25,7 +25,7 @@ use spindle::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, World, id};
+use super::{Http, Meddling, World, id};
 
 /// What the relay of a scripted world allows.
 pub const LIMITS: TrafficLimits = TrafficLimits {
@@ -139,6 +139,8 @@ impl TestApp {
         engine.add_image("spindle/mimic:latest", &["22", "8000"], None);
         engine.add_image("spindle/mimic:twin", &["22", "8000"], None);
         engine.add_image("spindle/mimic:bare", &[], None);
+        engine.add_image("spindle/mimic:empty", &["22", "8000"], None);
+        engine.end_at_once("spindle/mimic:empty", Exit { code: 127, oom_killed: false });
         engine.add_image("spindle/mimic:many", &["22", "7000", "8000", "9000/udp"], Some("8000"));
         engine.add_image("spindle/mimic:udp", &["22", "5353/udp"], None);
         let clock = Arc::new(ManualClock::at("2026-11-20T09:00:00Z".parse().unwrap()));
@@ -193,7 +195,15 @@ impl Scripted {
 
     /// What must hold at any moment at which nothing is under way.
     pub async fn check(&self) {
-        let known = self.store.all().await.unwrap();
+        // A delete is answered before its removal, which goes on without anybody's help.
+        let mut known = self.store.all().await.unwrap();
+        for _ in 0..10_000 {
+            if known.iter().all(|s| s.state != State::Deleting) {
+                break;
+            }
+            tokio::task::yield_now().await;
+            known = self.store.all().await.unwrap();
+        }
         let mut ports = std::collections::HashSet::new();
         for sandbox in &known {
             for port in &sandbox.ports {
@@ -242,7 +252,7 @@ impl World for Scripted {
     }
 
     async fn stop_behind_back(&self, container: &Value) {
-        self.engine.force(&self.container(container), Phase::Exited);
+        self.engine.kill(&self.container(container));
     }
 
     async fn start_behind_back(&self, container: &Value) {
@@ -251,6 +261,20 @@ impl World for Scripted {
 
     async fn remove_behind_back(&self, container: &Value) {
         self.engine.vanish(&self.container(container));
+    }
+
+    async fn meddle(&self, container: &Value, how: Meddling) {
+        let (engine, id) = (&self.engine, &self.container(container));
+        match how {
+            Meddling::Crash(code) => {
+                engine.crash(id, Exit { code: code.into(), oom_killed: false }, "mimic: started\n")
+            }
+            Meddling::Kill => engine.kill(id),
+            Meddling::Pause => engine.pause(id, true),
+            Meddling::Unpause => engine.pause(id, false),
+            Meddling::Rename(name) => engine.rename(id, name),
+            Meddling::Limit => engine.update(id, Memory::parse("64m").unwrap(), Cpus::parse("0.5").unwrap()),
+        }
     }
 
     async fn held(&self) -> Vec<String> {

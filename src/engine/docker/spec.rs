@@ -12,7 +12,7 @@ use super::DockerSettings;
 use crate::{
     domain::{
         Access, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
-        PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake, Zone,
+        PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, Seen, State, StopReason, Token, Traffic, Wake, Zone,
     },
     engine::{CheckIn, SandboxSpec},
 };
@@ -179,8 +179,8 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         spared_until: None,
         warned_for: None,
         extension: None,
-        memory: Memory::parse(&host.memory?.to_string()).ok()?,
-        cpus: Cpus::parse(&format!("{:.3}", host.nano_cpus? as f64 / 1e9)).ok()?,
+        memory: Memory::in_force(host.memory?)?,
+        cpus: Cpus::in_force(host.nano_cpus?)?,
         labels: theirs.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         token,
         wake: label(WAKE).and_then(Wake::from_word),
@@ -193,6 +193,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         )
         .ok()?,
         access: label(ACCESS).and_then(|path| Access::parse(path).ok()),
+        seen: Seen::default(),
         id,
     })
 }

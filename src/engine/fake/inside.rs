@@ -15,12 +15,20 @@ pub(super) struct Inside {
     stopped: u32,
     announcements: Vec<String>,
     /// Since its last start.
-    pub(super) cpu: Duration,
+    cpu: Duration,
+    /// What its program has written.
+    pub(super) written: Vec<u8>,
 }
 
 impl Default for Inside {
     fn default() -> Self {
-        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO }
+        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO, written: Vec::new() }
+    }
+}
+
+impl Inside {
+    pub(super) fn begin(&mut self) {
+        self.cpu = Duration::ZERO;
     }
 }
 

@@ -1,0 +1,113 @@
+//! Ended: what is recorded of a sandbox that runs no more, and of what others have made of one through the engine.
+
+use std::time::Duration;
+
+use super::{App, chain, steps::Tried};
+use crate::{
+    domain::{
+        ContainerId, Decided, EndedBy, Ending, Exit, Observed, Phase, Sandbox, Seen, State, StopReason, explain,
+        seen::{QUICK, last_lines},
+    },
+    engine::EngineError,
+};
+
+/// For how long what a sandbox wrote last is waited for, before it is recorded that it has stopped.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What nobody asked about in time.
+const UNKNOWN: Exit = Exit { code: 0, oom_killed: false };
+
+impl App {
+    /// Records that a sandbox has stopped, if the engine shows it so.
+    pub(super) async fn record_stopped(&self, known: &Sandbox, engine_was_away: bool) -> Tried {
+        let Some(container) = &known.container else { return Ok(false) };
+        let shown = match self.engine.inspect(container).await {
+            Ok(shown) if shown.phase == Phase::Running => return Ok(false),
+            Ok(shown) => shown,
+            Err(EngineError::NoContainer) => return self.forget_gone(known).await,
+            Err(e) => return Err(e.into()),
+        };
+        // Somebody may have asked for the stop meanwhile that was an idle one.
+        let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
+        let reason = match now.state {
+            State::Stopping { reason, .. } => reason,
+            State::Running { boot: Some(ref boot), .. } if *boot != self.clock.boot() => StopReason::Reboot,
+            _ if engine_was_away => StopReason::Engine,
+            _ => StopReason::Exited,
+        };
+        let is_news = matches!(now.state, State::Running { .. });
+        let ended = self.how_it_ended(&now, container, &shown, reason).await;
+        let to = State::Stopped { at: self.clock.now(), reason };
+        if !self.mark_ended(known, to, ended).await? {
+            return Ok(false);
+        }
+        self.pulse().cut_off.remove(&known.id);
+        tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
+        if let Some(ended) = self.store.get(&known.id).await?.filter(|_| is_news) {
+            let why = explain::ended(&self.settings.policy, &ended, reason, self.clock.now());
+            if ended.seen.keeps_ending() {
+                tracing::warn!(sandbox = %ended.id, name = %ended.name, why, "it is not woken any more");
+            }
+            self.decided(&ended, Decided::Stopped, why).await;
+        }
+        Ok(true)
+    }
+
+    /// What there is to see of a sandbox that has ended: how, and how often in a row it has now ended at once.
+    async fn how_it_ended(
+        &self,
+        sandbox: &Sandbox,
+        container: &ContainerId,
+        shown: &Observed,
+        reason: StopReason,
+    ) -> Seen {
+        let by = self.ended_by(container);
+        let unasked = reason == StopReason::Exited;
+        let ran = match sandbox.state {
+            State::Running { since, .. } => {
+                Duration::try_from(self.clock.now().duration_since(since)).unwrap_or_default()
+            }
+            _ => Duration::MAX,
+        };
+        let is_quick = unasked && by != EndedBy::Signal && ran < QUICK;
+        let quick_ends = if is_quick { sandbox.seen.quick_ends.saturating_add(1) } else { 0 };
+        let words = if unasked { self.words(container).await } else { Vec::new() };
+        let ending = Ending { exit: shown.exit.unwrap_or(UNKNOWN), by, last_lines: last_lines(&words) };
+        Seen { ending: Some(ending), quick_ends, ..sandbox.seen.clone() }
+    }
+
+    /// What a sandbox wrote last. That it has stopped is not kept back for it.
+    async fn words(&self, container: &ContainerId) -> Vec<u8> {
+        match tokio::time::timeout(LAST_WORDS, self.engine.last_words(container)).await {
+            Ok(Ok(words)) => words,
+            Ok(Err(e)) => {
+                tracing::debug!(%container, error = chain(&e), "what it wrote last is not known");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Records who ended a sandbox, which was heard of after its end.
+    pub(super) async fn record_ended_by(&self, known: &Sandbox, by: EndedBy) -> Tried {
+        let done = self.set_ended_by(known, by).await?;
+        if let Some(ended) = self.store.get(&known.id).await?.filter(|_| done)
+            && let State::Stopped { reason, .. } = ended.state
+        {
+            let why = explain::ended(&self.settings.policy, &ended, reason, self.clock.now());
+            self.decided(&ended, Decided::Stopped, why).await;
+        }
+        Ok(done)
+    }
+
+    /// Records what others have made of a sandbox through the engine.
+    pub(super) async fn record_shown(&self, known: &Sandbox, shown: &Observed) -> Tried {
+        let done = self.store.record_shown(known, shown).await?;
+        if done {
+            let (called, paused) = (shown.name.as_deref(), shown.paused);
+            let (memory, cpus) = (shown.memory.map(|m| m.to_string()), shown.cpus.map(|c| c.to_string()));
+            tracing::info!(sandbox = %known.id, name = %known.name, called, paused, memory, cpus, "changed by others");
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,82 @@
+//! What the engine shows of one container, in our words.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::{
+    limits::{Cpus, Memory},
+    names::{ContainerId, SandboxId},
+    sandbox::{Boot, State},
+    seen::{EndedBy, Exit},
+};
+
+/// What a container is doing, as the engine shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Made, never started.
+    Created,
+    /// Running, or paused, which is running that waits.
+    Running,
+    /// It ran, and does not now.
+    Exited,
+    /// The engine is removing it.
+    Removing,
+    /// It is there, and the engine would not say more.
+    Unclear,
+}
+
+/// One container of ours, as the engine shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The engine's id.
+    pub container: ContainerId,
+    /// Our id, from its label; `None` if the label is missing or spoiled.
+    pub sandbox: Option<SandboxId>,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Its address on our network, while it runs.
+    pub address: Option<IpAddr>,
+    /// The engine's mark of its last start; `None` where the look was too shallow to tell.
+    pub mark: Option<String>,
+    /// Its first process, as this machine numbers it, while it runs; `None` where the look was too shallow to tell.
+    pub pid: Option<u32>,
+    /// What the engine calls it.
+    pub name: Option<String>,
+    /// It runs, and its processes stand still.
+    pub paused: bool,
+    /// The memory limit in force; `None` where there is none, or the look was too shallow to tell.
+    pub memory: Option<Memory>,
+    /// The cpu limit in force; `None` likewise.
+    pub cpus: Option<Cpus>,
+    /// How its last run ended, if it does not run; `None` where the look was too shallow to tell.
+    pub exit: Option<Exit>,
+    /// Who ended its last run, as far as whoever listens to the engine has heard.
+    pub ended_by: Option<EndedBy>,
+}
+
+impl Observed {
+    /// The state of a sandbox that was just seen to run, from `since` on, in this start of the machine.
+    pub fn running(self, since: Timestamp, boot: Boot) -> State {
+        let mark = self.mark.unwrap_or_default();
+        State::Running { since, address: self.address, mark, pid: self.pid, boot: Some(boot) }
+    }
+
+    /// Nothing but that it is there and what it is doing.
+    pub fn shallow(container: ContainerId, sandbox: Option<SandboxId>, phase: Phase) -> Self {
+        Self {
+            container,
+            sandbox,
+            phase,
+            address: None,
+            mark: None,
+            pid: None,
+            name: None,
+            paused: false,
+            memory: None,
+            cpus: None,
+            exit: None,
+            ended_by: None,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From what Docker shows and tells of a container to our words. Pure, but for the look at the host's processes.
+
+use std::collections::HashMap;
+
+use bollard::{
+    container::LogOutput,
+    errors::Error,
+    models::{
+        ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
+        ContainerSummaryStateEnum, EventMessage,
+    },
+    query_parameters::{EventsOptions, EventsOptionsBuilder, LogsOptions, LogsOptionsBuilder},
+};
+use futures_util::{Stream, TryStreamExt};
+use jiff::Timestamp;
+
+use super::spec;
+use crate::{
+    domain::{ContainerId, Cpus, Exit, Memory, Observed, Phase, SandboxId},
+    engine::{Event, Happening},
+};
+
+/// What is asked for of what a container wrote, in Docker's lines, each of at most 16 KiB.
+const TAIL: &str = "12";
+
+/// What is taken of it at most, in bytes.
+const WRITTEN: usize = 64 << 10;
+
+/// Signals that by custom ask a program to end, and the one that ends it: TERM, KILL, INT and QUIT, as Docker numbers them.
+const ENDING: [&str; 4] = ["15", "9", "2", "3"];
+
+/// A container as `inspect` shows it; its address is left to the caller, who knows our network's name.
+pub fn closely(container: &ContainerId, shown: ContainerInspectResponse) -> Observed {
+    let state = shown.state.unwrap_or_default();
+    let phase = match state.status {
+        Some(ContainerStateStatusEnum::CREATED) => Phase::Created,
+        Some(ContainerStateStatusEnum::REMOVING) => Phase::Removing,
+        _ if state.running == Some(true) => Phase::Running,
+        _ => Phase::Exited,
+    };
+    let labels = shown.config.and_then(|c| c.labels).unwrap_or_default();
+    let sandbox = labels.get(spec::ID).and_then(|id| SandboxId::parse(id));
+    let host = shown.host_config.unwrap_or_default();
+    Observed {
+        pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_process_of(*pid, container)),
+        name: shown.name.as_deref().map(bare),
+        paused: state.paused == Some(true),
+        memory: host.memory.and_then(Memory::in_force),
+        cpus: host.nano_cpus.and_then(Cpus::in_force),
+        exit: exit(&state).filter(|_| phase == Phase::Exited),
+        mark: Some(state.started_at.unwrap_or_default()),
+        ..Observed::shallow(container.clone(), sandbox, phase)
+    }
+}
+
+fn exit(state: &ContainerState) -> Option<Exit> {
+    Some(Exit { code: state.exit_code?, oom_killed: state.oom_killed == Some(true) })
+}
+
+/// A container as the list shows it, likewise.
+pub fn from_afar(container: ContainerId, sandbox: SandboxId, shown: &ContainerSummary) -> Observed {
+    let phase = match shown.state {
+        Some(ContainerSummaryStateEnum::CREATED) => Phase::Created,
+        Some(ContainerSummaryStateEnum::REMOVING) => Phase::Removing,
+        Some(
+            ContainerSummaryStateEnum::RUNNING
+            | ContainerSummaryStateEnum::PAUSED
+            | ContainerSummaryStateEnum::RESTARTING
+            | ContainerSummaryStateEnum::STOPPING,
+        ) => Phase::Running,
+        _ => Phase::Exited,
+    };
+    // Names that others have for it, by their links to it, have a slash in them.
+    let name = shown.names.iter().flatten().map(|name| bare(name)).find(|name| !name.contains('/'));
+    let paused = shown.state == Some(ContainerSummaryStateEnum::PAUSED);
+    Observed { name, paused, ..Observed::shallow(container, Some(sandbox), phase) }
+}
+
+fn bare(name: &str) -> String {
+    name.trim_start_matches('/').to_owned()
+}
+
+/// Whether this machine's process of that number is the container's: where we or the engine have numbers of our own,
+/// it is somebody else's, or nobody's.
+fn is_process_of(pid: u32, container: &ContainerId) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    groups.is_ok_and(|groups| groups.contains(container.as_str()))
+}
+
+/// Which events are asked for.
+pub fn events_since(since: Timestamp, deployment: &str) -> EventsOptions {
+    let what = ["start", "kill", "die", "stop", "destroy", "pause", "unpause", "rename", "update"];
+    let filters = HashMap::from([
+        ("type", vec!["container".to_owned()]),
+        ("label", vec![format!("{}={deployment}", spec::DEPLOYMENT)]),
+        ("event", what.map(str::to_owned).to_vec()),
+    ]);
+    let since = format!("{}.{:09}", since.as_second(), since.subsec_nanosecond());
+    EventsOptionsBuilder::default().since(&since).filters(&filters).build()
+}
+
+/// One of Docker's events; `None` for one that is about no container.
+pub fn event(told: EventMessage) -> Option<Event> {
+    let actor = told.actor?;
+    let signal = actor.attributes.as_ref().and_then(|a| a.get("signal")).map(String::as_str);
+    let what = match told.action.as_deref()? {
+        "start" => Happening::Started,
+        // A stop that worked by another signal, such as the image's own, is told of in the end.
+        "stop" => Happening::Signalled,
+        "kill" if signal.is_none_or(|signal| ENDING.contains(&signal)) => Happening::Signalled,
+        "die" => Happening::Ended,
+        "destroy" => Happening::Removed,
+        _ => Happening::Changed,
+    };
+    let at = told.time_nano.and_then(|nano| Timestamp::from_nanosecond(nano.into()).ok());
+    Some(Event { container: ContainerId::parse(&actor.id?)?, what, at })
+}
+
+/// What is asked for of what a container wrote.
+pub fn last_logs() -> LogsOptions {
+    LogsOptionsBuilder::default().stdout(true).stderr(true).tail(TAIL).build()
+}
+
+/// The end of what it wrote.
+pub async fn written(lines: impl Stream<Item = Result<LogOutput, Error>>) -> Result<Vec<u8>, Error> {
+    let add = |mut all: Vec<u8>, line: LogOutput| async move {
+        all.extend(line.into_bytes());
+        let excess = all.len().saturating_sub(WRITTEN);
+        all.drain(..excess);
+        Ok(all)
+    };
+    lines.try_fold(Vec::new(), add).await
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::EventActor;
+
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_apart() {
+        let id = "a".repeat(64);
+        let of = |action: &str, signal: Option<&str>| {
+            let attributes = signal.map(|s| HashMap::from([("signal".to_owned(), s.to_owned())]));
+            let actor = Some(EventActor { id: Some(id.clone()), attributes });
+            event(EventMessage {
+                action: Some(action.into()),
+                actor,
+                time_nano: Some(1_500_000_000),
+                ..Default::default()
+            })
+        };
+        let cases = [
+            ("start", None, Happening::Started),
+            ("kill", Some("15"), Happening::Signalled),
+            ("kill", Some("9"), Happening::Signalled),
+            ("kill", None, Happening::Signalled),
+            ("kill", Some("1"), Happening::Changed),
+            ("stop", None, Happening::Signalled),
+            ("die", None, Happening::Ended),
+            ("destroy", None, Happening::Removed),
+            ("rename", None, Happening::Changed),
+        ];
+        for (action, signal, what) in cases {
+            let told = of(action, signal).unwrap();
+            assert_eq!(told.what, what, "{action} {signal:?}");
+            assert_eq!(told.at.map(|at| at.as_millisecond()), Some(1_500));
+        }
+        assert_eq!(event(EventMessage::default()), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! What befalls scripted containers: their programs end, and others meddle with them behind Spindle's back.
+
+use super::{Container, FakeEngine, TERMINATED};
+use crate::{
+    domain::{ContainerId, Cpus, Exit, Memory, Phase},
+    engine::{EngineError, Happening, Result},
+};
+
+impl FakeEngine {
+    /// Starts a container anew behind Spindle's back, or has its program end by itself with code 0.
+    pub fn force(&self, container: &ContainerId, phase: Phase) {
+        if phase == Phase::Running {
+            if let Some(c) = self.inner().containers.get_mut(container) {
+                c.begin();
+            }
+            self.tell(container, Happening::Started);
+        } else {
+            self.crash(container, Exit { code: 0, oom_killed: false }, "");
+        }
+    }
+
+    /// Has a container's program end by itself, having written `words`.
+    pub fn crash(&self, container: &ContainerId, exit: Exit, words: &str) {
+        if let Some(c) = self.inner().containers.get_mut(container) {
+            c.inside.written.extend(words.as_bytes());
+            c.end(exit);
+        }
+        self.tell(container, Happening::Ended);
+    }
+
+    /// Ends a container by a signal, as `docker kill` and `docker stop` do; nothing, if it does not run.
+    pub fn kill(&self, container: &ContainerId) {
+        let runs = match self.inner().containers.get_mut(container) {
+            Some(c) if c.phase == Phase::Running => {
+                c.end(TERMINATED);
+                true
+            }
+            _ => false,
+        };
+        if runs {
+            self.tell(container, Happening::Signalled);
+            self.tell(container, Happening::Ended);
+        }
+    }
+
+    /// Removes a container behind Spindle's back.
+    pub fn vanish(&self, container: &ContainerId) {
+        self.inner().containers.remove(container);
+        self.tell(container, Happening::Removed);
+    }
+
+    /// Pauses a container behind Spindle's back, or lets it go on.
+    pub fn pause(&self, container: &ContainerId, paused: bool) {
+        self.change(container, |c| c.paused = paused);
+    }
+
+    /// Renames a container behind Spindle's back.
+    pub fn rename(&self, container: &ContainerId, name: &str) {
+        self.change(container, |c| c.name = name.to_owned());
+    }
+
+    /// Changes a container's limits behind Spindle's back.
+    pub fn update(&self, container: &ContainerId, memory: Memory, cpus: Cpus) {
+        self.change(container, |c| (c.sandbox.memory, c.sandbox.cpus) = (memory, cpus));
+    }
+
+    fn change(&self, container: &ContainerId, change: impl FnOnce(&mut Container)) {
+        self.inner().containers.get_mut(container).map(change);
+        self.tell(container, Happening::Changed);
+    }
+
+    /// Makes the program of an image end as soon as it is started.
+    pub fn end_at_once(&self, image: &str, exit: Exit) {
+        self.inner().ends.insert(image.to_owned(), exit);
+    }
+
+    /// Starts a container, if it does not run.
+    pub(super) fn begin(&self, container: &ContainerId) -> Result<()> {
+        let mut inner = self.inner();
+        let (held, ends) = (inner.held_ports.clone(), inner.ends.clone());
+        let c = inner.containers.get_mut(container).ok_or(EngineError::NoContainer)?;
+        if let Some(port) = c.published.iter().find(|p| held.contains(p)) {
+            return Err(EngineError::PortHeld(format!("port {port} (scripted)")));
+        }
+        if c.phase == Phase::Running {
+            return Ok(());
+        }
+        c.begin();
+        let ends = ends.get(&c.sandbox.image.tagged()).copied();
+        drop(inner);
+        self.tell(container, Happening::Started);
+        if let Some(exit) = ends {
+            self.crash(container, exit, "");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Recording what the engine shows of a sandbox besides its state.
+
+use rusqlite::Connection;
+
+use super::{
+    Result, Store, StoreError,
+    rows::{self, millis},
+    sandboxes::mark,
+};
+use crate::domain::{EndedBy, Ending, Exit, Observed, Sandbox, SandboxName, Seen, State};
+
+impl Store {
+    /// As [`Store::mark`], to `Stopped`, with what there is to see of its end. What has ended at once too often is not
+    /// woken any more, and says so.
+    pub async fn mark_ended(&self, seen: &Sandbox, to: State, ended: Seen) -> Result<bool> {
+        let seen = seen.clone();
+        let job = move |c: &Connection| {
+            let State::Stopped { at, .. } = to else {
+                return Err(StoreError::Corrupt("an end that goes on".into()));
+            };
+            let done = mark(c, &seen, &to)?;
+            if let Some(Ending { exit, by, last_lines }) = ended.ending.as_ref().filter(|_| done) {
+                let failure = ended.keeps_ending().then(|| (millis(at), ended.how_it_ended(seen.memory)));
+                let (failed_at, failure) = failure.unzip();
+                let sql = "UPDATE sandboxes SET exit_code = ?2, oom_killed = ?3, ended_by = ?4, last_lines = ?5,
+                           quick_ends = ?6, wake_failed_at = coalesce(?7, wake_failed_at),
+                           wake_failure = coalesce(?8, wake_failure) WHERE id = ?1";
+                let Exit { code, oom_killed } = *exit;
+                let (lines, quick) = (last_lines.join("\n"), ended.quick_ends);
+                c.execute(sql, (seen.id.as_str(), code, oom_killed, by.word(), lines, quick, failed_at, failure))?;
+            }
+            Ok(done)
+        };
+        self.writer.run(job).await
+    }
+
+    /// Records who ended a sandbox's last run, which was heard of after its end was seen.
+    pub async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
+        let key = (seen.id.as_str().to_owned(), seen.generation as i64, by.word(), by == EndedBy::Signal);
+        let sql = "UPDATE sandboxes SET ended_by = ?3, quick_ends = iif(?4, 0, quick_ends)
+                   WHERE id = ?1 AND generation = ?2 AND state = 'stopped' AND ended_by IS NOT NULL";
+        self.writer.run(move |c| Ok(c.execute(sql, key)? == 1)).await
+    }
+
+    /// Records what others have made of a sandbox: its name, where that is one of ours and free, its limits, and whether
+    /// it is paused.
+    pub async fn record_shown(&self, seen: &Sandbox, shown: &Observed) -> Result<bool> {
+        let (id, generation) = (seen.id.clone(), seen.generation as i64);
+        let memory = shown.memory.unwrap_or(seen.memory).to_string();
+        let (cpus, paused) = (shown.cpus.unwrap_or(seen.cpus).to_string(), shown.paused);
+        let called = shown.name.clone();
+        let job = move |c: &Connection| {
+            let sql = "UPDATE sandboxes SET paused = ?3, memory = ?4, cpus = ?5 WHERE id = ?1 AND generation = ?2";
+            if c.execute(sql, (id.as_str(), generation, paused, memory, cpus))? == 0 {
+                return Ok(false);
+            }
+            let Some(called) = called else { return Ok(true) };
+            let taken = "name = ?1 AND id <> ?2";
+            let ours =
+                SandboxName::parse(&called).is_ok() && rows::load(c, taken, (called.as_str(), id.as_str()))?.is_empty();
+            let sql = if ours {
+                "UPDATE sandboxes SET name = ?2, called = NULL WHERE id = ?1"
+            } else {
+                "UPDATE sandboxes SET called = ?2 WHERE id = ?1"
+            };
+            c.execute(sql, (id.as_str(), called))?;
+            Ok(true)
+        };
+        self.writer.run(job).await
+    }
+}
