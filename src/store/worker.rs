@@ -125,7 +125,10 @@ impl Worker {
 /// What a test has done before and after each job of a handle. How the job fails, if it shall.
 #[cfg(test)]
 #[derive(Clone)]
-pub struct Hook(pub Arc<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = Option<Fault>> + Send>> + Send + Sync>);
+pub struct Hook(pub Arc<dyn Fn() -> Hooked + Send + Sync>);
+
+#[cfg(test)]
+type Hooked = std::pin::Pin<Box<dyn Future<Output = Option<Fault>> + Send>>;
 
 #[cfg(test)]
 impl Hook {
