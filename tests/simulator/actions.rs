@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     clock::pass,
+    violation::word,
     world::{GRACE, IMAGE, LIMIT, PERIOD, Server, World, limit_of},
 };
 use crate::{
@@ -386,17 +387,5 @@ impl World {
         let long = self.dice.in_thousand(300);
         pass(self.dice.of(if long { GRACE..100_000 } else { 50..6_000 })).await;
         self.boot();
-    }
-}
-
-/// A state without what differs from one run to the next.
-pub fn word(state: &State) -> String {
-    match state {
-        State::Creating => "creating".into(),
-        State::Starting { .. } => "starting".into(),
-        State::Running { mark, .. } => format!("running, start {mark}"),
-        State::Stopping { reason, .. } => format!("stopping: {}", reason.word()),
-        State::Stopped { reason, .. } => format!("stopped: {}", reason.word()),
-        State::Deleting => "deleting".into(),
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use super::{
-    actions::word,
     oracle::{Oracle, SLACK},
     subject::Ended,
-    violation::Kind,
+    violation::{Kind, word},
     world::{GRACE, PERIOD},
 };
 use crate::domain::{ContainerId, Observed, Phase, Sandbox, State, StopReason};

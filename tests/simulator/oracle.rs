@@ -2,9 +2,8 @@
 //! that it judges.
 
 use super::{
-    actions::word,
     subject::{Ended, Law, Subject, UNSEEN},
-    violation::{Kind, Violation},
+    violation::{Kind, Violation, word},
     world::{GRACE, PERIOD},
 };
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};

@@ -1,6 +1,8 @@
-//! What must not happen.
+//! What must not happen, and the words in which a trace tells of it.
 
 use std::fmt;
+
+use crate::domain::State;
 
 /// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,5 +41,17 @@ pub struct Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.kind, self.what)
+    }
+}
+
+/// A state without what differs from one run to the next.
+pub fn word(state: &State) -> String {
+    match state {
+        State::Creating => "creating".into(),
+        State::Starting { .. } => "starting".into(),
+        State::Running { mark, .. } => format!("running, start {mark}"),
+        State::Stopping { reason, .. } => format!("stopping: {}", reason.word()),
+        State::Stopped { reason, .. } => format!("stopped: {}", reason.word()),
+        State::Deleting => "deleting".into(),
     }
 }
