@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{App, chain, steps::Tried};
 use crate::{
     domain::{
-        ContainerId, Decided, EndedBy, Ending, Exit, Observed, Phase, Sandbox, Seen, State, StopReason, explain,
+        ContainerId, Decided, EndedBy, Ending, Observed, Phase, Sandbox, Seen, State, StopReason, explain,
         seen::{QUICK, last_lines},
     },
     engine::EngineError,
@@ -13,9 +13,6 @@ use crate::{
 
 /// For how long what a sandbox wrote last is waited for, before it is recorded that it has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// What nobody asked about in time.
-const UNKNOWN: Exit = Exit { code: 0, oom_killed: false };
 
 impl App {
     /// Records that a sandbox has stopped, if the engine shows it so.
@@ -72,7 +69,7 @@ impl App {
         let is_quick = unasked && by != EndedBy::Signal && ran < QUICK;
         let quick_ends = if is_quick { sandbox.seen.quick_ends.saturating_add(1) } else { 0 };
         let words = if unasked { self.words(container).await } else { Vec::new() };
-        let ending = Ending { exit: shown.exit.unwrap_or(UNKNOWN), by, last_lines: last_lines(&words) };
+        let ending = Ending { exit: shown.exit, by, last_lines: last_lines(&words) };
         Seen { ending: Some(ending), quick_ends, ..sandbox.seen.clone() }
     }
 

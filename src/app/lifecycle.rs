@@ -29,10 +29,13 @@ impl App {
                 State::Running { .. } => {
                     self.engine_answers().await?;
                     let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
-                    if self.mark(&sandbox, to).await? {
+                    if self.mark(&sandbox, to.clone()).await? {
                         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", "stopping");
+                        let stopping = Sandbox { state: to, ..sandbox.clone() };
                         let app = Arc::clone(self);
                         self.tasks.spawn(async move { app.carry_out_stop(&sandbox).await });
+                        // As it was recorded: read again it may have stopped already.
+                        return Ok(stopping);
                     }
                 }
                 // Let the start end; one that was left half done ends here.

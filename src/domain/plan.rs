@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn who_ended_it_is_recorded_when_it_is_heard_of_later() {
         let ended = |reason, by| {
-            let ending = Ending { exit: Exit { code: 0, oom_killed: false }, by, last_lines: vec![] };
+            let ending = Ending { exit: Some(Exit { code: 0, oom_killed: false }), by, last_lines: vec![] };
             let seen = Seen { ending: Some(ending), ..Seen::default() };
             Sandbox { seen, state: State::Stopped { at: at(0), reason }, ..running(0) }
         };

@@ -67,8 +67,8 @@ pub struct Exit {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// Its code.
-    pub exit: Exit,
+    /// Its code, where the engine told it.
+    pub exit: Option<Exit>,
     /// Who ended it.
     pub by: EndedBy,
     /// What it said last, as [`last_lines`] gives it; empty where it was we who stopped it.
@@ -103,7 +103,7 @@ impl Seen {
 impl Seen {
     /// How its last run ended, which nobody asked Spindle for, as a sentence. `memory`: the limit that it had.
     pub fn how_it_ended(&self, memory: Memory) -> String {
-        let Some(Ending { exit: Exit { code, oom_killed }, by, .. }) = &self.ending else {
+        let Some(Ending { exit: Some(Exit { code, oom_killed }), by, .. }) = &self.ending else {
             return "it ended by itself, or something other than Spindle stopped it".into();
         };
         let what = match (by, oom_killed) {
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn how_it_ended_is_a_sentence() {
         let says = |by, code, oom_killed, quick_ends| {
-            let ending = Ending { exit: Exit { code, oom_killed }, by, last_lines: vec![] };
+            let ending = Ending { exit: Some(Exit { code, oom_killed }), by, last_lines: vec![] };
             let seen = Seen { ending: Some(ending), quick_ends, ..Seen::default() };
             seen.how_it_ended(Memory::parse("64m").unwrap())
         };

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_ended_by_itself_is_woken_unless_it_keeps_ending() {
         let ended = |by, quick_ends| {
-            let ending = Ending { exit: Exit { code: 1, oom_killed: false }, by, last_lines: vec![] };
+            let ending = Ending { exit: Some(Exit { code: 1, oom_killed: false }), by, last_lines: vec![] };
             let seen = Seen { ending: Some(ending), quick_ends, ..Seen::default() };
             Sandbox { seen, ..is(State::Stopped { at: at(0), reason: StopReason::Exited }) }
         };

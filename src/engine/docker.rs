@@ -30,7 +30,7 @@ use bollard::{
         RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
-use errors::{SOMETHING, translate, within};
+use errors::{translate, within};
 use futures_util::{StreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -117,7 +117,7 @@ impl DockerEngine {
         networks?.get(&self.settings.network)?.ip_address.as_deref()?.parse().ok()
     }
 
-    async fn try_start(&self, container: &ContainerId, missing: EngineError) -> Result<()> {
+    async fn try_start(&self, container: &ContainerId, missing: impl Into<Option<EngineError>>) -> Result<()> {
         let client = self.client().await?;
         let call = client.start_container(container.as_str(), None::<StartContainerOptions>);
         self.seen(within(SLOW, "start", call, missing).await)
@@ -195,7 +195,7 @@ impl Engine for DockerEngine {
                 self.look(container).await?;
                 self.prepare().await?;
                 self.reconnect(container).await?;
-                self.try_start(container, SOMETHING).await
+                self.try_start(container, None).await
             }
             other => other,
         }

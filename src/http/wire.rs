@@ -161,6 +161,7 @@ impl Container {
             _ => (None, None),
         };
         let ending = sandbox.seen.ending.as_ref();
+        let exit = ending.and_then(|e| e.exit);
         Self {
             uri: format!("/v1/containers/{id}"),
             container_id: id,
@@ -193,8 +194,8 @@ impl Container {
             wake_failed_at: sandbox.wake_failure.as_ref().map(|f| instant(f.at)),
             wake_failure: sandbox.wake_failure.as_ref().map(|f| f.why.clone()),
             paused: sandbox.seen.paused && status == "running",
-            exit_code: ending.map(|e| e.exit.code),
-            oom_killed: ending.map(|e| e.exit.oom_killed),
+            exit_code: exit.map(|exit| exit.code),
+            oom_killed: exit.map(|exit| exit.oom_killed),
             last_lines: ending.map(|e| e.last_lines.clone()),
             engine_name: sandbox.seen.called.clone(),
         }

@@ -144,7 +144,7 @@ fn seen(columns: &mut Columns<'_>) -> Result<Seen> {
     };
     let by = columns.maybe("ended_by", EndedBy::parse)?;
     let last_lines = columns.text()?.unwrap_or_default().lines().map(str::to_owned).collect();
-    let ending = exit.zip(by).map(|(exit, by)| Ending { exit, by, last_lines });
+    let ending = by.map(|by| Ending { exit, by, last_lines });
     Ok(Seen { paused, called, ending, quick_ends: columns.next()? })
 }
 

@@ -7,7 +7,7 @@ use super::{
     rows::{self, millis},
     sandboxes::mark,
 };
-use crate::domain::{EndedBy, Ending, Exit, Observed, Sandbox, SandboxName, Seen, State};
+use crate::domain::{EndedBy, Ending, Observed, Sandbox, SandboxName, Seen, State};
 
 impl Store {
     /// As [`Store::mark`], to `Stopped`, with what there is to see of its end. What has ended at once too often is not
@@ -25,7 +25,7 @@ impl Store {
                 let sql = "UPDATE sandboxes SET exit_code = ?2, oom_killed = ?3, ended_by = ?4, last_lines = ?5,
                            quick_ends = ?6, wake_failed_at = coalesce(?7, wake_failed_at),
                            wake_failure = coalesce(?8, wake_failure) WHERE id = ?1";
-                let Exit { code, oom_killed } = *exit;
+                let (code, oom_killed) = exit.map(|exit| (exit.code, exit.oom_killed)).unzip();
                 let (lines, quick) = (last_lines.join("\n"), ended.quick_ends);
                 c.execute(sql, (seen.id.as_str(), code, oom_killed, by.word(), lines, quick, failed_at, failure))?;
             }

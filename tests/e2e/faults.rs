@@ -12,7 +12,7 @@ use super::{
 use crate::support::{
     Body, World,
     docker::{Docker, docker, try_docker, wait_for},
-    id, is, uri,
+    is, uri,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,5 +134,6 @@ async fn a_lost_database_is_rebuilt_from_the_containers() {
         world.http().delete(c).await.expect(204);
         world.http().get(uri(c)).await.expect(404);
     }
-    assert_eq!((world.held().await.len(), reserved_ports(&world)), (0, 0), "{}", id(&full));
+    world.until_none_is_held().await;
+    wait_for("the ports", Duration::from_secs(5), || reserved_ports(&world) == 0);
 }

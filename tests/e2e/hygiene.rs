@@ -151,5 +151,5 @@ async fn an_api_on_all_addresses_is_forbidden_to_sandboxes_but_for_the_check_in(
     let shown = world.http().bare("GET", uri(&c), Body::None, &headers).await.expect(200).json();
     assert_eq!(shown["active"], "5");
     world.http().bare("DELETE", uri(&c), Body::None, &headers).await.expect(204);
-    assert!(world.held().await.is_empty());
+    world.until_none_is_held().await;
 }

@@ -12,19 +12,17 @@ const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in u
 /// By which Docker says that a name is taken; the container's id stands behind it, in quotes.
 const BY_CONTAINER: &str = "is already in use by container";
 
-/// Instead of what is missing, for a call that may miss several things: a 404 then stays a refusal in Docker's words.
-pub const SOMETHING: EngineError = EngineError::Refused(String::new());
-
 /// Translates an error of a call on something that, if 404, is `missing`. A 404 has other words in each version of
-/// Docker, so they do not decide: where several things may be missing, the caller looks which of them is.
-pub fn translate(error: Error, missing: EngineError) -> EngineError {
+/// Docker, so they do not decide: where several things may be missing, the caller looks which of them is, or says
+/// `None`, and the 404 stays a refusal in Docker's words.
+pub fn translate(error: Error, missing: impl Into<Option<EngineError>>) -> EngineError {
     match error {
-        Error::DockerResponseServerError { status_code, message } => match status_code {
-            404 if missing != SOMETHING => missing,
-            400 if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
-            400 if message.contains("invalid reference format") => EngineError::NoImage,
-            409 if message.contains(BY_CONTAINER) => EngineError::NameTaken(holder(&message)),
-            409 if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
+        Error::DockerResponseServerError { status_code, message } => match (status_code, missing.into()) {
+            (404, Some(missing)) => missing,
+            (400, _) if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
+            (400, _) if message.contains("invalid reference format") => EngineError::NoImage,
+            (409, _) if message.contains(BY_CONTAINER) => EngineError::NameTaken(holder(&message)),
+            (409, _) if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
                 EngineError::ImageInUse(message.trim().to_owned())
             }
             _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(message.trim().to_owned()),
@@ -55,7 +53,7 @@ pub async fn within<T>(
     deadline: Duration,
     call: &'static str,
     future: impl Future<Output = std::result::Result<T, Error>>,
-    missing: EngineError,
+    missing: impl Into<Option<EngineError>>,
 ) -> Result<T> {
     match tokio::time::timeout(deadline, future).await {
         Ok(result) => result.map_err(|e| translate(e, missing)),
@@ -100,7 +98,7 @@ mod tests {
             let error = || Error::DockerResponseServerError { status_code: 404, message: said.into() };
             assert_eq!(translate(error(), EngineError::NoContainer), EngineError::NoContainer);
             assert_eq!(translate(error(), EngineError::NoNetwork), EngineError::NoNetwork);
-            assert_eq!(translate(error(), SOMETHING), EngineError::Refused(said.into()));
+            assert_eq!(translate(error(), None), EngineError::Refused(said.into()));
         }
     }
 }
