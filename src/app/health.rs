@@ -53,6 +53,11 @@ impl Health {
         let open = matches!(self.door, CheckInDoor::Open(_)) && self.relay.is_ok();
         open && self.engine.is_ok() && self.database.is_ok() && self.has_begun
     }
+
+    /// Whether nothing more is missing than the time that a start takes.
+    pub fn is_starting(&self) -> bool {
+        self.engine.is_ok() && self.database.is_ok() && !self.has_begun
+    }
 }
 
 impl App {

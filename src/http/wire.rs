@@ -305,8 +305,8 @@ impl HealthBody {
         Self {
             status: match health.is_well() {
                 true => "ok",
-                false if health.has_begun => "unavailable",
-                false => "starting",
+                false if health.is_starting() => "starting",
+                false => "unavailable",
             },
             version: env!("CARGO_PKG_VERSION"),
             engine: match &health.engine {

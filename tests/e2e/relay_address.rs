@@ -142,10 +142,15 @@ impl Drop for Thief {
     }
 }
 
+/// Its address, also while the server's way to the engine is cut.
+fn address_of(sandbox: &Value) -> String {
+    docker(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id(sandbox)])
+}
+
 /// Takes the address from under a sandbox that stops, while `clients` come to its port; and starts it elsewhere.
 async fn rob(world: &Docker, sandbox: &Value, clients: &Clients) {
     let app = port(sandbox, "app_port");
-    let address = world.address(sandbox).await;
+    let address = address_of(sandbox);
     let old = dial(app);
     exchange(&old, b"hello", 1).unwrap();
     docker(&["stop", "-t", "0", id(sandbox)]);
@@ -157,7 +162,7 @@ async fn rob(world: &Docker, sandbox: &Value, clients: &Clients) {
     }
     assert_eq!(clients.answered(), before);
     docker(&["start", id(sandbox)]);
-    assert_ne!(world.address(sandbox).await, address);
+    assert_ne!(address_of(sandbox), address);
     drop(thief);
 }
 
