@@ -61,7 +61,8 @@ async fn a_wrong_password_is_in_the_log_once_a_second() {
         times(&world.log()) == 301
     });
     let log = world.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("401") || line.contains("credentials")).collect();
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("status=401") || line.contains("credentials")).collect();
     assert!(lines.len() <= seconds + 3, "{lines:#?}");
     assert!(lines[0].contains("WARN") && lines[0].contains("peer=\"127.0.0.1\""), "{lines:#?}");
     assert!(lines[0].contains("root\\nfaked"), "quoted: {lines:#?}");
