@@ -24,7 +24,7 @@ pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
 
-/// The password with which spin-docker came (`contract.md` 1).
+/// The password with which spin-docker came (`CONTRACT.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
 
 /// Variables that begin with `SPINDLE_` and configure something other than the server.
@@ -256,7 +256,7 @@ impl Config {
         absolute.ok_or_else(|| ConfigError(format!("SPINDLE_FILES: {files:?} must be a path without :")))
     }
 
-    /// Refuses settings that contradict each other (`idleness.md`, rule 12).
+    /// Refuses settings that contradict each other (`IDLENESS.md`, rule 12).
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |sentence: String| Err(ConfigError(sentence));
         if !self.address.is_loopback() && self.admin_password == DEFAULT_PASSWORD {

@@ -1,4 +1,4 @@
-//! The API contract, statement by statement, on every engine: each test names its number in `contract.md`.
+//! The API contract, statement by statement, on every engine: each test names its number in `CONTRACT.md`.
 //! What each sends is what the documentation shows with curl.
 
 mod support;

@@ -1,5 +1,8 @@
 //! The house rules, as a test: who may import whom, how long things may be, what stands nowhere.
 
+#[path = "tidy/citations.rs"]
+mod citations;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -123,7 +123,7 @@ async fn a_warning_that_fails_or_hangs_delays_nobody() {
     w.engine.release();
 }
 
-/// `failures.md` 35: at once, and never into the past.
+/// `FAILURES.md` 35: at once, and never into the past.
 #[tokio::test]
 async fn a_change_applies_at_once_and_never_into_the_past() {
     let w = warned().await;

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{App, Result};
-use crate::domain::{State, StopReason, Token, rules::broken};
+use crate::domain::{
+    State, StopReason, Token,
+    rules::{Rule, broken},
+};
 
 impl App {
     /// Records a report of `value` from the sandbox that bears `token`, else from the running one at
-    /// `peer` (`contract.md` 26 and 27). From anybody else it changes nothing, and says nothing.
+    /// `peer` (`CONTRACT.md` 26 and 27). From anybody else it changes nothing, and says nothing.
     ///
     /// # Errors
     /// [`super::Error::Store`] if it could not be written; then the reporter may try again.
@@ -18,7 +21,7 @@ impl App {
         let peer = peer.map(|p| p.to_canonical());
         let now = self.clock.now();
         let done = self.store.check_in(token.and_then(Token::parse), peer, value, now).await?;
-        if broken(5)
+        if broken(Rule::OneAuthority)
             && value == 0
             && let Some(done) = &done
             && let Some(seen) = self.store.get(&done.id).await?
@@ -37,7 +40,7 @@ impl App {
     }
 
     /// What is heard of a sandbox while nobody knows whether its idle stop was carried out is remembered, and counts if it
-    /// was not. The late report of one that does stop changes nothing (`contract.md` 32).
+    /// was not. The late report of one that does stop changes nothing (`CONTRACT.md` 32).
     async fn hear_of_stopping(&self, token: Option<&str>, now: Timestamp) -> Result<()> {
         let Some(token) = token.and_then(Token::parse).filter(|_| !self.pulse().cut_off.is_empty()) else {
             return Ok(());

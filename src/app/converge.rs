@@ -11,7 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{App, CheckInDoor, Result, chain, plus};
 use crate::{
-    domain::{ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan, rules::broken},
+    domain::{
+        ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan,
+        rules::{Rule, broken},
+    },
     engine::EngineError,
 };
 
@@ -65,8 +68,8 @@ impl App {
     }
 
     async fn pass(self: &Arc<Self>, report: &mut ConvergeReport) -> Result<()> {
-        // What moved until now belongs to what is decided on (`idleness.md`, rule 14), by the clock of then.
-        let counted = if broken(14) { Ok(()) } else { self.collect().await };
+        // What moved until now belongs to what is decided on (`IDLENESS.md`, rule 14), by the clock of then.
+        let counted = if broken(Rule::NewestEvidence) { Ok(()) } else { self.collect().await };
         self.note_relay(&counted);
         // Not before all that moved by the clock of then is recorded.
         if counted.is_ok() {
@@ -142,11 +145,11 @@ impl App {
             let sandbox = step.sandbox().and_then(|id| known.get(id)).map(|s| Sandbox::clone(s));
             let is_quick = step.is_quick();
             let task = self.dispatch(step, sandbox);
-            quick.extend(task.filter(|_| is_quick || broken(6)));
+            quick.extend(task.filter(|_| is_quick || broken(Rule::NobodyDelaysOthers)));
         }
         // Whoever asked for this pass finds in the rows what it saw; who is slow goes on without being waited for.
         let recorded = futures_util::future::join_all(quick);
-        if self.pulse().passed && !broken(6) {
+        if self.pulse().passed && !broken(Rule::NobodyDelaysOthers) {
             let _ = tokio::time::timeout(CLOSE_LOOK, recorded).await;
         } else {
             // The first pass is complete when all that was lost is adopted; creations wait for it.
@@ -296,12 +299,12 @@ impl App {
         let is_open = matches!(pulse.door, CheckInDoor::Open(_));
         let has_lost = self.has_lost(&pulse);
         let is_graced = pulse.hold_until.is_some_and(|until| self.clock.now() < until);
-        !broken(7) && (!is_open || has_lost || pulse.impaired || is_graced)
+        !broken(Rule::GraceAfterTrouble) && (!is_open || has_lost || pulse.impaired || is_graced)
     }
 
     /// Until when nothing is stopped for being idle. A grace begins anew whenever sandboxes may have
     /// been unable to report: at our start, while we could not look, while what they report could not be recorded, while
-    /// the check-in door was not open, and after a gap or a jump of the clock (`idleness.md`, rule 7).
+    /// the check-in door was not open, and after a gap or a jump of the clock (`IDLENESS.md`, rule 7).
     fn hold(&self, now: Timestamp, steady: Duration, looked: bool, recorded: bool) -> Option<Timestamp> {
         let mut pulse = self.pulse();
         let tolerance = SignedDuration::try_from(self.settings.converge_every * 2 + LATENESS).ok();
@@ -312,13 +315,14 @@ impl App {
             let jump = gap.saturating_sub(passed);
             tolerance.is_some_and(|t| gap <= t) && jump.abs() <= JUMP
         });
-        let impaired = !(looked || broken(8)) || !recorded || !matches!(pulse.door, CheckInDoor::Open(_));
+        let impaired =
+            !(looked || broken(Rule::CouldNotLook)) || !recorded || !matches!(pulse.door, CheckInDoor::Open(_));
         if !on_time || impaired || pulse.impaired {
             pulse.hold_until = Some(plus(now, self.settings.resume_grace));
         }
         pulse.impaired = impaired;
         pulse.last_pass = Some((now, steady));
-        pulse.hold_until = pulse.hold_until.filter(|&until| until > now && !broken(7));
+        pulse.hold_until = pulse.hold_until.filter(|&until| until > now && !broken(Rule::GraceAfterTrouble));
         pulse.hold_until
     }
 }

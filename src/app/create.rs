@@ -65,7 +65,7 @@ impl CreateSpec {
 }
 
 impl App {
-    /// Creates a sandbox and starts it (`contract.md` 16 to 20). Either it runs in the end, or nothing is
+    /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). Either it runs in the end, or nothing is
     /// left of it.
     ///
     /// # Errors

@@ -13,10 +13,10 @@ pub enum Error {
     /// A value cannot be taken.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// No sandbox is meant by that reference (`contract.md` 14).
+    /// No sandbox is meant by that reference (`CONTRACT.md` 14).
     #[error("Container {0} doesn't exist")]
     NoSandbox(String),
-    /// The image is not on this server, and nothing is pulled (`contract.md` 18).
+    /// The image is not on this server, and nothing is pulled (`CONTRACT.md` 18).
     #[error("Image {0} not found on this server")]
     NoImage(ImageRef),
     /// Containers were made from the image.

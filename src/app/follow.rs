@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::App;
 use crate::{
-    domain::{ContainerId, EndedBy, rules::broken},
+    domain::{
+        ContainerId, EndedBy,
+        rules::{Rule, broken},
+    },
     engine::{Event, Happening},
 };
 
@@ -33,7 +36,7 @@ impl App {
     /// Follows the engine's events until the stream ends or fails, and tells until when it was heard.
     ///
     /// Subscribes first; the pass that it wakes then lists, so that nothing falls between
-    /// (`idleness.md`, rule 10).
+    /// (`IDLENESS.md`, rule 10).
     pub async fn follow(&self, since: Option<Timestamp>) -> Option<Timestamp> {
         let mut heard = since.unwrap_or_else(|| self.clock.now());
         let mut events = match self.engine.watch(heard).await {
@@ -43,7 +46,7 @@ impl App {
                 return Some(heard);
             }
         };
-        if !broken(10) {
+        if !broken(Rule::SubscribeThenList) {
             self.pulse().suspect_all = true;
             self.wake();
         }

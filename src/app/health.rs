@@ -48,7 +48,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether all is well (`contract.md` 33).
+    /// Whether all is well (`CONTRACT.md` 33).
     pub fn is_well(&self) -> bool {
         let open = matches!(self.door, CheckInDoor::Open(_)) && self.relay.is_ok();
         open && self.engine.is_ok() && self.database.is_ok() && self.has_begun

@@ -73,7 +73,7 @@ pub enum Ensured {
 }
 
 impl App {
-    /// The images from which sandboxes can be made (`contract.md` 7).
+    /// The images from which sandboxes can be made (`CONTRACT.md` 7).
     ///
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`].

@@ -6,7 +6,10 @@ use futures_util::{FutureExt, future::WeakShared};
 
 use super::{App, Error, Result, chain};
 use crate::{
-    domain::{ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain, rules::broken},
+    domain::{
+        ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain,
+        rules::{Rule, broken},
+    },
     engine::{self, EngineError},
     store::StoreError,
 };
@@ -18,7 +21,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_RETRY: Duration = Duration::from_secs(1);
 
 impl App {
-    /// Stops a sandbox and answers at once, while it is stopping (`contract.md` 21 and 23).
+    /// Stops a sandbox and answers at once, while it is stopping (`CONTRACT.md` 21 and 23).
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
@@ -69,7 +72,7 @@ impl App {
     }
 
     /// Starts a sandbox and answers when it runs; one that is stopping is started afterwards
-    /// (`contract.md` 22 and 23).
+    /// (`CONTRACT.md` 22 and 23).
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
@@ -99,7 +102,7 @@ impl App {
             };
             let sandbox = self.get(reference).await?;
             match sandbox.state {
-                State::Stopping { .. } if broken(4) => return Ok(sandbox),
+                State::Stopping { .. } if broken(Rule::StartWins) => return Ok(sandbox),
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
                     let to = State::Starting { stopped_at: at, reason };
@@ -128,7 +131,7 @@ impl App {
         }
     }
 
-    /// Deletes a sandbox, running or not (`contract.md` 25). Once the intent is recorded it is as good as gone: its
+    /// Deletes a sandbox, running or not (`CONTRACT.md` 25). Once the intent is recorded it is as good as gone: its
     /// connections are cut, its name is free, and its ports are nobody's until the engine has removed it, which is done
     /// after the answer, or by the pass.
     ///
@@ -198,7 +201,7 @@ impl App {
     }
 
     /// The state of a container that was just started. One that has ended by itself already has been running all the
-    /// same (`contract.md` 20): it is recorded as what it was, and its end by the pass, like every other.
+    /// same (`CONTRACT.md` 20): it is recorded as what it was, and its end by the pass, like every other.
     ///
     /// # Errors
     /// [`Error::Engine`] if the engine does not show that it was started.

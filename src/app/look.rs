@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::{App, Error, Result};
-use crate::domain::{Evidence, Sandbox, SandboxRef, Source, rules::broken};
+use crate::domain::{
+    Evidence, Sandbox, SandboxRef, Source,
+    rules::{Rule, broken},
+};
 
 impl App {
-    /// Every sandbox that was started and not deleted, oldest first (`contract.md` 12).
+    /// Every sandbox that was started and not deleted, oldest first (`CONTRACT.md` 12).
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn list(&self) -> Result<Vec<Arc<Sandbox>>> {
         let known = self.store.all().await?;
         let visible: Vec<_> = known.into_iter().filter(|s| s.state.is_visible()).collect();
-        if broken(13) {
+        if broken(Rule::OursIsNoEvidence) {
             let looked_at = Evidence { source: Source::CheckIn, at: self.clock.now() };
             let uses = visible.iter().map(|s| (s.id.clone(), s.generation, looked_at));
             self.store.record_use(uses.collect()).await?;
@@ -21,7 +24,7 @@ impl App {
         Ok(visible)
     }
 
-    /// One sandbox (`contract.md` 13).
+    /// One sandbox (`CONTRACT.md` 13).
     ///
     /// # Errors
     /// [`Error::NoSandbox`] if nothing, or more than one, is meant by `reference`.
@@ -30,7 +33,7 @@ impl App {
         found.ok_or_else(|| Error::NoSandbox(reference.chars().take(128).collect()))
     }
 
-    /// Looks at every container anew before an answer (`contract.md` 15). It is a pass like any other:
+    /// Looks at every container anew before an answer (`CONTRACT.md` 15). It is a pass like any other:
     /// it shortens no life.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ pub struct Settings {
     pub wake: Wake,
     /// How often images report.
     pub report_period: Duration,
-    /// For how long nothing is stopped after sandboxes could not report (`idleness.md`, rule 7).
+    /// For how long nothing is stopped after sandboxes could not report (`IDLENESS.md`, rule 7).
     pub resume_grace: Duration,
     /// How often the pass is woken when nothing else wakes it.
     pub converge_every: Duration,
@@ -81,7 +81,7 @@ pub struct Settings {
     /// How many sandboxes the engine creates or starts at once, and how many it removes. More at once gains nothing,
     /// and a hundred at once make it miss its deadlines.
     pub start_concurrency: usize,
-    /// From SIGTERM to SIGKILL (`contract.md` 21).
+    /// From SIGTERM to SIGKILL (`CONTRACT.md` 21).
     pub stop_grace: Duration,
     /// The memory limit of a sandbox whose creator set none.
     pub memory: Memory,
@@ -287,7 +287,7 @@ impl App {
         self.settings.report_period
     }
 
-    /// When `sandbox` will be stopped unless it is used (`contract.md` 31).
+    /// When `sandbox` will be stopped unless it is used (`CONTRACT.md` 31).
     pub fn stops_at(&self, sandbox: &Sandbox) -> Option<Timestamp> {
         deadline(&self.settings.policy, sandbox).map(|d| d.at)
     }

@@ -13,7 +13,7 @@ use crate::domain::{
 
 impl App {
     /// Changes a sandbox's policy. It applies at once and never into the past: what would be over by then is spared for
-    /// a grace, in which those inside are warned (`failures.md` 35).
+    /// a grace, in which those inside are warned (`FAILURES.md` 35).
     ///
     /// # Errors
     /// [`Error::NoSandbox`]; [`Error::Invalid`] if it shall be kept beyond its age.

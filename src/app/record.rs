@@ -1,4 +1,4 @@
-//! Record: whether what happens to sandboxes can be recorded. What cannot is no silence (`idleness.md`, rule 8).
+//! Record: whether what happens to sandboxes can be recorded. What cannot is no silence (`IDLENESS.md`, rule 8).
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{App, Pulse, Result, chain, converge::JUMP};
 use crate::{
-    domain::rules::{BY_THE_CLOCK, UNRECORDED, broken},
+    domain::rules::{Rule, broken},
     store::Scale,
 };
 
@@ -30,12 +30,9 @@ impl App {
         if by.abs() > JUMP {
             self.pulse().impaired = true;
         }
-        let by = if broken(BY_THE_CLOCK) { SignedDuration::ZERO } else { by };
-        let restated = self.store.rescale(to, by, move || clock.take_up(ahead)).await;
-        if restated.is_err() {
-            self.clock.take_up(before);
-        }
-        let sandboxes = restated?;
+        let by = if broken(Rule::LengthsArePassedTime) { SignedDuration::ZERO } else { by };
+        let take_up = move |is_new: bool| clock.take_up(if is_new { ahead } else { before });
+        let sandboxes = self.store.rescale(to, by, take_up).await?;
         let mut pulse = self.pulse();
         pulse.hold_until = pulse.hold_until.and_then(|until| until.checked_add(by).ok());
         pulse.awaited.clear();
@@ -91,12 +88,12 @@ impl App {
         }
         let failures = self.store.failures();
         let before = std::mem::replace(&mut self.pulse().failures, failures);
-        works && before == failures || broken(UNRECORDED)
+        works && before == failures || broken(Rule::CouldNotRecord)
     }
 
     /// Something was to be recorded since the last pass, and is lost.
     pub(super) fn has_lost(&self, pulse: &Pulse) -> bool {
-        self.store.failures() != pulse.failures && !broken(UNRECORDED)
+        self.store.failures() != pulse.failures && !broken(Rule::CouldNotRecord)
     }
 
     /// Whether what is known at this moment still decides when it is asked later: nothing was lost, and not much time has
@@ -104,6 +101,8 @@ impl App {
     pub(super) fn still(&self) -> impl Fn() -> bool + Clone + Send + 'static {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let (failures, since) = (store.failures(), clock.steady());
-        move || broken(UNRECORDED) || store.failures() == failures && clock.steady().saturating_sub(since) < FRESH
+        move || {
+            broken(Rule::CouldNotRecord) || store.failures() == failures && clock.steady().saturating_sub(since) < FRESH
+        }
     }
 }

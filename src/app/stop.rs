@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::{App, Error, Result, chain, steps::Tried};
 use crate::{
     domain::{
-        Deadline, Decided, Evidence, Phase, Sandbox, SandboxId, Source, State, StopReason, explain, rules::broken,
+        Deadline, Decided, Evidence, Phase, Sandbox, SandboxId, Source, State, StopReason, explain,
+        rules::{Rule, broken},
     },
     engine::EngineError,
     store::StoreError,
@@ -57,15 +58,15 @@ impl App {
         }
         let still = self.still();
         // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.
-        let counted = if broken(14) { Ok(()) } else { self.collect().await };
-        if !broken(8) {
+        let counted = if broken(Rule::NewestEvidence) { Ok(()) } else { self.collect().await };
+        if !broken(Rule::CouldNotLook) {
             counted?;
         }
         // It may have waited long for its turn.
         if self.is_held() {
             return Ok(false);
         }
-        if let Some(container) = known.container.as_ref().filter(|_| broken(9)) {
+        if let Some(container) = known.container.as_ref().filter(|_| broken(Rule::IntentFirst)) {
             self.engine.stop(container, self.settings.stop_grace).await?;
         }
         if !self.record_stop(known, seen, still).await? {
@@ -147,7 +148,7 @@ impl App {
             self.note_cut_off(&sandbox, None, self.ending());
         }
         match self.engine.stop(container, self.settings.stop_grace).await {
-            Ok(()) if broken(11) => Ok(self.remove(id, Some(container)).await.map(|()| true)?),
+            Ok(()) if broken(Rule::StopNeverDeletes) => Ok(self.remove(id, Some(container)).await.map(|()| true)?),
             Ok(()) => self.record_stopped(&sandbox, false).await,
             Err(EngineError::NoContainer) => self.forget_gone(&sandbox).await,
             Err(e) => Err(e.into()),

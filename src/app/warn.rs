@@ -59,7 +59,7 @@ impl App {
         Ok(())
     }
 
-    /// What we say there ourselves must not keep it (`idleness.md`, rule 13).
+    /// What we say there ourselves must not keep it (`IDLENESS.md`, rule 13).
     async fn overlook(&self, sandbox: &Sandbox, stop: Timestamp, now: Timestamp) {
         let left = Duration::try_from(stop.duration_since(now)).unwrap_or_default();
         let for_ms = SAYING.min(left / 2).as_millis() as u64;

@@ -45,7 +45,7 @@ impl PolicyConfig {
         })
     }
 
-    /// Refuses what contradicts itself (`idleness.md`, rule 12).
+    /// Refuses what contradicts itself (`IDLENESS.md`, rule 12).
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let Policy { idle_limit, connection_cap, max_age, warn_before, .. } = self.policy;
         let Some(limit) = idle_limit.span() else { return Ok(()) };

@@ -35,7 +35,7 @@ impl Source {
     }
 
     /// Whether somebody meant it, rather than that something moved, as a forgotten tab or an endless loop does too
-    /// (`idleness.md`, Words).
+    /// (`IDLENESS.md`).
     pub fn is_interactive(self) -> bool {
         match self {
             Source::Start | Source::CheckIn | Source::Extension => true,
@@ -53,7 +53,7 @@ pub struct Evidence {
     pub at: Timestamp,
 }
 
-/// The newest evidence of each source, and how much of it there has been. It only ever moves forward (`idleness.md`,
+/// The newest evidence of each source, and how much of it there has been. It only ever moves forward (`IDLENESS.md`,
 /// rule 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EvidenceLog(BTreeMap<Source, (Timestamp, u64)>);

@@ -92,7 +92,7 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
     }
 }
 
-/// That its limit follows its reports, where they are rarer than a third of what is set (`contract.md` 31).
+/// That its limit follows its reports, where they are rarer than a third of what is set (`CONTRACT.md` 31).
 pub fn lengthened(policy: &Policy, sandbox: &Sandbox) -> Option<String> {
     let (set, has) = policy.lengthened(sandbox)?;
     Some(format!(
@@ -241,7 +241,7 @@ pub enum Reports {
     Never,
     /// It reports as it should.
     Current,
-    /// It has reported, and for three periods it has not: its reporter may be dead (`failures.md` 29).
+    /// It has reported, and for three periods it has not: its reporter may be dead (`FAILURES.md` 29).
     Ceased,
 }
 

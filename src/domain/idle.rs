@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     evidence::{Evidence, Source},
     policy::Policy,
-    rules::broken,
+    rules::{Rule, broken},
     sandbox::{Sandbox, State, StopReason},
 };
 
@@ -53,7 +53,7 @@ impl Deadline {
 /// Why a sandbox is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
-    /// It does not run, so it cannot be idle (`contract.md` 32).
+    /// It does not run, so it cannot be idle (`CONTRACT.md` 32).
     NotRunning,
     /// Nothing sets a deadline: its limit is `never`.
     Never,
@@ -110,10 +110,10 @@ fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration
 }
 
 /// When a sandbox will be stopped unless it is used. `None` when it does not run or nothing sets a deadline
-/// (`contract.md` 31, `idleness.md`, Words).
+/// (`CONTRACT.md` 31).
 pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Deadline> {
     let State::Running { since, .. } = sandbox.state else { return None };
-    deadline_since(policy, sandbox, if broken(1) { sandbox.created_at } else { since })
+    deadline_since(policy, sandbox, if broken(Rule::StartIsEvidence) { sandbox.created_at } else { since })
 }
 
 /// As [`deadline`], of a sandbox that runs, or ran, since `since`.
@@ -138,16 +138,16 @@ pub fn deadline_since(policy: &Policy, sandbox: &Sandbox, since: Timestamp) -> O
 }
 
 /// Until when a sandbox whose limits were just changed is spared: a change never reaches into the past, so what was to
-/// end later than `now` plus `grace` does not end before that (`failures.md` 35). `before` is the deadline that was.
+/// end later than `now` plus `grace` does not end before that (`FAILURES.md` 35). `before` is the deadline that was.
 pub fn spared_until(before: Option<Deadline>, after: Option<Deadline>, grace_end: Timestamp) -> Option<Timestamp> {
     let soonest = before.map_or(grace_end, |before| before.at.min(grace_end));
     after.filter(|after| after.at < soonest).map(|_| soonest)
 }
 
 /// Decides about one sandbox. The rules are ordered; the first that applies wins. Until `hold_until` nothing is stopped,
-/// because sandboxes could not report (`idleness.md`, rule 7).
+/// because sandboxes could not report (`IDLENESS.md`, rule 7).
 ///
-/// A running sandbox is idle if and only if `now >= deadline` (`idleness.md`, Words).
+/// A running sandbox is idle if and only if `now >= deadline` (`IDLENESS.md`).
 pub fn verdict(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> Verdict {
     if !matches!(sandbox.state, State::Running { .. }) {
         return Verdict::Keep { until: None, because: Because::NotRunning };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::names::Invalid;
 
-/// How many containers the kernel connects to one bridge (`failures.md` 21).
+/// How many containers the kernel connects to one bridge (`FAILURES.md` 21).
 pub const BRIDGE: u64 = 1_023;
 
 /// A memory limit in bytes; swap is limited to the same, so that there is none.

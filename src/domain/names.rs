@@ -74,7 +74,7 @@ impl SandboxId {
     }
 }
 
-/// The engine's id of a container: 64 lower-case hex digits (`contract.md` 8).
+/// The engine's id of a container: 64 lower-case hex digits (`CONTRACT.md` 8).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(String);
 text_type!(ContainerId);
@@ -113,7 +113,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// An image reference exactly as the caller sent it (`contract.md` 8: no tag is added).
+/// An image reference exactly as the caller sent it (`CONTRACT.md` 8: no tag is added).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRef(String);
 text_type!(ImageRef);
@@ -153,7 +153,7 @@ text_type!(SandboxName);
 
 impl SandboxName {
     /// Parses a name that a person chose. A name that reads like an id is refused, because `{id}` in a
-    /// path may be either (`contract.md` 13).
+    /// path may be either (`CONTRACT.md` 13).
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut bytes = text.bytes();
         let head = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
@@ -186,7 +186,7 @@ impl SandboxName {
     }
 }
 
-/// What a caller may put for `{id}` in a path (`contract.md` 13).
+/// What a caller may put for `{id}` in a path (`CONTRACT.md` 13).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SandboxRef {
     /// The full container id, or a prefix of 12 or more hex digits of one.

@@ -2,7 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use super::{evidence::Source, names::Invalid, rules::broken, sandbox::Sandbox};
+use super::{
+    evidence::Source,
+    names::Invalid,
+    rules::{Rule, broken},
+    sandbox::Sandbox,
+};
 
 /// A length of time after which something happens, or that it never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +19,7 @@ pub enum Limit {
 }
 
 /// The least of an idle limit: three report periods, so that a report or two may be lost without harm
-/// (`failures.md` 5).
+/// (`FAILURES.md` 5).
 pub fn least_idle_limit(report_period: Duration) -> Duration {
     3 * report_period
 }
@@ -42,7 +47,7 @@ impl Limit {
     pub const MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 
     /// Parses seconds or `never`; `field` is the caller's name for it. 0 is refused: `never` is a word
-    /// (`failures.md` 35).
+    /// (`FAILURES.md` 35).
     ///
     /// # Errors
     /// If it is anything else, or less than `least`.
@@ -179,10 +184,10 @@ pub struct Policy {
 
 impl Policy {
     /// What applies to `sandbox`: what is set for it, but with an idle limit that leaves room for three of its reports
-    /// (`contract.md` 31).
+    /// (`CONTRACT.md` 31).
     pub fn of(&self, sandbox: &Sandbox) -> Policy {
         let set = self.set_for(sandbox);
-        let rare = set.rare_limit(sandbox).filter(|_| !broken(31));
+        let rare = set.rare_limit(sandbox).filter(|_| !broken(Rule::RareReports));
         Policy { idle_limit: rare.map_or(set.idle_limit, Limit::After), ..set }
     }
 

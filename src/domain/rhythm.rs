@@ -10,7 +10,7 @@ use jiff::Timestamp;
 /// - A report that is lost, a server that is away, and a clock that is set each make one gap long. The gaps beside it are
 ///   as they were, so the pair is.
 /// - Reports by hand, or in a loop, make gaps short. They take nothing away of what was seen.
-/// - While the sandbox runs the period only grows, so no report, 0 included, ever moves a deadline back (`idleness.md`,
+/// - While the sandbox runs the period only grows, so no report, 0 included, ever moves a deadline back (`IDLENESS.md`,
 ///   rule 2).
 /// - At a start it falls to the last gap of the run before, and reporters that have become quicker are believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,13 +22,13 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// The longest period that counts (`contract.md` 31): whoever reports rarely lives no longer for it than three of these.
+    /// The longest period that counts (`CONTRACT.md` 31): whoever reports rarely lives no longer for it than three of these.
     pub const MOST: Duration = Duration::from_secs(600);
 
     /// This, after a report at `at`. `before`: the report before it in the same run.
     pub fn heard(self, before: Option<Timestamp>, at: Timestamp) -> Self {
-        // Where the clock was set back nobody knows how long it was.
-        let gap = before.and_then(|before| Duration::try_from(at.duration_since(before)).ok());
+        // Two that come at once may be recorded in either order.
+        let gap = before.map(|before| Duration::try_from(at.duration_since(before)).unwrap_or_default());
         let twice = self.gap.zip(gap).map(|(one, other)| one.min(other).min(Self::MOST));
         Self { period: self.period.max(twice), gap }
     }
@@ -73,6 +73,7 @@ mod tests {
         assert_eq!(seen(&[0, 60, 120, 9_000, 9_060]), Some(60), "a server that was away, or a clock that was set");
         assert_eq!(seen(&[0, 120, 180]), Some(60), "the first was lost");
         assert_eq!(seen(&[5_000, 5_060, 1_000, 1_060, 1_120]), Some(60), "a clock that was set back");
+        assert_eq!(seen(&[0, 61, 60, 120, 180]), Some(60), "one that was overtaken");
     }
 
     #[test]

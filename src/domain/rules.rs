@@ -1,18 +1,49 @@
-//! The rules of `idleness.md`, by number, as something that a test may break: whoever proves that they hold must
-//! notice when one does not. Rule 12 is about settings, which are refused when the server starts. 31 is the statement of
-//! `contract.md` of that number.
+//! The rules of stopping as something that a test may break: whoever proves that they hold must notice when one does
+//! not. `IDLENESS.md` has them with their numbers. Rule 12 is not here: it is about settings, and these are refused when
+//! the server starts.
 
-/// Whether the rule of this number is broken on purpose. Never, but in a test that says so.
-#[cfg(not(test))]
-pub(crate) const fn broken(_rule: u8) -> bool {
-    false
+/// A rule, and the way in which a test breaks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Rule 1. Broken: the clock runs from the creation, whatever was started since.
+    StartIsEvidence,
+    /// Rule 2. Broken: a report of 0 takes the earlier evidence away.
+    EvidenceNeverMovesBack,
+    /// Rule 3. Broken: a stop looks at the state, and not at the deadline.
+    StopComparesAndSets,
+    /// Rule 4. Broken: a start that comes during a stop is dropped.
+    StartWins,
+    /// Rule 5. Broken: a report of 0 stops at once, without the pass.
+    OneAuthority,
+    /// Rule 6. Broken: the pass waits for who is slow.
+    NobodyDelaysOthers,
+    /// Rule 7. Broken: there is no grace.
+    GraceAfterTrouble,
+    /// Rule 7, of lengths. Broken: they are measured by the clock, however it was set.
+    LengthsArePassedTime,
+    /// Rule 8. Broken: whoever could not look at the relay stops all the same.
+    CouldNotLook,
+    /// Rule 8, of the store. Broken: what it could not record counts as silence.
+    CouldNotRecord,
+    /// Rule 9. Broken: the engine is told to stop before the row says so.
+    IntentFirst,
+    /// Rule 10. Broken: a new event stream asks for no look.
+    SubscribeThenList,
+    /// Rule 11. Broken: a stop removes.
+    StopNeverDeletes,
+    /// Rule 13. Broken: whoever lists uses.
+    OursIsNoEvidence,
+    /// Rule 14. Broken: the pass does not ask what connections carried.
+    NewestEvidence,
+    /// `CONTRACT.md` 31. Broken: the limit is the same however rarely a sandbox reports.
+    RareReports,
 }
 
-/// Rule 8 at another place: what the store could not record counts as silence.
-pub(crate) const UNRECORDED: u8 = 108;
-
-/// What is a length is measured by the clock, however that was set meanwhile.
-pub(crate) const BY_THE_CLOCK: u8 = 107;
+/// Whether this rule is broken on purpose. Never, but in a test that says so.
+#[cfg(not(test))]
+pub(crate) const fn broken(_rule: Rule) -> bool {
+    false
+}
 
 #[cfg(test)]
 pub(crate) use in_tests::{breaking, broken};
@@ -21,17 +52,19 @@ pub(crate) use in_tests::{breaking, broken};
 mod in_tests {
     use std::cell::Cell;
 
+    use super::Rule;
+
     thread_local! {
-        static BROKEN: Cell<Option<u8>> = const { Cell::new(None) };
+        static BROKEN: Cell<Option<Rule>> = const { Cell::new(None) };
     }
 
     /// Whether this thread breaks that rule.
-    pub(crate) fn broken(rule: u8) -> bool {
+    pub(crate) fn broken(rule: Rule) -> bool {
         BROKEN.get() == Some(rule)
     }
 
     /// Runs `f` on this thread with a rule broken, or none.
-    pub(crate) fn breaking<T>(rule: Option<u8>, f: impl FnOnce() -> T) -> T {
+    pub(crate) fn breaking<T>(rule: Option<Rule>, f: impl FnOnce() -> T) -> T {
         BROKEN.set(rule);
         let value = f();
         BROKEN.set(None);

@@ -54,7 +54,7 @@ pub struct PortSpec {
 }
 
 impl PortSpec {
-    /// The port of SSH, which the API shows apart (`contract.md` 9).
+    /// The port of SSH, which the API shows apart (`CONTRACT.md` 9).
     pub const SSH: PortSpec = PortSpec { protocol: Protocol::Tcp, port: 22 };
 
     /// Parses Docker's notation, `22/tcp` or `22`.
@@ -249,7 +249,7 @@ pub struct Sandbox {
     pub generation: u64,
     /// The exposed ports with their reserved endpoints, tcp first, then by number.
     pub ports: Vec<PortMapping>,
-    /// Which of [`Sandbox::ports`] the API shows as `app_port` (`contract.md` 9).
+    /// Which of [`Sandbox::ports`] the API shows as `app_port` (`CONTRACT.md` 9).
     pub app_port: Option<PortSpec>,
     /// The last value reported since the last start.
     pub active: u64,
@@ -331,7 +331,7 @@ impl Sandbox {
     }
 
     /// Which exposed port is the app's: the one that the image's label names, else the lowest tcp port
-    /// other than SSH's, else the lowest udp port (`contract.md` 9).
+    /// other than SSH's, else the lowest udp port (`CONTRACT.md` 9).
     pub fn pick_app_port(exposed: &[PortSpec], label: Option<&str>) -> Option<PortSpec> {
         let others = || exposed.iter().copied().filter(|&p| p != PortSpec::SSH);
         let named = label.and_then(PortSpec::parse).filter(|p| exposed.contains(p));

@@ -169,7 +169,7 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::Refused`] if a network of that name exists and does not fit.
     async fn prepare(&self) -> Result<IpAddr>;
 
-    /// The tagged images, as flat `repository:tag` without duplicates (`contract.md` 7).
+    /// The tagged images, as flat `repository:tag` without duplicates (`CONTRACT.md` 7).
     async fn images(&self) -> Result<Vec<String>>;
 
     /// Looks at one image. Never pulls.

@@ -28,7 +28,7 @@ impl Credentials {
     }
 
     /// Whether `given` are these, in a time that does not depend on how much of them is right
-    /// (`contract.md` 2).
+    /// (`CONTRACT.md` 2).
     fn accepts(&self, given: &Basic) -> bool {
         bool::from(equal(&self.user, &given.user_id) & equal(&self.password, &given.password))
     }

@@ -27,7 +27,7 @@ enum CheckedIn {
 }
 
 /// Who says it: the token, if there is one, and the connection's own peer. No header about addresses is
-/// looked at (`contract.md` 27), and credentials are ignored (3).
+/// looked at (`CONTRACT.md` 27), and credentials are ignored (3).
 struct Reporter {
     token: Option<String>,
     peer: Option<IpAddr>,
@@ -89,7 +89,7 @@ async fn check_in_underscored(
 const VALUE: [&str; 3] = ["active-connections", "active_connections", "active"];
 
 /// The largest of the values that came under one of `names`; those that cannot be read count only where no other can. An
-/// old cron line must never lose evidence (`contract.md` 24).
+/// old cron line must never lose evidence (`CONTRACT.md` 24).
 fn largest<T: Ord>(
     body: &Body,
     names: &[&str],
@@ -109,7 +109,7 @@ fn largest<T: Ord>(
     }
 }
 
-/// The reported value (`contract.md` 26 and 28).
+/// The reported value (`CONTRACT.md` 26 and 28).
 fn number(text: &str) -> Result<u64, ApiError> {
     // `wc -l` pads its number with spaces on some systems.
     let digits = text.trim();

@@ -14,7 +14,7 @@ use crate::{
     domain::{Invalid, names::shortened, nearest},
 };
 
-/// An answer that is an error (`contract.md` 5).
+/// An answer that is an error (`CONTRACT.md` 5).
 #[derive(Debug, Clone)]
 pub struct ApiError {
     status: Status,
@@ -46,7 +46,7 @@ impl ApiError {
         self.code
     }
 
-    /// Missing or wrong credentials (`contract.md` 2).
+    /// Missing or wrong credentials (`CONTRACT.md` 2).
     pub fn unauthorized() -> Self {
         Self::new(Status::Unauthorized, "unauthorized", "Valid credentials are required (HTTP Basic)")
     }
@@ -57,7 +57,7 @@ impl ApiError {
     }
 
     /// A field or parameter (`kind`) that the request does not take; what it takes, and the one that was meant, or where
-    /// `name` belongs (`contract.md` 24).
+    /// `name` belongs (`CONTRACT.md` 24).
     pub fn unknown(kind: &str, name: &str, takes: &[&str], elsewhere: Option<&str>) -> Self {
         let taken = takes.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
         let taken = if taken.is_empty() { "none".into() } else { taken };
@@ -71,7 +71,7 @@ impl ApiError {
         Self::new(Status::BadRequest, "unknown_field", message)
     }
 
-    /// A field, parameter or entry `of` a field that comes twice (`contract.md` 24).
+    /// A field, parameter or entry `of` a field that comes twice (`CONTRACT.md` 24).
     pub fn duplicate(of: Option<&str>, name: &str, instead: &str) -> Self {
         let of = of.map(|field| format!("{field}: ")).unwrap_or_default();
         let message = format!("{of}{:?} is sent more than once; {instead}", shortened(name));
@@ -189,7 +189,7 @@ pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
     }
 }
 
-/// No such path (404), or a path that does not have the method (`contract.md` 6).
+/// No such path (404), or a path that does not have the method (`CONTRACT.md` 6).
 fn no_route(request: &Request<'_>) -> ApiError {
     let path = request.uri().path();
     let door_only = request.rocket().state::<DoorOnly>().is_some();

@@ -45,7 +45,7 @@ pub struct ApiSettings {
     pub credentials: Credentials,
     /// The sandboxes' addresses: from there only the check-in is answered.
     pub sandboxes: Ipv4Net,
-    /// Whether fields are ignored that do not exist (`contract.md` 24).
+    /// Whether fields are ignored that do not exist (`CONTRACT.md` 24).
     pub lenient: bool,
     /// How long requests that are under way at a shutdown are given, in seconds.
     pub grace: u32,
@@ -56,7 +56,7 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
         address: listen.ip(),
         port: listen.port(),
         ident: Ident::try_new("spindle").expect("a valid token"),
-        // A proxy's word for the client's address is never believed (`contract.md` 27).
+        // A proxy's word for the client's address is never believed (`CONTRACT.md` 27).
         ip_header: None,
         // Requests are logged by ourselves; signals are handled by `main` for all servers together.
         log_level: LogLevel::Off,

@@ -1,5 +1,5 @@
 //! What every request of the API is examined for before its route has it: that nothing stands in its query, or in the
-//! body of one that takes none, which would be ignored (`contract.md` 24).
+//! body of one that takes none, which would be ignored (`CONTRACT.md` 24).
 
 use rocket::{
     Data, Request, Route,

@@ -1,5 +1,5 @@
 //! What goes over the wire. The first eight keys of a container are spin-docker's, and strings; the rest
-//! is ours, properly typed (`contract.md` 8).
+//! is ours, properly typed (`CONTRACT.md` 8).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -15,7 +15,7 @@ pub fn instant(at: jiff::Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// An error (`contract.md` 5).
+/// An error (`CONTRACT.md` 5).
 #[derive(Serialize)]
 #[serde(crate = "rocket::serde")]
 pub struct ErrorBody<'a> {
@@ -30,7 +30,7 @@ pub struct ErrorBody<'a> {
     pub hint: Option<&'a str>,
 }
 
-/// A port with the host port that stays reserved for it, stopped or not (`contract.md` 10).
+/// A port with the host port that stays reserved for it, stopped or not (`CONTRACT.md` 10).
 #[derive(Serialize)]
 #[serde(crate = "rocket::serde")]
 pub struct Port {
@@ -134,7 +134,7 @@ pub struct Container {
     engine_name: Option<String>,
 }
 
-/// A state's name in the API (`contract.md` 8).
+/// A state's name in the API (`CONTRACT.md` 8).
 pub fn status(state: &State) -> &'static str {
     match state {
         State::Running { .. } => "running",
@@ -149,7 +149,7 @@ impl Container {
         let id = sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default();
         let status = status(&sandbox.state);
         let live = status != "stopped";
-        // Stopped: "" (`contract.md` 10).
+        // Stopped: "" (`CONTRACT.md` 10).
         let port = |spec: Option<PortSpec>| {
             let endpoint = spec.filter(|_| live).and_then(|p| sandbox.endpoint(p));
             endpoint.map(|e| e.port.to_string()).unwrap_or_default()

@@ -10,7 +10,10 @@ use super::{
     rows::{instant, length, millis},
     sandboxes::record_evidence,
 };
-use crate::domain::{Evidence, Rhythm, SandboxId, Source, Token, rules::broken};
+use crate::domain::{
+    Evidence, Rhythm, SandboxId, Source, Token,
+    rules::{Rule, broken},
+};
 
 /// What a check-in did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct CheckedIn {
 
 impl Store {
     /// Records a report from the sandbox that bears `token`, else from the running one at `peer`.
-    /// `None`, and nothing changed, if that is no running sandbox (`contract.md` 27, 32).
+    /// `None`, and nothing changed, if that is no running sandbox (`CONTRACT.md` 27, 32).
     ///
     /// This is all that a check-in can do: record evidence for one live sandbox.
     pub async fn check_in(
@@ -42,7 +45,7 @@ impl Store {
                 let (before, rhythm) = rhythm(c, &id)?;
                 c.prepare_cached(sql)?.execute((id.as_str(), value as i64, millis(at)))?;
                 set_rhythm(c, &id, rhythm.heard(before, at))?;
-                if value == 0 && broken(2) {
+                if value == 0 && broken(Rule::EvidenceNeverMovesBack) {
                     c.execute("UPDATE sandboxes SET check_in_at = NULL WHERE id = ?1", [id.as_str()])?;
                 }
                 if value > 0 {

@@ -1,5 +1,5 @@
 //! What the store could not do because it failed itself. Whoever decides that somebody is idle must know: what was to be
-//! recorded then is lost, and is no silence (`idleness.md`, rule 8).
+//! recorded then is lost, and is no silence (`IDLENESS.md`, rule 8).
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,

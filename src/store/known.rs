@@ -1,7 +1,7 @@
 //! All sandboxes as they were last committed, so that a pass need not read what has not changed.
 //!
 //! It is never ahead of the disk and never behind an answer: a row is read anew by whoever asks next once its change is
-//! committed, and a change is answered after that (`idleness.md`, rule 14). SQLite itself tells which rows a statement
+//! committed, and a change is answered after that (`IDLENESS.md`, rule 14). SQLite itself tells which rows a statement
 //! has touched; what lies in other tables (ports, labels) changes only together with its sandbox's row.
 
 use std::{

@@ -1,7 +1,7 @@
 //! What we remember: SQLite in WAL mode, all SQL, and the translation between rows and the domain.
 //!
 //! Every write is durable before it is answered. Evidence is read from here and nowhere else, so no
-//! decision is made on a copy that has not been flushed (`idleness.md`, rule 14).
+//! decision is made on a copy that has not been flushed (`IDLENESS.md`, rule 14).
 
 mod check_in;
 mod failures;

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::domain::{
     ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,
-    Wake, WakeFailure, deadline, rules::broken,
+    Wake, WakeFailure, deadline,
+    rules::{Rule, broken},
 };
 
 /// How many sandboxes there are, by what the API shows.
@@ -162,7 +163,7 @@ impl Store {
     }
 
     /// As [`Store::mark`], to `Running`, as a new start: a new generation, no activity reported yet, and
-    /// the start itself as evidence (`contract.md` 11, `idleness.md` rules 1 and 4).
+    /// the start itself as evidence (`CONTRACT.md` 11, `IDLENESS.md` rules 1 and 4).
     pub async fn mark_started(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let (seen, restated) = (seen.clone(), self.restating());
         let job = move |c: &Connection| {
@@ -181,7 +182,7 @@ impl Store {
                 c.execute(sql, (seen.id.as_str(), asked, millis(since)))?;
                 let (_, rhythm) = check_in::rhythm(c, &seen.id)?;
                 check_in::set_rhythm(c, &seen.id, rhythm.restarted())?;
-                if !broken(1) {
+                if !broken(Rule::StartIsEvidence) {
                     record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;
                 }
             }
@@ -191,7 +192,7 @@ impl Store {
     }
 
     /// As [`Store::mark`], and only if its deadline under `policy` is still the one that was seen: the compare-and-set
-    /// of an idle stop (`idleness.md`, rule 3). With it goes the decision. Only if `holds` still when it is its turn.
+    /// of an idle stop (`IDLENESS.md`, rule 3). With it goes the decision. Only if `holds` still when it is its turn.
     pub async fn mark_idle(
         &self,
         seen: &Sandbox,
@@ -207,7 +208,7 @@ impl Store {
             }
             let now = rows::load(c, "id = ?1", [seen.id.as_str()])?.pop();
             let ends = |sandbox: &Sandbox| deadline(&policy, sandbox).map(|d| d.at);
-            let unchanged = broken(3) || now.is_some_and(|now| ends(&now) == ends(&seen));
+            let unchanged = broken(Rule::StopComparesAndSets) || now.is_some_and(|now| ends(&now) == ends(&seen));
             let done = unchanged && mark(c, &seen, &to)?;
             if done {
                 policies::decide(c, &seen.id, &decision)?;

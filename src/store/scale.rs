@@ -56,31 +56,35 @@ impl Store {
     }
 
     /// From now on rows are written by another clock. Of what runs, all that measures a length is restated, `by` later:
-    /// when it began, when it was used, what was wished for then; not an instant that somebody named. `taken_up` is called
-    /// before any later write. How many sandboxes that changes.
+    /// when it began, when it was used, what was wished for then; not an instant that somebody named. `take_up` is called
+    /// with `true` before any later write, and with `false` if nothing came of it. How many sandboxes that changes.
     pub async fn rescale(
         &self,
         to: Scale,
         by: SignedDuration,
-        taken_up: impl FnOnce() + Send + 'static,
+        take_up: impl Fn(bool) + Clone + Send + 'static,
     ) -> Result<usize> {
-        let (scale, kept, by) = (to.clone(), Arc::clone(&self.kept), by.as_millis() as i64);
+        let by = by.as_millis() as i64;
+        let (scale, kept, taken) = (to.clone(), Arc::clone(&self.kept), take_up.clone());
         let job = move |c: &Connection| {
             let changed = if by == 0 { 0 } else { restate(c, by)? };
             let sql = "INSERT INTO clock (one, boot, ahead) VALUES (1, ?1, ?2)
                        ON CONFLICT (one) DO UPDATE SET boot = ?1, ahead = ?2";
             c.execute(sql, (to.boot.as_str(), to.ahead))?;
             kept.restated.fetch_add(by, Ordering::SeqCst);
-            taken_up();
+            taken(true);
             Ok(changed)
         };
-        let before = self.kept.restated.load(Ordering::SeqCst);
-        let changed = self.writer.run(job).await;
-        match &changed {
-            Ok(_) => *self.kept.scale.lock().unwrap_or_else(PoisonError::into_inner) = Some(scale),
-            Err(_) => self.kept.restated.store(before, Ordering::SeqCst),
-        }
-        changed
+        let (kept, before) = (Arc::clone(&self.kept), self.kept.restated.load(Ordering::SeqCst));
+        let then = move |is_done| {
+            if is_done {
+                *kept.scale.lock().unwrap_or_else(PoisonError::into_inner) = Some(scale);
+            } else {
+                kept.restated.store(before, Ordering::SeqCst);
+                take_up(false);
+            }
+        };
+        self.writer.run_then(job, then).await
     }
 }
 

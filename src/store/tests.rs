@@ -185,7 +185,7 @@ async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
     assert!(!store.forget(&old).await.unwrap());
 }
 
-/// `contract.md` 31.
+/// `CONTRACT.md` 31.
 #[tokio::test]
 async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
     let store = Store::in_memory().unwrap();

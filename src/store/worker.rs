@@ -89,6 +89,16 @@ impl Worker {
     /// Runs `f`. An error, or a panic, undoes what `f` wrote and nothing else. That the store failed is noted before any
     /// later job runs, whether or not the caller still waits.
     pub async fn run<T: Send + 'static>(&self, f: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.run_then(f, |_| ()).await
+    }
+
+    /// As [`Worker::run`]; `then` is called once it is known whether `f` is committed, before any later job runs, and
+    /// whether or not the caller still waits.
+    pub async fn run_then<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        then: impl FnOnce(bool) + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let failures = Arc::clone(&self.failures);
         let job = move |connection: &Connection| -> Answer {
@@ -97,11 +107,13 @@ impl Worker {
                 .map_err(|e| failures.noted(e));
             Box::new(move |failed| {
                 let failed = failed.map(|why| Err(StoreError::Failed(why.to_owned())));
-                // A caller that has gone away needs no answer.
-                let _ = sender.send(match failed {
+                let answer = match failed {
                     Some(failed) => result.and(failed),
                     None => result,
-                });
+                };
+                then(answer.is_ok());
+                // A caller that has gone away needs no answer.
+                let _ = sender.send(answer);
             })
         };
         #[cfg(test)]

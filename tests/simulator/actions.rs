@@ -239,9 +239,9 @@ impl World {
         let steady = before.is_some_and(|b| {
             row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
         });
-        let kept = oracle.kept;
+        let (kept, now) = (oracle.kept, oracle.now);
         let heard = row.as_ref().filter(|_| steady);
-        oracle.subject(&aim.id).into_iter().for_each(|s| s.is_heard(since, heard, kept));
+        oracle.subject(&aim.id).into_iter().for_each(|s| s.is_heard(since, now, heard, kept));
         oracle.takes_from(row.as_slice());
         if value == 0 {
             return;

@@ -343,7 +343,9 @@ impl World {
 
     pub fn kill_behind_back(&self, container: &ContainerId) {
         if self.phase(container) == Some(Phase::Running) {
-            self.oracle().ended(container, Ended::Killed);
+            // Of a run that began and ended while nobody looked, nobody can tell who ended it.
+            let was_seen = self.row_of(container).is_some_and(|row| self.has_seen(&row));
+            self.oracle().ended(container, if was_seen { Ended::Killed } else { Ended::Others });
             self.engine.kill(container);
         }
     }

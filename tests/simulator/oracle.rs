@@ -1,4 +1,4 @@
-//! The oracle: it is told what really happened to each sandbox. It has the law from `idleness.md` and not from the code
+//! The oracle: it is told what really happened to each sandbox. It has the law from `IDLENESS.md` and not from the code
 //! that it judges.
 
 use super::{

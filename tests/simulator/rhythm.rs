@@ -19,6 +19,8 @@ const MOST: i64 = 600_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
     at: i64,
+    /// When it was answered. Of two that are under way together nobody knows which is recorded first.
+    answered: i64,
     /// In which start it was recorded, and when that began; `None`: it may not have been recorded.
     recorded: Option<(u64, i64)>,
 }
@@ -26,29 +28,33 @@ pub struct Report {
 impl Report {
     /// One at `at`; `row`: what the store says of who ran all the while and was heard; `kept`: what its clock shows when the
     /// trace begins.
-    fn new(at: i64, row: Option<&Sandbox>, kept: i64) -> Self {
+    fn new(at: i64, answered: i64, row: Option<&Sandbox>, kept: i64) -> Self {
         let recorded = row.and_then(|row| match row.state {
             State::Running { since, .. } => Some((row.generation, since.as_millisecond() - kept)),
             _ => None,
         });
-        Self { at, recorded }
+        Self { at, answered, recorded }
     }
 
     fn is_with(&self, other: &Self) -> bool {
         self.recorded.is_some() && self.recorded == other.recorded
+    }
+
+    fn is_before(&self, other: &Self) -> bool {
+        self.answered <= other.at
     }
 }
 
 impl Subject {
     /// A report that is not answered yet, or never will be: it may be recorded.
     pub fn reports(&mut self, at: i64) {
-        self.reports.push(Report { at, recorded: None });
+        self.reports.push(Report { at, answered: i64::MAX, recorded: None });
     }
 
     /// It is answered, and `row` says what [`Report::recorded`] is.
-    pub fn is_heard(&mut self, at: i64, row: Option<&Sandbox>, kept: i64) {
+    pub fn is_heard(&mut self, at: i64, now: i64, row: Option<&Sandbox>, kept: i64) {
         if let Some(report) = self.reports.iter_mut().find(|r| r.at == at && r.recorded.is_none()) {
-            *report = Report::new(at, row, kept);
+            *report = Report::new(at, now, row, kept);
         }
     }
 
@@ -69,7 +75,8 @@ impl Subject {
         let is_plain = |three: &&[Report]| {
             let first = three[0];
             let of_it = first.recorded.is_some_and(|(start, since)| start == generation && first.at >= since);
-            of_it && three.iter().all(|r| r.is_with(&first))
+            let in_order = three.windows(2).all(|two| two[0].is_before(&two[1]));
+            of_it && in_order && three.iter().all(|r| r.is_with(&first))
         };
         let pairs = self.reports.windows(3).filter(is_plain);
         let twice = pairs.map(|three| (three[1].at - three[0].at).min(three[2].at - three[1].at));
@@ -78,7 +85,7 @@ impl Subject {
 }
 
 impl Oracle {
-    /// How often a sandbox is said to report must be what was seen (`contract.md` 31).
+    /// How often a sandbox is said to report must be what was seen (`CONTRACT.md` 31).
     pub fn compare_rhythms(&mut self, rows: &[Sandbox]) {
         let mut wrong = Vec::new();
         for row in rows.iter().filter(|r| matches!(r.state, State::Running { .. })) {

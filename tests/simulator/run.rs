@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::trace::{self, Outcome};
-use crate::{clock::Stopwatch, domain::rules};
+use crate::{
+    clock::Stopwatch,
+    domain::rules::{self, Rule},
+};
 
 /// How many failing traces are told of at length.
 const TOLD: usize = 3;
@@ -81,7 +84,7 @@ pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum, &Outcome) + Sync)
 }
 
 /// The number of the first trace from `first` on that is not as it should be while `rule` is broken.
-pub fn until_found(rule: u8, first: u64, most: u64) -> Option<(u64, Outcome)> {
+pub fn until_found(rule: Rule, first: u64, most: u64) -> Option<(u64, Outcome)> {
     remember_panics();
     rules::breaking(Some(rule), || {
         (0..most).map(|n| (n + 1, trace::run(first + n, false))).find(|(_, o)| !o.violations.is_empty())

@@ -234,13 +234,16 @@ impl World {
             return;
         }
         for row in rows {
-            let Some(container) = &row.container else { continue };
-            let is_seen =
-                matches!(&row.state, State::Running { mark, .. } if self.starts_of(container).as_ref() == Some(mark));
-            if !is_seen {
+            if row.container.is_some() && !self.has_seen(row) {
                 self.oracle().excuse(&row.id);
             }
         }
+    }
+
+    /// Whether a row is about the latest start of its container.
+    pub fn has_seen(&self, row: &Sandbox) -> bool {
+        let starts = row.container.as_ref().and_then(|container| self.starts_of(container));
+        matches!(&row.state, State::Running { mark, .. } if starts.as_ref() == Some(mark))
     }
 
     /// Begins another process of the server.

@@ -114,7 +114,7 @@ pub fn reports(config: &Config, facts: &Facts) -> Finding {
     }
 }
 
-/// How often a sandbox reports, if its limit needs it more often (`contract.md` 31).
+/// How often a sandbox reports, if its limit needs it more often (`CONTRACT.md` 31).
 fn rarity(sandbox: &Shown) -> Option<String> {
     let (period, limit) = sandbox.report_period.zip(sandbox.idle_limit)?;
     let image = &sandbox.image;

@@ -21,7 +21,7 @@ use crate::{
 pub const DEPLOYMENT: &str = "spindle.deployment";
 /// Our id of the sandbox.
 pub const ID: &str = "spindle.id";
-/// On an image: which exposed port is the app's (`contract.md` 9). On a container: which one it is.
+/// On an image: which exposed port is the app's (`CONTRACT.md` 9). On a container: which one it is.
 const APP_PORT: &str = "spindle.app_port";
 /// The public keys of those who log in, one a line.
 pub const SSH_KEY: &str = "spindle.ssh_key";

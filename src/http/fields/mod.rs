@@ -1,5 +1,5 @@
 //! A request's fields, from a form or from JSON alike, whichever the client sends. What is no field of the request, or
-//! comes twice, is refused: who is answered "done" shall not find that it was not (`contract.md` 24).
+//! comes twice, is refused: who is answered "done" shall not find that it was not (`CONTRACT.md` 24).
 
 mod form;
 mod json;
