@@ -9,6 +9,8 @@ cd "$root"
 
 # shellcheck source=scripts/docker-command.sh
 . "$here/docker-command.sh"
+# shellcheck source=scripts/kernel-limits.sh
+. "$here/kernel-limits.sh"
 
 say() { printf 'run: %s\n' "$*"; }
 fail() {
@@ -59,30 +61,6 @@ allow_low_port() {
     say "sudo is needed to let $binary listen on port $port, where sandboxes check in"
     sudo setcap cap_net_bind_service=+ep "$binary" ||
         fail "setcap failed; set SPINDLE_CHECK_IN_PORT to a port of $first or more to do without"
-}
-
-# What all sandboxes share in the kernel is raised to what sysctl.conf says; nothing is lowered.
-raise_kernel_limits() {
-    local name value file low=() sudo=()
-    while read -r name _ value; do
-        file=/proc/sys/${name//.//}
-        [ -r "$file" ] || continue
-        if [ "$(cat "$file")" -lt "$value" ]; then low+=("$name=$value"); fi
-    done < <(grep -v -e '^#' -e '^$' "$here/sysctl.conf")
-    [ "${#low[@]}" -gt 0 ] || return 0
-    say "raising what sandboxes share in the kernel, until the next reboot: ${low[*]}"
-    if [ "$(id -u)" -ne 0 ]; then
-        say "sudo is needed for that"
-        sudo=(sudo)
-    fi
-    for value in "${low[@]}"; do
-        file=/proc/sys/${value%%=*}
-        file=${file//.//}
-        # Not by sysctl, which need not be installed.
-        if ! printf '%s\n' "${value#*=}" | "${sudo[@]}" tee "$file" >/dev/null; then
-            say "${value%%=*} cannot be set here; without it one learner can take all of it from the others"
-        fi
-    done
 }
 
 print_next_steps() {

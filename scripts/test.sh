@@ -9,6 +9,8 @@ cd "$root"
 
 # shellcheck source=scripts/docker-command.sh
 . "$here/docker-command.sh"
+# shellcheck source=scripts/kernel-limits.sh
+. "$here/kernel-limits.sh"
 
 say() { printf 'test: %s\n' "$*"; }
 fail() {
@@ -128,6 +130,7 @@ flock --nonblock 9 || { say "another run of the tests is under way; waiting for 
 
 ensure_faketime 9>&-
 ensure_registry
+raise_kernel_limits 9>&-
 "$here/images.sh" base postgres django jupyter mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"
 if $second; then

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{App, CheckInDoor, Result, chain, plus};
+use super::{App, CheckInDoor, Error, Result, chain, plus};
 use crate::{
     domain::{
         ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan,
@@ -51,6 +51,20 @@ pub struct ConvergeReport {
     pub wake_in: Option<Duration>,
 }
 
+impl ConvergeReport {
+    /// Whether the pass has looked. `doing`: what fails if it has not.
+    ///
+    /// # Errors
+    /// [`Error::EngineAway`], [`Error::Engine`], [`Error::DatabaseAway`].
+    pub(super) fn has_looked(self, doing: &'static str) -> Result<()> {
+        match (self.engine_error, self.store_error) {
+            (Some(e), _) => Err(Error::engine(doing, e)),
+            (None, Some(why)) => Err(Error::DatabaseAway(why)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 impl App {
     /// One pass; a second caller waits for the first. Steps that wait for the engine go on after it, so
     /// that a slow sandbox delays nobody.
@@ -59,7 +73,10 @@ impl App {
         let mut report = ConvergeReport { at: Some(self.clock.now()), ..ConvergeReport::default() };
         if let Err(e) = self.pass(&mut report).await {
             tracing::error!(error = chain(&e), "a pass could not read the store");
-            report.store_error = Some(e.to_string());
+            report.store_error = Some(match e {
+                Error::DatabaseAway(why) => why,
+                e => e.to_string(),
+            });
             // Nobody looked: the next pass that does begins with a grace.
             self.pulse().impaired = true;
         }

@@ -94,11 +94,7 @@ impl App {
         let zone = told.clone().or(own).unwrap_or_default();
         let draft = Sandbox { zone, ..self.draft(&spec, &image.exposed, labels)? };
         let _claim = self.claims.claim(&draft.id).await;
-        let name = draft.name.clone();
-        let sandbox = match self.reserve(draft, image.exposed).await {
-            Err(StoreError::NameTaken) => return Err(self.name_taken(name).await),
-            other => other.map_err(error_of)?,
-        };
+        let sandbox = self.reserve(draft, image.exposed).await?;
         let ssh_key = self.keys(spec.ssh_keys);
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
@@ -118,18 +114,17 @@ impl App {
         made
     }
 
-    /// Records the intent to create `draft`, with ports of its own. Those of sandboxes that were deleted a moment ago are
-    /// free when the engine has removed them.
-    async fn reserve(&self, draft: Sandbox, exposed: Vec<PortSpec>) -> std::result::Result<Sandbox, StoreError> {
-        let insert = async |draft, exposed| {
-            let pool = self.settings.pool.clone();
-            self.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await
-        };
-        match insert(draft.clone(), exposed.clone()).await {
-            Err(StoreError::NoPort) if self.make_way(|_| true).await.is_ok_and(|waited| waited) => {
-                insert(draft, exposed).await
+    /// Records the intent to create `draft`, with ports of its own. What belonged to sandboxes that were deleted a moment
+    /// ago is free when the engine has removed them.
+    async fn reserve(&self, draft: Sandbox, exposed: Vec<PortSpec>) -> Result<Sandbox> {
+        loop {
+            let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
+            let name = draft.name.clone();
+            match self.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await {
+                Err(StoreError::NoPort | StoreError::Full(_)) if self.make_way(|_| true).await? => {}
+                Err(StoreError::NameTaken) => return Err(self.name_taken(name, None).await),
+                other => return other.map_err(error_of),
             }
-            other => other,
         }
     }
 
@@ -166,10 +161,7 @@ impl App {
         if self.pulse().passed {
             return Ok(());
         }
-        match self.converge().await.engine_error {
-            Some(e) => Err(Error::engine("the container could not be created", e)),
-            None => Ok(()),
-        }
+        self.converge().await.has_looked("the container could not be created")
     }
 
     /// The record of a sandbox that does not exist yet.
@@ -254,14 +246,17 @@ impl App {
     }
 
     async fn try_start(&self, spec: &mut SandboxSpec) -> Result<ContainerId> {
-        let container = self.engine.create(spec).await.map_err(|e| match e {
-            EngineError::NoImage => Error::NoImage(spec.sandbox.image.clone()),
-            EngineError::NameTaken(holder) => Self::name_taken_by_stranger(spec.sandbox.name.clone(), &holder),
-            EngineError::TooManyCpus(allowed) => {
-                Error::Invalid(Invalid::new("cpus", &spec.sandbox.cpus.to_string(), allowed))
+        let container = match self.engine.create(spec).await {
+            Ok(container) => container,
+            Err(EngineError::NoImage) => return Err(Error::NoImage(spec.sandbox.image.clone())),
+            Err(EngineError::NameTaken(holder)) => {
+                return Err(self.name_taken(spec.sandbox.name.clone(), Some(&holder)).await);
             }
-            e => Error::engine("the container could not be created", e),
-        })?;
+            Err(EngineError::TooManyCpus(allowed)) => {
+                return Err(Invalid::new("cpus", &spec.sandbox.cpus.to_string(), allowed).into());
+            }
+            Err(e) => return Err(Error::engine("the container could not be created", e)),
+        };
         spec.sandbox.container = Some(container.clone());
         self.store.set_container(&spec.sandbox.id, &container).await?;
         let started = self.engine.start(&container).await;

@@ -2,7 +2,7 @@
 //! ended what has ended.
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::App;
 use crate::{
@@ -13,11 +13,15 @@ use crate::{
     engine::{Event, Happening},
 };
 
+/// How long after a signal an end is its doing. Beyond that the program has heard it and gone on, as many do that are told
+/// to show what they are at (QUIT), and has ended for another reason.
+const DYING: SignedDuration = SignedDuration::from_secs(60);
+
 /// What was heard of one run of a container. Events come in the order in which things happened, and a start begins anew,
 /// so that of a run of which not all was heard less is claimed and never more.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
-    signalled: bool,
+    signalled: Option<Timestamp>,
     ended: bool,
 }
 
@@ -25,7 +29,7 @@ impl Heard {
     /// Who ended the run. Nobody heard of its end: then somebody may have ended it of which nobody heard either.
     pub(super) fn ended_by(self) -> EndedBy {
         match self {
-            Self { signalled: true, .. } => EndedBy::Signal,
+            Self { signalled: Some(_), .. } => EndedBy::Signal,
             Self { ended: true, .. } => EndedBy::Itself,
             Self { .. } => EndedBy::Unheard,
         }
@@ -68,12 +72,17 @@ impl App {
         Some(heard)
     }
 
-    fn hear(&self, Event { container, what, .. }: Event) {
+    fn hear(&self, Event { container, what, at }: Event) {
+        let at = at.unwrap_or_else(|| self.clock.now());
         let mut pulse = self.pulse();
         match what {
             Happening::Started => drop(pulse.heard.insert(container.clone(), Heard::default())),
-            Happening::Signalled => pulse.heard.entry(container.clone()).or_default().signalled = true,
-            Happening::Ended => pulse.heard.entry(container.clone()).or_default().ended = true,
+            Happening::Signalled => pulse.heard.entry(container.clone()).or_default().signalled = Some(at),
+            Happening::Ended => {
+                let heard = pulse.heard.entry(container.clone()).or_default();
+                heard.signalled = heard.signalled.filter(|signal| at.duration_since(*signal) <= DYING);
+                heard.ended = true;
+            }
             Happening::Removed => drop(pulse.heard.remove(&container)),
             Happening::Changed => {}
         }

@@ -67,7 +67,11 @@ impl App {
             Ok(answer) => answer.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the container engine did not answer within {} s", PATIENCE.as_secs())),
         };
-        let (counts, database) = tokio::join!(self.store.counts(), self.database());
+        let (counts, database) = tokio::join!(tokio::time::timeout(PATIENCE, self.store.counts()), self.database());
+        let counts = match counts {
+            Ok(counts) => counts.map_err(|e| chain(&e)),
+            Err(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
+        };
         let relay = match tokio::time::timeout(PATIENCE, self.relay_load()).await {
             Ok(load) => load.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the relay did not answer within {} s", PATIENCE.as_secs())),
@@ -81,7 +85,7 @@ impl App {
         };
         Health {
             engine,
-            database: database.and(counts.as_ref().map(drop).map_err(|e| chain(e))),
+            database: database.and(counts.as_ref().map(drop).map_err(Clone::clone)),
             door: pulse.door.clone(),
             relay,
             held: pulse.held.clone(),

@@ -158,7 +158,7 @@ impl App {
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
     pub async fn remove_image(&self, image: &ImageRef) -> Result<()> {
         let mut containers = self.image(image).await?.containers;
-        if containers > 0 && self.make_way(|_| true).await? {
+        while containers > 0 && self.make_way(|deleted| deleted.image == *image).await? {
             containers = self.image(image).await?.containers;
         }
         if containers > 0 {
@@ -170,7 +170,7 @@ impl App {
         }
         let mut removed = self.engine.remove_image(image).await;
         // Whose container was deleted a moment ago may still be there.
-        if matches!(removed, Err(EngineError::ImageInUse(_))) && self.make_way(|_| true).await? {
+        while matches!(removed, Err(EngineError::ImageInUse(_))) && self.make_way(|_| true).await? {
             removed = self.engine.remove_image(image).await;
         }
         removed.map_err(|e| match e {

@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::WeakShared};
+use futures_util::{
+    FutureExt,
+    future::{WeakShared, select_ok},
+};
 
-use super::{App, Error, Result, chain};
+use super::{App, Error, Result, chain, steps::Tried};
 use crate::{
     domain::{
         ContainerId, Decided, Phase, Sandbox, SandboxId, State, StopReason, explain,
@@ -16,6 +19,9 @@ use crate::{
 
 /// Beyond the grace, for how long a start waits for a stop to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// For how long a removal is waited for by who needs what it frees.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long it waits before a stop that failed is tried again.
 const STOP_RETRY: Duration = Duration::from_secs(1);
@@ -106,13 +112,16 @@ impl App {
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
                     let to = State::Starting { stopped_at: at, reason };
-                    let marked = self.store.mark_starting(&sandbox, to, self.settings.max_running, by_request).await;
-                    let marked = marked.map_err(|e| match e {
-                        StoreError::Full(limit) => Error::Full(limit),
-                        other => other.into(),
-                    })?;
-                    if marked && let Some(intent) = self.store.get(&sandbox.id).await? {
-                        self.finish_start(&intent).await?;
+                    match self.store.mark_starting(&sandbox, to, self.settings.max_running, by_request).await {
+                        Err(StoreError::Full(_)) if self.make_way(|_| true).await? => {}
+                        Err(StoreError::Full(limit)) => return Err(Error::Full(limit)),
+                        Err(e) => return Err(e.into()),
+                        Ok(false) => {}
+                        Ok(true) => {
+                            if let Some(intent) = self.store.get(&sandbox.id).await? {
+                                self.finish_start(&intent).await?;
+                            }
+                        }
                     }
                 }
                 State::Starting { .. } => self.finish_start(&sandbox).await?,
@@ -150,24 +159,34 @@ impl App {
         let claim = self.claims.try_claim(&sandbox.id);
         let app = Arc::clone(self);
         self.tasks.spawn(async move {
-            app.finish_delete(&Sandbox { state: State::Deleting, ..sandbox }).await;
+            let deleted = Sandbox { state: State::Deleting, ..sandbox };
+            if let Err(e) = app.finish_delete(&deleted).await {
+                tracing::warn!(sandbox = %deleted.id, error = chain(e.as_ref()), "removal failed; it is tried again every pass");
+            }
             drop(claim);
         });
         Ok(())
     }
 
-    /// Waits until those that were deleted, and of which something is `in_the_way`, are gone from the engine too: whoever
-    /// was told that they are deleted relies on it. Whether there was any.
+    /// Waits until one of those that were deleted, and of which something is `in_the_way`, is gone from the engine too:
+    /// whoever was told that they are deleted relies on it. Whether one is.
     pub(super) async fn make_way(&self, in_the_way: impl Fn(&Sandbox) -> bool) -> Result<bool> {
         let known = self.store.all().await?;
-        let leaving: Vec<_> = known.iter().filter(|s| s.state == State::Deleting && in_the_way(s)).collect();
-        for gone in &leaving {
-            let _claim = self.claims.claim(&gone.id).await;
-            if self.store.get(&gone.id).await?.is_some() {
-                self.finish_delete(gone).await;
-            }
+        let leaving = known.iter().filter(|s| s.state == State::Deleting && in_the_way(s));
+        let leaving: Vec<_> = leaving.map(|gone| self.see_off(gone).boxed()).collect();
+        if leaving.is_empty() {
+            return Ok(false);
         }
-        Ok(!leaving.is_empty())
+        Ok(matches!(tokio::time::timeout(REMOVAL_PATIENCE, select_ok(leaving)).await, Ok(Ok(_))))
+    }
+
+    /// Waits until a deleted sandbox is gone, whoever removes it.
+    async fn see_off(&self, gone: &Sandbox) -> Tried {
+        let _claim = self.claims.claim(&gone.id).await;
+        match self.store.get(&gone.id).await? {
+            Some(_) => self.finish_delete(gone).await,
+            None => Ok(true),
+        }
     }
 
     /// Carries out a recorded start. The caller holds the claim.
@@ -219,16 +238,13 @@ impl App {
     }
 
     /// Carries out a recorded deletion; the row goes when the engine has let go.
-    pub(super) async fn finish_delete(&self, sandbox: &Sandbox) {
-        match self.remove(&sandbox.id, sandbox.container.as_ref()).await {
-            Ok(()) => match self.forget(sandbox).await {
-                Ok(_) => tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "deleted"),
-                Err(e) => tracing::error!(sandbox = %sandbox.id, error = chain(&e), "a deletion stays recorded"),
-            },
-            Err(e) => {
-                tracing::warn!(sandbox = %sandbox.id, error = %e, "removal failed; it is tried again every pass");
-            }
+    pub(super) async fn finish_delete(&self, sandbox: &Sandbox) -> Tried {
+        self.remove(&sandbox.id, sandbox.container.as_ref()).await?;
+        let done = self.forget(sandbox).await?;
+        if done {
+            tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "deleted");
         }
+        Ok(done)
     }
 
     /// Makes the engine remove what there is of a sandbox, when its turn comes.

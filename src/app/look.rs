@@ -40,9 +40,6 @@ impl App {
     /// [`Error::EngineAway`] if the engine could not be looked at.
     pub async fn audit(self: &Arc<Self>) -> Result<()> {
         self.pulse().suspect_all = true;
-        match self.converge().await.engine_error {
-            Some(e) => Err(Error::engine("the containers could not be looked at", e)),
-            None => Ok(()),
-        }
+        self.converge().await.has_looked("the containers could not be looked at")
     }
 }

@@ -160,7 +160,7 @@ struct Pulse {
     database: Option<String>,
     /// The engine did not answer since the last complete look.
     engine_was_away: bool,
-    /// It was so before the look of which steps are carried out now.
+    /// The engine was unreachable before the look that produced these steps.
     engine_is_back: bool,
 }
 

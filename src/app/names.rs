@@ -19,30 +19,38 @@ impl App {
         Ok(self.store.all().await?.into_iter().filter(same).collect())
     }
 
-    /// Says of a name that one of ours has it: whose it is, since when, and what that one does.
-    pub(super) async fn name_taken(&self, name: SandboxName) -> Error {
-        let known = self.store.all().await.unwrap_or_default();
-        let Some(holder) = known.iter().find(|s| s.name == name && s.state != State::Deleting) else {
-            return Error::NameTaken(name, "another container, which has just gone; try again".into());
+    /// Says of a name whose it is: that of `container`, if the engine told which, or of the sandbox that has it.
+    pub(super) async fn name_taken(&self, name: SandboxName, container: Option<&str>) -> Error {
+        let known = match self.store.all().await {
+            Ok(known) => known,
+            Err(e) => return e.into(),
         };
-        let id = holder.container.as_ref().map(|id| format!(" {}", &id.as_str()[..12])).unwrap_or_default();
-        let doing = match holder.state {
-            State::Creating => "being created",
-            State::Running { .. } => "running",
-            State::Stopping { .. } => "stopping",
-            State::Stopped { .. } => "stopped",
-            State::Starting { .. } => "being started",
-            State::Deleting => "being deleted",
+        let has_it = |s: &&Arc<Sandbox>| match container {
+            Some(id) => s.container.as_ref().is_some_and(|c| c.as_str() == id),
+            None => s.name == name && s.state != State::Deleting,
         };
-        Error::NameTaken(name, format!("container{id}, created {:.0}, {doing}", holder.created_at))
+        let short = |id: &str| id.chars().take(12).collect::<String>();
+        let whose = match (known.iter().find(has_it), container) {
+            (Some(holder), _) => {
+                let id = holder.container.as_ref().map(|id| format!(" {}", short(id.as_str()))).unwrap_or_default();
+                format!("container{id}, created {:.0}, {}", holder.created_at, doing(&holder.state))
+            }
+            (None, Some(id)) => {
+                format!("container {} of Docker's, which is not this server's (docker ps -a shows it)", short(id))
+            }
+            (None, None) => "another container, which has just gone; try again".into(),
+        };
+        Error::NameTaken(name, whose)
     }
+}
 
-    /// Says of a name that a container has it which is none of ours. `holder`: its id, as far as the engine told it.
-    pub(super) fn name_taken_by_stranger(name: SandboxName, holder: &str) -> Error {
-        let id: String = holder.chars().take(12).collect();
-        Error::NameTaken(
-            name,
-            format!("container {id} of Docker's, which is not this server's (docker ps -a shows it)"),
-        )
+fn doing(state: &State) -> &'static str {
+    match state {
+        State::Creating => "being created",
+        State::Running { .. } => "running",
+        State::Stopping { .. } => "stopping",
+        State::Stopped { .. } => "stopped",
+        State::Starting { .. } => "being started",
+        State::Deleting => "being deleted",
     }
 }

@@ -47,12 +47,13 @@ impl App {
     /// Whether the database takes writes, and is where it was; tried once a second, however many ask.
     pub(super) async fn database(&self) -> std::result::Result<(), String> {
         let mut tried = self.tried.lock().await;
-        let now = self.clock.steady();
-        if let Some((_, said)) = tried.as_ref().filter(|(at, _)| now.saturating_sub(*at) < BEAT) {
+        let is_recent = |at: Duration| self.clock.steady().saturating_sub(at) < BEAT;
+        if let Some((_, said)) = tried.as_ref().filter(|(at, _)| is_recent(*at)) {
             return said.clone();
         }
         let said = self.try_database().await;
-        *tried = Some((now, said.clone()));
+        // A try may take longer than its result lasts.
+        *tried = Some((self.clock.steady(), said.clone()));
         said
     }
 
@@ -86,9 +87,13 @@ impl App {
         if self.store.fails() {
             works = self.try_database().await.is_ok();
         }
+        let mut pulse = self.pulse();
         let failures = self.store.failures();
-        let before = std::mem::replace(&mut self.pulse().failures, failures);
-        works && before == failures || broken(Rule::CouldNotRecord)
+        let is_recording =
+            works && std::mem::replace(&mut pulse.failures, failures) == failures || broken(Rule::CouldNotRecord);
+        // At once: a stop that was planned before may be looking whether it is still allowed.
+        pulse.impaired |= !is_recording;
+        is_recording
     }
 
     /// Something was to be recorded since the last pass, and is lost.

@@ -66,7 +66,7 @@ impl App {
             (Step::FinishStop(id), _) => self.try_finish_stop(id).await,
             (Step::TakeBack(..), Some(known)) => self.take_back(&known).await,
             (Step::FinishStart(_), Some(known)) => self.resume_start(&known).await,
-            (Step::FinishDelete(_), Some(known)) => self.remove_rest(&known).await,
+            (Step::FinishDelete(_), Some(known)) => self.finish_delete(&known).await,
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
             (Step::RecordRunning(_, container), Some(known)) => self.record_running(&known, container).await,
             (Step::RecordStopped(_), Some(known)) => self.record_stopped(&known, engine_was_away).await,
@@ -137,17 +137,13 @@ impl App {
                 Ok(_) => return Err("the engine holds its container, and does not list it among this server's".into()),
             }
         }
-        self.remove(&known.id, None).await?;
+        // What belonged to it, such as its volumes, may be left.
+        self.remove(&known.id, known.container.as_ref()).await?;
         let done = self.forget(known).await?;
         if done {
             tracing::warn!(sandbox = %known.id, name = %known.name, "forgotten: its container was removed by others");
         }
         Ok(done)
-    }
-
-    async fn remove_rest(&self, known: &Sandbox) -> Tried {
-        self.remove(&known.id, known.container.as_ref()).await?;
-        Ok(self.forget(known).await?)
     }
 
     /// Removes a creation that was cut off. First it becomes a deletion, so that no crash brings it back.
@@ -159,7 +155,7 @@ impl App {
         let mine = shown.iter().find(|o| o.sandbox.as_ref() == Some(&known.id)).map(|o| o.container.clone());
         let container = known.container.clone().or(mine);
         tracing::warn!(sandbox = %known.id, name = %known.name, "a creation that was cut off is removed");
-        self.remove_rest(&Sandbox { state: State::Deleting, container, ..known.clone() }).await
+        self.finish_delete(&Sandbox { state: State::Deleting, container, ..known.clone() }).await
     }
 
     /// Rebuilds the record of a container of ours that we do not know. Its clock starts now.

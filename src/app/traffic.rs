@@ -93,6 +93,7 @@ impl App {
         pulse.awaited.remove(&seen.id);
         pulse.cpu.remove(&seen.id);
         pulse.cut_off.remove(&seen.id);
+        pulse.failing.remove(&seen.id);
         pulse.heard.retain(|container, _| Some(container) != seen.container.as_ref());
         // It is something else by now, and needs its listeners.
         pulse.table_is_stale |= !done;

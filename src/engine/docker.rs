@@ -7,6 +7,7 @@ mod images;
 mod inside;
 mod network;
 mod observe;
+mod removal;
 mod spec;
 pub mod trial;
 
@@ -26,8 +27,8 @@ use bollard::{
     Docker,
     models::{ContainerInspectResponse, ContainerSummary, EndpointSettings, MountPoint},
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, StartContainerOptions,
+        StopContainerOptionsBuilder,
     },
 };
 use errors::{translate, within};
@@ -209,14 +210,10 @@ impl Engine for DockerEngine {
     }
 
     async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()> {
-        if let Some(container) = container {
-            let client = self.client().await?;
-            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            let call = client.remove_container(container.as_str(), Some(options));
-            match self.seen(within(SLOW, "remove", call, EngineError::NoContainer).await) {
-                Ok(()) | Err(EngineError::NoContainer) => {}
-                Err(e) => return Err(e),
-            }
+        if let Some(container) = container
+            && !self.remove_container(container).await?
+        {
+            self.remove_volumes(sandbox).await?;
         }
         match std::fs::remove_dir_all(self.directory(sandbox)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {

@@ -40,7 +40,10 @@ pub enum EngineError {
     /// One of the host ports is held by another program.
     #[error("a host port is in use by another program: {0}")]
     PortHeld(String),
-    /// A container that is not ours bears that name: its id, where the engine tells it.
+    /// Somebody else is removing the container already.
+    #[error("the container is being removed")]
+    Removing,
+    /// Another container bears that name: its id, where the engine tells it.
     #[error("another container has that name")]
     NameTaken(String),
     /// The machine has fewer cores.

@@ -54,10 +54,10 @@ async fn check_in(
     body: Result<Body, ApiError>,
 ) -> Result<CheckedIn, ApiError> {
     let body = body?;
-    let keep = largest(&body, &["keep"], |text| Ok(length("keep", text)?))?;
+    let keep = largest(&body, &["keep"], |text| Ok(length("keep", text)?));
     let value = largest(&body, &VALUE, number)?;
     // Whoever only says that the sandbox shall be kept reports no number.
-    if value.is_none() && keep.is_none() {
+    if value.is_none() && matches!(keep, Ok(None)) {
         let message = "active-connections: the field is missing; it is the number of connections in use, 0 or more";
         return Err(ApiError::new(Status::BadRequest, "missing_field", message));
     }
@@ -66,7 +66,8 @@ async fn check_in(
     if let Some(value) = value {
         app.check_in(token.as_deref(), reporter.peer, value).await?;
     }
-    let kept = match keep {
+    // A wish that cannot be read takes nothing away from the report beside it.
+    let kept = match keep? {
         Some(length) => app.keep_from_inside(token.as_deref(), reporter.peer, length).await?,
         None => None,
     };

@@ -59,13 +59,11 @@ impl Failures {
         }
     }
 
-    /// What a job is told that was dropped.
-    pub fn broken(&self) -> StoreError {
-        StoreError::Failed(self.why().unwrap_or_else(|| {
-            let why = "its thread has ended".to_owned();
-            self.add(why.clone());
-            why
-        }))
+    /// What is told by a job that nobody took: the thread has ended.
+    pub fn ended(&self) -> StoreError {
+        let why = "its thread has ended".to_owned();
+        self.add(why.clone());
+        StoreError::Failed(why)
     }
 
     fn add(&self, why: String) {

@@ -268,8 +268,9 @@ pub(super) fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence
     Ok(())
 }
 
+/// What is being deleted counts too: until it is gone it has its place in the network.
 fn room(c: &Connection, capacity: u32) -> Result<()> {
-    let sql = "SELECT count(*) FROM sandboxes WHERE state IN ('creating', 'starting', 'running', 'stopping')";
+    let sql = "SELECT count(*) FROM sandboxes WHERE state <> 'stopped'";
     let live: u32 = c.prepare_cached(sql)?.query_row([], |r| r.get(0))?;
     if live >= capacity { Err(StoreError::Full(capacity)) } else { Ok(()) }
 }

@@ -37,7 +37,10 @@ impl Store {
     /// Records who ended a sandbox's last run, which was heard of after its end was seen.
     pub async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
         let key = (seen.id.as_str().to_owned(), seen.generation as i64, by.word(), by == EndedBy::Signal);
-        let sql = "UPDATE sandboxes SET ended_by = ?3, quick_ends = iif(?4, 0, quick_ends)
+        // That it kept ending by itself is not true then, nor what was said of it.
+        let sql = "UPDATE sandboxes SET ended_by = ?3, quick_ends = iif(?4, 0, quick_ends),
+                          wake_failed_at = iif(?4 AND quick_ends > 0, NULL, wake_failed_at),
+                          wake_failure = iif(?4 AND quick_ends > 0, NULL, wake_failure)
                    WHERE id = ?1 AND generation = ?2 AND state = 'stopped' AND ended_by IS NOT NULL";
         self.writer.run(move |c| Ok(c.execute(sql, key)? == 1)).await
     }
@@ -48,10 +51,11 @@ impl Store {
         let (id, generation) = (seen.id.clone(), seen.generation as i64);
         let memory = shown.memory.unwrap_or(seen.memory).to_string();
         let (cpus, paused) = (shown.cpus.unwrap_or(seen.cpus).to_string(), shown.paused);
-        let called = shown.name.clone();
+        let (state, called) = (rows::state_columns(&seen.state).state, shown.name.clone());
         let job = move |c: &Connection| {
-            let sql = "UPDATE sandboxes SET paused = ?3, memory = ?4, cpus = ?5 WHERE id = ?1 AND generation = ?2";
-            if c.execute(sql, (id.as_str(), generation, paused, memory, cpus))? == 0 {
+            let sql = "UPDATE sandboxes SET paused = ?3, memory = ?4, cpus = ?5
+                       WHERE id = ?1 AND generation = ?2 AND state = ?6";
+            if c.execute(sql, (id.as_str(), generation, paused, memory, cpus, state))? == 0 {
                 return Ok(false);
             }
             let Some(called) = called else { return Ok(true) };

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use super::faults::{Failing, Fault};
 use super::{Result, StoreError, failures::Failures, known::Known};
 
-/// A step done on the connection; what it returns is called once the group is committed, or with why it is not.
-type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+/// A step done on the connection, if its turn comes; what it returns is called once the group is committed, or with why it
+/// is not.
+type Job = Box<dyn FnOnce(Option<&Connection>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Option<&str>)>;
 
 /// The most writes that share a commit.
@@ -55,7 +56,7 @@ impl Worker {
     pub fn reader(connection: Connection, failures: Arc<Failures>) -> Self {
         Self::spawn("store-reader", failures, move |jobs| {
             while let Ok(job) = jobs.recv() {
-                job(&connection)(None);
+                job(Some(&connection))(None);
             }
         })
     }
@@ -101,15 +102,17 @@ impl Worker {
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let failures = Arc::clone(&self.failures);
-        let job = move |connection: &Connection| -> Answer {
-            let result = std::panic::catch_unwind(AssertUnwindSafe(|| in_savepoint(connection, f)))
-                .unwrap_or_else(|_| Err(StoreError::Corrupt("a statement panicked".into())))
-                .map_err(|e| failures.noted(e));
+        let job = move |connection: Option<&Connection>| -> Answer {
+            let result = connection.map(|connection| {
+                std::panic::catch_unwind(AssertUnwindSafe(|| in_savepoint(connection, f)))
+                    .unwrap_or_else(|_| Err(StoreError::Corrupt("a statement panicked".into())))
+                    .map_err(|e| failures.noted(e))
+            });
             Box::new(move |failed| {
-                let failed = failed.map(|why| Err(StoreError::Failed(why.to_owned())));
-                let answer = match failed {
-                    Some(failed) => result.and(failed),
-                    None => result,
+                let answer = match (result, failed) {
+                    (Some(Err(e)), _) => Err(e),
+                    (Some(Ok(value)), None) => Ok(value),
+                    (_, failed) => Err(StoreError::Failed(failed.unwrap_or_default().to_owned())),
                 };
                 then(answer.is_ok());
                 // A caller that has gone away needs no answer.
@@ -119,7 +122,7 @@ impl Worker {
         #[cfg(test)]
         let fault = Hook::call(self.hook.as_ref()).await;
         match &self.hands {
-            Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| self.failures.broken())?,
+            Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| self.failures.ended())?,
             Hands::Callers(connection, known) => {
                 let connection = connection.lock().expect("jobs' panics are caught");
                 #[cfg(test)]
@@ -127,7 +130,7 @@ impl Worker {
                 commit(&connection, known, &self.failures, vec![Box::new(job)]);
             }
         }
-        let answer = receiver.await.map_err(|_| self.failures.broken())?;
+        let answer = receiver.await.map_err(|_| self.failures.ended())?;
         #[cfg(test)]
         Hook::call(self.hook.as_ref()).await;
         answer
@@ -178,24 +181,15 @@ fn commit(connection: &Connection, known: &Known, failures: &Failures, group: Ve
     if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
-    if let Err(e) = connection.execute_batch("BEGIN IMMEDIATE") {
-        failures.note(&e);
-        // Dropping the jobs tells their callers that nothing was written.
-        return;
-    }
-    let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
-    for job in group {
-        answers.push(job(connection));
-        // SQLite may roll the whole group back by itself, as when the disk is full; what came after would then
-        // be written outside of it.
-        if connection.is_autocommit() {
-            break;
-        }
-    }
-    let ended = if connection.is_autocommit() {
-        Err(failures.why().unwrap_or_default())
-    } else {
-        connection.execute_batch("COMMIT").map_err(|e| failures.note(&e))
+    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| failures.note(&e));
+    // SQLite may roll the whole group back by itself, as when the disk is full; what came after would then be written
+    // outside of it, and is not done.
+    let answers: Vec<Answer> =
+        group.into_iter().map(|job| job(Some(connection).filter(|c| !c.is_autocommit()))).collect();
+    let ended = match begun {
+        Ok(()) if connection.is_autocommit() => Err(failures.why().unwrap_or_default()),
+        Ok(()) => connection.execute_batch("COMMIT").map_err(|e| failures.note(&e)),
+        failed => failed,
     };
     if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");

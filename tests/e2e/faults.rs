@@ -95,6 +95,37 @@ fn lasting(container: &Value) -> Value {
     keys.iter().map(|key| (key.to_string(), container[key].clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
+/// A stop that is under way holds the sandbox's turn, so that a delete and whoever wants the name remove it side by side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_free_after_a_delete_amid_a_stop() {
+    let world = Docker::start(&[]).await;
+    let body = json!({"image": "spindle/mimic", "name": "phoenix", "env": {"MIMIC_IGNORE_TERM": "1"}});
+    for _ in 0..5 {
+        let c = world.http().send("POST", "/v1/containers", Body::Json(body.clone())).await.expect(201).json();
+        world.http().patch(&c, "status=stopped").await.expect(200);
+        assert_eq!(world.http().now(&c).await["status"], "stopping");
+        world.http().delete(&c).await.expect(204);
+    }
+    let last = world.http().create("image=spindle/mimic&name=phoenix").await;
+    world.http().delete(&last).await.expect(204);
+    world.until_none_is_held().await;
+    let health = world.http().get("/v1/health").await.expect(200).json();
+    assert_eq!(health["last_pass"]["failing"], 0, "{health}");
+}
+
+/// `docker rm` leaves what it was not told to remove.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_removal_behind_our_back_leaves_goes_too() {
+    let world = Docker::start(&[]).await;
+    let c = world.http().create("image=spindle/mimic").await;
+    let filter = format!("label=spindle.deployment={}", world.deployment);
+    let volumes = || world.docker(&["volume", "ls", "-q", "--filter", &filter]);
+    assert_eq!(volumes().lines().count(), 1, "its terminals");
+    world.remove_behind_back(&c).await;
+    wait_for("its volume to go", Duration::from_secs(10), || volumes().is_empty());
+    world.until_status(&c, 404, Duration::from_secs(10)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_database_is_rebuilt_from_the_containers() {
     let mut world = Docker::start(&[]).await;

@@ -179,8 +179,8 @@ async fn dashboard(world: Arc<World>, every: i64) {
     }
 }
 
-/// How long it may take until all is quiet when nothing happens any more.
-const MOST_SECONDS: u32 = 300;
+/// How long it may take until all is quiet when nothing new happens: whoever works goes on for as long as that.
+const MOST_SECONDS: u32 = 900;
 
 /// Lets happen what happens.
 async fn happen(world: &Arc<World>, plan: &Plan) {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Writes its first argument to every terminal of the container that this runs in, and prints on how many, and how many are
-# stopped. Straight to
-# the terminals: a container has no record of who is logged in, by which `wall` would find them. Whose reader has
-# stopped the terminal (Ctrl-S) blocks the writer, which is ended after a second; then nothing of this is left.
+# stopped. Straight to the terminals: a container has no record of who is logged in, by which `wall` would find them.
+# Whose reader has stopped the terminal (Ctrl-S) blocks the writer, which is ended after a second; then nothing of this is
+# left.
 # shellcheck disable=SC2086 # Process ids are words.
 timer='' writers='' reached=0 stopped=0
 trap 'kill -KILL $writers' ALRM

@@ -12,6 +12,9 @@ const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in u
 /// By which Docker says that a name is taken; the container's id stands behind it, in quotes.
 const BY_CONTAINER: &str = "is already in use by container";
 
+/// By which Docker says that somebody else is removing a container already.
+const REMOVING: &str = "is already in progress";
+
 /// Translates an error of a call on something that, if 404, is `missing`. A 404 has other words in each version of
 /// Docker, so they do not decide: where several things may be missing, the caller looks which of them is, or says
 /// `None`, and the 404 stays a refusal in Docker's words.
@@ -21,6 +24,7 @@ pub fn translate(error: Error, missing: impl Into<Option<EngineError>>) -> Engin
             (404, Some(missing)) => missing,
             (400, _) if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
             (400, _) if message.contains("invalid reference format") => EngineError::NoImage,
+            (409, _) if message.contains(REMOVING) => EngineError::Removing,
             (409, _) if message.contains(BY_CONTAINER) => EngineError::NameTaken(holder(&message)),
             (409, _) if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
                 EngineError::ImageInUse(message.trim().to_owned())
@@ -80,6 +84,8 @@ mod tests {
         assert_eq!(of(404, "No such container: x"), EngineError::NoContainer);
         let taken = "Conflict. The container name \"/a\" is already in use by container \"b\".";
         assert_eq!(of(409, taken), EngineError::NameTaken("b".into()));
+        let removing = "removal of container 1 is already in progress";
+        assert_eq!(of(409, removing), EngineError::Removing);
         let used = "conflict: unable to remove repository reference \"a:b\" (must force) - container 1 is using its referenced image 2";
         assert_eq!(of(409, used), EngineError::ImageInUse(used.into()));
         assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));

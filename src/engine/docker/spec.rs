@@ -63,7 +63,7 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             nano_cpus: Some(sandbox.cpus.nano()),
             pids_limit: Some(i64::from(settings.pids_limit)),
             ulimits: Some(vec![open_files(settings.open_files_limit.into())]),
-            mounts: Some(vec![terminals(settings)]),
+            mounts: Some(vec![terminals(settings, &spec.sandbox.id)]),
             security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges:true".into()]),
             cap_drop: Some(vec!["ALL".into()]),
             cap_add: Some(settings.capabilities.clone()),
@@ -88,7 +88,7 @@ fn open_files(limit: i64) -> ResourcesUlimits {
 /// The sandbox's terminals: a file system of its own, as the engine would mount it, but with a limit. The kernel has one
 /// number of terminals for the whole machine and charges nobody for most of their memory, so no other limit holds here.
 /// The engine mounts it as a volume without a name, which goes with the container.
-fn terminals(settings: &DockerSettings) -> Mount {
+fn terminals(settings: &DockerSettings, sandbox: &SandboxId) -> Mount {
     let options = format!("nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={}", settings.terminals_limit);
     let options = [("type", "devpts"), ("device", "devpts"), ("o", &options)];
     Mount {
@@ -96,7 +96,11 @@ fn terminals(settings: &DockerSettings) -> Mount {
         typ: Some(MountType::VOLUME),
         volume_options: Some(MountVolumeOptions {
             no_copy: Some(true),
-            labels: Some([(DEPLOYMENT.to_owned(), settings.deployment.clone())].into()),
+            labels: Some(
+                [(DEPLOYMENT, settings.deployment.as_str()), (ID, sandbox.as_str())]
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .into(),
+            ),
             driver_config: Some(MountVolumeOptionsDriverConfig {
                 name: Some("local".into()),
                 options: Some(options.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
