@@ -20,16 +20,18 @@ impl App {
         // A server that listens on IPv6 sees IPv4 peers in their mapped form.
         let peer = peer.map(|p| p.to_canonical());
         let now = self.clock.now();
-        let done = self.store.check_in(token.and_then(Token::parse), peer, value, now).await?;
+        let record = || self.store.check_in(token.and_then(Token::parse), peer, value, now);
+        let mut done = record().await?;
+        if done.is_none() && value > 0 && !self.hear_of_stopping(token, now).await? {
+            // Its stop may have been taken back in between.
+            done = record().await?;
+        }
         if broken(Rule::OneAuthority)
             && value == 0
             && let Some(done) = &done
             && let Some(seen) = self.store.get(&done.id).await?
         {
             self.mark(&seen, State::Stopping { since: now, reason: StopReason::Idle }).await?;
-        }
-        if done.is_none() && value > 0 {
-            self.hear_of_stopping(token, now).await?;
         }
         match done {
             Some(done) if done.first => tracing::info!(sandbox = %done.id, value, "first check-in"),
@@ -40,17 +42,18 @@ impl App {
     }
 
     /// What is heard of a sandbox while nobody knows whether its idle stop was carried out is remembered, and counts if it
-    /// was not. The late report of one that does stop changes nothing (`CONTRACT.md` 32).
-    async fn hear_of_stopping(&self, token: Option<&str>, now: Timestamp) -> Result<()> {
+    /// was not. The late report of one that does stop changes nothing (`CONTRACT.md` 32). Whether it is remembered.
+    async fn hear_of_stopping(&self, token: Option<&str>, now: Timestamp) -> Result<bool> {
         let Some(token) = token.and_then(Token::parse).filter(|_| !self.pulse().cut_off.is_empty()) else {
-            return Ok(());
+            return Ok(false);
         };
-        let Some((id, generation)) = self.store.stopping(token).await? else { return Ok(()) };
+        let Some((id, generation)) = self.store.stopping(token).await? else { return Ok(false) };
         let mut pulse = self.pulse();
-        if let Some(cut) = pulse.cut_off.get_mut(&id).filter(|cut| cut.generation == generation) {
-            cut.heard = Some(now);
-            tracing::debug!(sandbox = %id, "check-in of one that is being stopped");
-        }
-        Ok(())
+        let Some(cut) = pulse.cut_off.get_mut(&id).filter(|cut| cut.generation == generation) else {
+            return Ok(false);
+        };
+        cut.heard = Some(now);
+        tracing::debug!(sandbox = %id, "check-in of one that is being stopped");
+        Ok(true)
     }
 }

@@ -163,8 +163,11 @@ impl App {
         let mut sandbox = self.engine.recover(container).await?;
         let shown = self.engine.inspect(container).await?;
         let now = self.clock.now();
-        // How often it was started nobody knows any more, but a relay may: what it has from earlier starts must be older.
-        sandbox.generation = now.as_millisecond().unsigned_abs();
+        // How often it was started nobody knows any more, but a relay may: what it has from earlier starts must be older,
+        // also where the clock was set back since these.
+        let counted =
+            self.pulse().traffic.values().filter(|c| c.sandbox == sandbox.id).filter_map(|c| c.last_use).max();
+        sandbox.generation = now.as_millisecond().unsigned_abs().max(counted.map_or(0, |(last, _)| last + 1));
         if shown.phase == Phase::Running {
             sandbox.state = shown.running(now, self.clock.boot());
             sandbox.evidence = EvidenceLog::of(Source::Start, now);

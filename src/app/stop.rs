@@ -194,7 +194,12 @@ impl App {
             Some(before @ State::Running { mark, .. }) if is_same(mark) => self.mark(known, before.clone()).await?,
             _ => self.record_running(known, container).await?,
         };
-        let heard = self.pulse().cut_off.remove(&known.id).and_then(|cut| cut.heard);
+        let heard = {
+            let mut pulse = self.pulse();
+            // What moved meanwhile was not recorded, and is taken up anew.
+            pulse.traffic.retain(|(id, _), _| *id != known.id);
+            pulse.cut_off.remove(&known.id).and_then(|cut| cut.heard)
+        };
         let Some(now) = self.store.get(&known.id).await?.filter(|_| done) else { return Ok(done) };
         if let Some(at) = heard.filter(|_| now.generation == known.generation) {
             let evidence = Evidence { source: Source::CheckIn, at };

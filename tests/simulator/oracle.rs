@@ -246,6 +246,15 @@ impl Oracle {
         }
     }
 
+    /// So much time has passed, and the rows are kept by such a clock. What moved before it was noticed that the clock was
+    /// set back is as of then.
+    pub fn is_at(&mut self, now: i64, kept: i64) {
+        if kept < self.kept {
+            self.subjects.iter_mut().for_each(|s| s.is_set_back(now));
+        }
+        (self.now, self.kept) = (now, kept);
+    }
+
     /// What the clock of the rows shows when the trace begins; what it showed before as well, if it was set a moment ago:
     /// what was decided by that is not wrong.
     pub fn kepts(&self) -> [i64; 2] {

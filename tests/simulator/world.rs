@@ -166,7 +166,7 @@ impl World {
         let elapsed = self.clock.elapsed();
         let kept = self.store().scale().map_or(self.clock.wall() - elapsed, |scale| scale.ahead);
         let mut oracle = self.oracle.lock().expect("no holder panics");
-        (oracle.now, oracle.kept) = (elapsed, kept);
+        oracle.is_at(elapsed, kept);
         oracle
     }
 
