@@ -23,8 +23,6 @@ use crate::support::{
     id, is, uri,
 };
 
-/// Long enough that the outage of a few seconds outlasts it.
-const LIMIT: SignedDuration = SignedDuration::from_secs(8);
 const GRACE: SignedDuration = SignedDuration::from_secs(6);
 /// How long the engine is away at least.
 const OUTAGE: SignedDuration = SignedDuration::from_secs(60);
@@ -33,6 +31,7 @@ const SANDBOXES: usize = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn an_engine_that_is_away_is_waited_for_and_nothing_is_lost() {
     let Some(mut engine) = PrivateEngine::new() else { return };
+    // Shorter than the outage.
     let settings = [("IDLE_TIMEOUT", "8"), ("RESUME_GRACE", "6")];
     let mut world = Docker::prepare(Some(&engine.host()), &settings);
     world.spawn();
