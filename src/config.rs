@@ -186,7 +186,7 @@ impl Config {
         let config = Self::from_values(&mut values)?;
         if let Some((key, meant)) = values.left_over() {
             let meant = meant.map(|key| format!("; did you mean {key:?} (SPINDLE_{})?", key.to_ascii_uppercase()));
-            let help = meant.unwrap_or_else(|| "; the README has them all".into());
+            let help = meant.unwrap_or_else(|| "; docs/CONFIGURATION.md has them all".into());
             let message = format!("there is no setting {key:?} (SPINDLE_{}){help}", key.to_ascii_uppercase());
             return Err(ConfigError(message));
         }

@@ -1,5 +1,7 @@
 //! The configuration: defaults, sources, refusals.
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::domain::Limit;
 
@@ -90,7 +92,7 @@ fn a_setting_that_does_not_exist_is_refused_and_the_nearest_named() {
         assert!(sentence.contains("no setting") && sentence.contains(key), "{sentence}");
         assert!(sentence.contains("did you mean") && sentence.contains(meant), "{sentence}");
     }
-    assert!(refusal(&[("NONSENSE", "x")]).contains("README"));
+    assert!(refusal(&[("NONSENSE", "x")]).contains("docs/CONFIGURATION.md"));
 }
 
 #[test]
@@ -125,13 +127,30 @@ fn variables_win_over_the_file_and_what_is_shown_can_be_read_again() {
 }
 
 #[test]
-fn every_key_is_shown_and_documented() {
-    let readme = include_str!("../../README.md");
-    for line in load(&[]).unwrap().show().lines() {
-        let key = line.trim_start_matches("# ").split(' ').next().unwrap();
-        let variable = format!("`SPINDLE_{}`", key.to_ascii_uppercase());
-        assert!(readme.contains(&variable), "README.md does not name {variable}");
+fn every_key_is_documented_with_its_default() {
+    let page = include_str!("../../docs/CONFIGURATION.md");
+    let cell = |row: &str, n| row.split(" | ").nth(n).unwrap_or_default().trim_matches(['|', ' ']).to_owned();
+    let rows: HashMap<_, _> = page
+        .lines()
+        .filter(|line| line.starts_with("| `SPINDLE_"))
+        .map(|row| (cell(row, 0).trim_matches('`').to_owned(), cell(row, 1)))
+        .collect();
+    let shown = load(&[]).unwrap().show();
+    let keys = shown.lines().map(|line| line.trim_start_matches("# ").split_once(' ').unwrap());
+    let mut compared = 0;
+    for (key, rest) in keys {
+        let variable = format!("SPINDLE_{}", key.to_ascii_uppercase());
+        let told = rows.get(&variable).unwrap_or_else(|| panic!("docs/CONFIGURATION.md does not name {variable}"));
+        // Where there are words as well, the default is more than a value.
+        let value = told.strip_prefix('`').and_then(|t| t.strip_suffix('`')).filter(|_| rest.starts_with("= "));
+        if let Some(value) = value.filter(|v| !v.contains('`')) {
+            let real = rest.trim_start_matches("= ").replace(['"', '[', ']'], "").replace(", ", ",");
+            assert_eq!(real, value, "{variable}");
+            compared += 1;
+        }
     }
+    assert!(compared > 25, "only {compared} defaults were compared");
+    assert_eq!(rows.len(), shown.lines().count(), "a setting is documented that does not exist");
 }
 
 #[test]

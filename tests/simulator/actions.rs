@@ -211,8 +211,10 @@ impl World {
             let mut oracle = self.oracle();
             oracle.takes_from(row.as_slice());
             oracle.tell(|| format!("start {}: {:?}", aim.name, answer.as_ref().map(|s| word(&s.state))));
-            if let Ok(s) = answer {
-                oracle.start_answered(&aim.id, since, &s.state);
+            match answer {
+                Ok(s) => oracle.start_answered(&aim.id, since, &s.state),
+                // For as long as it was under way nothing else that became of it was recorded.
+                Err(_) => oracle.excuse(&aim.id),
             }
         }
     }

@@ -246,10 +246,10 @@ impl Oracle {
         }
     }
 
-    /// So much time has passed, and the rows are kept by such a clock. What moved before it was noticed that the clock was
-    /// set back is as of then.
+    /// So much time has passed, and the rows are kept by such a clock. What moved before it could be recorded that the clock
+    /// was set is as of then.
     pub fn is_at(&mut self, now: i64, kept: i64) {
-        if kept < self.kept {
+        if kept != self.kept {
             self.subjects.iter_mut().for_each(|s| s.is_set_back(now));
         }
         (self.now, self.kept) = (now, kept);

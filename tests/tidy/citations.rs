@@ -69,3 +69,45 @@ fn the_reader_of_citations_sees_them() {
     let expected = [of("A.md", &[21, 23]), of("docs/B.md", &[7]), of("C.md", &[1, 4]), of("A.md", &[])];
     assert_eq!(citations(text), expected);
 }
+
+/// Every file of ours that is read as Markdown.
+fn pages() -> Vec<std::path::PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.to_owned()];
+    folders.extend(["docs", "ansible", "images"].map(|folder| root.join(folder)));
+    folders
+        .extend(fs::read_dir(root.join("images")).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()));
+    let all = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|e| e == "md")).collect()
+}
+
+/// A heading as GitHub makes an anchor of it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept: String = kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c)).collect();
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut followed = 0;
+    for path in pages() {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("](") {
+            let link = text[at + 2..].split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{} links to {link}, which does not exist", path.display());
+            if !heading.is_empty() {
+                let there = fs::read_to_string(target).unwrap();
+                let found = there.lines().filter(|l| l.starts_with('#')).any(|l| anchor(l) == heading);
+                assert!(found, "{} links to {link}, which has no such heading", path.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "only {followed} links were followed");
+}
