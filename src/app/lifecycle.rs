@@ -200,6 +200,8 @@ impl App {
                 let furnished = self.engine.furnish(sandbox, &check_in).await;
                 furnished.map_err(|e| Error::engine("the container could not be started", e))?;
             }
+            // What was heard of the run before says nothing of this one, whose own events may come late.
+            self.pulse().heard.remove(container);
             self.engine.start(container).await.map_err(|e| Error::engine("the container could not be started", e))?;
             self.running(container).await
         };
