@@ -169,9 +169,10 @@ impl App {
         if self.pulse().passed && !broken(Rule::NobodyDelaysOthers) {
             let _ = tokio::time::timeout(CLOSE_LOOK, recorded).await;
         } else {
-            // The first pass is complete when all that was lost is adopted; creations wait for it.
+            // The first pass is complete when all that was lost is adopted, and that is recorded; creations wait for it.
+            let failures = self.store.failures();
             recorded.await;
-            self.pulse().passed = true;
+            self.pulse().passed |= self.store.failures() == failures;
         }
     }
 

@@ -161,7 +161,11 @@ impl App {
         if self.pulse().passed {
             return Ok(());
         }
-        self.converge().await.has_looked("the container could not be created")
+        self.converge().await.has_looked("the container could not be created")?;
+        if self.pulse().passed {
+            return Ok(());
+        }
+        Err(Error::DatabaseAway("what runs already could not be recorded".into()))
     }
 
     /// The record of a sandbox that does not exist yet.
