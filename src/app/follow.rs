@@ -1,8 +1,10 @@
 //! Follow: listen to the engine's events, so that what happens behind our back shows at once, and that it is known who
 //! ended what has ended.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::App;
 use crate::{
@@ -15,13 +17,14 @@ use crate::{
 
 /// How long after a signal an end is its doing. Beyond that the program has heard it and gone on, as many do that are told
 /// to show what they are at (QUIT), and has ended for another reason.
-const DYING: SignedDuration = SignedDuration::from_secs(60);
+const DYING: Duration = Duration::from_secs(60);
 
 /// What was heard of one run of a container. Events come in the order in which things happened, and a start begins anew,
 /// so that of a run of which not all was heard less is claimed and never more.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
-    signalled: Option<Timestamp>,
+    /// When it was heard of, by the steady clock.
+    signalled: Option<Duration>,
     ended: bool,
 }
 
@@ -72,15 +75,15 @@ impl App {
         Some(heard)
     }
 
-    fn hear(&self, Event { container, what, at }: Event) {
-        let at = at.unwrap_or_else(|| self.clock.now());
+    fn hear(&self, Event { container, what, .. }: Event) {
+        let now = self.clock.steady();
         let mut pulse = self.pulse();
         match what {
             Happening::Started => drop(pulse.heard.insert(container.clone(), Heard::default())),
-            Happening::Signalled => pulse.heard.entry(container.clone()).or_default().signalled = Some(at),
+            Happening::Signalled => pulse.heard.entry(container.clone()).or_default().signalled = Some(now),
             Happening::Ended => {
                 let heard = pulse.heard.entry(container.clone()).or_default();
-                heard.signalled = heard.signalled.filter(|signal| at.duration_since(*signal) <= DYING);
+                heard.signalled = heard.signalled.filter(|signal| now.saturating_sub(*signal) <= DYING);
                 heard.ended = true;
             }
             Happening::Removed => drop(pulse.heard.remove(&container)),
