@@ -18,7 +18,7 @@ pub struct Activity {
     pub deadline: Option<Deadline>,
     /// When those inside will be warned, if they will be and have not been.
     pub warns_at: Option<Timestamp>,
-    /// Until when nothing is stopped for being idle, because sandboxes could not report.
+    /// Until when it is not stopped, because sandboxes could not report.
     pub hold_until: Option<Timestamp>,
     /// How its reports come.
     pub reports: Reports,
@@ -40,17 +40,17 @@ impl App {
     pub async fn activity(&self, reference: &str) -> Result<Activity> {
         let sandbox = self.get(reference).await?;
         let decisions = self.decisions(&sandbox).await?;
-        let (now, hold_until) = (self.clock.now(), self.hold_until());
+        let (now, grace) = (self.clock.now(), self.grace());
         let (policy, relay_is_away) = (&self.settings.policy, self.pulse().relay_is_away);
         Ok(Activity {
             why: self.why(&sandbox),
             deadline: deadline(policy, &sandbox),
-            warns_at: match warning(policy, hold_until, &sandbox, now) {
+            warns_at: match warning(policy, grace, &sandbox, now) {
                 Warning::At(at) => Some(at),
                 Warning::Due { .. } => Some(now),
                 Warning::None => None,
             },
-            hold_until,
+            hold_until: grace.map(|grace| grace.end_for(&sandbox)).filter(|end| *end > now),
             reports: Reports::of(&sandbox, self.settings.report_period, now),
             rare: lengthened(policy, &sandbox),
             ports: sandbox.ports.iter().map(|p| (*p, self.port_use(&sandbox, p))).collect(),

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{App, CheckInDoor, Error, Result, chain, plus};
 use crate::{
     domain::{
-        ContainerId, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan,
+        ContainerId, Grace, Observed, Phase, Plan, Sandbox, SandboxId, Step, plan,
         rules::{Rule, broken},
     },
     engine::EngineError,
@@ -103,7 +103,8 @@ impl App {
         };
         let observed = self.look(&suspects, all).await;
         let recorded = self.is_recording().await;
-        report.hold_until = self.hold(now, steady, observed.is_ok() && counted.is_ok(), recorded);
+        let grace = self.renew_grace(now, steady, observed.is_ok() && counted.is_ok(), recorded);
+        report.hold_until = grace.map(|grace| grace.end()).filter(|end| *end > now);
         self.pulse().relay_is_away = counted.is_err();
         let observed = match observed {
             Ok(observed) => observed,
@@ -120,8 +121,8 @@ impl App {
             pulse.engine_is_back = std::mem::take(&mut pulse.engine_was_away);
         }
         self.tell_where_to_check_in(&known).await;
-        let plan = plan(&known, &observed, &self.settings.policy, report.hold_until, now);
-        self.note(&known, report.hold_until, now).await;
+        let plan = plan(&known, &observed, &self.settings.policy, grace, now);
+        self.note(&known, grace, now).await;
         self.sample_cpu(&known, now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
@@ -311,19 +312,19 @@ impl App {
         }
     }
 
-    /// Whether nothing is to be stopped now, as far as the last pass and what was heard since tell.
-    pub(super) fn is_held(&self) -> bool {
+    /// Whether a sandbox is not to be stopped now, as far as the last pass and what was heard since tell.
+    pub(super) fn is_held(&self, sandbox: &Sandbox) -> bool {
         let pulse = self.pulse();
         let is_open = matches!(pulse.door, CheckInDoor::Open(_));
         let has_lost = self.has_lost(&pulse);
-        let is_graced = pulse.hold_until.is_some_and(|until| self.clock.now() < until);
+        let is_graced = pulse.grace.is_some_and(|grace| self.clock.now() < grace.end_for(sandbox));
         !broken(Rule::GraceAfterTrouble) && (!is_open || has_lost || pulse.impaired || is_graced)
     }
 
-    /// Until when nothing is stopped for being idle. A grace begins anew whenever sandboxes may have
+    /// The grace in which nothing is stopped. It begins anew whenever sandboxes may have
     /// been unable to report: at our start, while we could not look, while what they report could not be recorded, while
     /// the check-in door was not open, and after a gap or a jump of the clock (`IDLENESS.md`, rule 7).
-    fn hold(&self, now: Timestamp, steady: Duration, looked: bool, recorded: bool) -> Option<Timestamp> {
+    fn renew_grace(&self, now: Timestamp, steady: Duration, looked: bool, recorded: bool) -> Option<Grace> {
         let mut pulse = self.pulse();
         let tolerance = SignedDuration::try_from(self.settings.converge_every * 2 + LATENESS).ok();
         let on_time = pulse.last_pass.is_some_and(|(last, last_steady)| {
@@ -336,11 +337,11 @@ impl App {
         let impaired =
             !(looked || broken(Rule::CouldNotLook)) || !recorded || !matches!(pulse.door, CheckInDoor::Open(_));
         if !on_time || impaired || pulse.impaired {
-            pulse.hold_until = Some(plus(now, self.settings.resume_grace));
+            pulse.grace = Some(self.grace_since(now));
         }
         pulse.impaired = impaired;
         pulse.last_pass = Some((now, steady));
-        pulse.hold_until = pulse.hold_until.filter(|&until| until > now && !broken(Rule::GraceAfterTrouble));
-        pulse.hold_until
+        pulse.grace = pulse.grace.filter(|grace| !grace.is_over(now) && !broken(Rule::GraceAfterTrouble));
+        pulse.grace
     }
 }

@@ -181,11 +181,7 @@ impl App {
         };
         let cpus = spec.cpus.or(labels.cpus).unwrap_or(self.settings.cpus);
         let own = spec.own.or(labels.own);
-        let cpu = own.evidence.and_then(|e| e.cpu).filter(|percent| f64::from(*percent) > cpus.cores() * 100.0);
-        if let Some(percent) = cpu {
-            let allowed = format!("the container has {cpus} cpus, so that it never uses as much");
-            return Err(Invalid::new("evidence", &format!("cpu={percent}"), allowed).into());
-        }
+        own.fits(cpus)?;
         let id = SandboxId::from_bytes(random()?);
         Ok(Sandbox {
             container: None,

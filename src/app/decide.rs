@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{App, Result, chain, plus};
-use crate::domain::{Decided, Decision, Sandbox, SandboxId, Sight, State, StopReason, deadline, explain};
+use super::{App, Result, chain};
+use crate::domain::{Decided, Decision, Grace, Sandbox, SandboxId, Sight, State, StopReason, deadline, explain};
 
 /// A deadline that is awaited.
 #[derive(Debug, Clone, Copy)]
@@ -22,19 +22,19 @@ pub(super) struct Awaited {
 impl App {
     /// What there is to say of `sandbox` as it is now.
     pub fn why(&self, sandbox: &Sandbox) -> String {
-        let hold_until = self.hold_until();
-        let sight = Sight { hold_until, ports: self.port_uses(sandbox), blind: self.is_blind(sandbox) };
+        let sight = Sight { grace: self.grace(), ports: self.port_uses(sandbox), blind: self.is_blind(sandbox) };
         explain(&self.settings.policy, sandbox, &sight, self.clock.now())
     }
 
-    /// Until when nothing is stopped for being idle; before the first pass as that will say at the earliest.
-    pub(super) fn hold_until(&self) -> Option<Timestamp> {
+    /// The grace in which nothing is stopped; before the first pass as that will begin at the earliest.
+    pub(super) fn grace(&self) -> Option<Grace> {
         let pulse = self.pulse();
-        if pulse.last_pass.is_none() {
-            Some(plus(self.clock.now(), self.settings.resume_grace))
-        } else {
-            pulse.hold_until
-        }
+        if pulse.last_pass.is_none() { Some(self.grace_since(self.clock.now())) } else { pulse.grace }
+    }
+
+    /// A grace after trouble until `since`.
+    pub(super) fn grace_since(&self, since: Timestamp) -> Grace {
+        Grace { since, length: self.settings.resume_grace, period: self.settings.report_period }
     }
 
     /// Why nobody can say whether a sandbox is used, if so: then it is not stopped for being idle.
@@ -78,8 +78,8 @@ impl App {
     }
 
     /// Remembers who was kept though the deadline that was awaited has come, and who is only held.
-    pub(super) async fn note(&self, known: &[Arc<Sandbox>], hold: Option<Timestamp>, now: Timestamp) {
-        let notable = self.notable(known, hold, now);
+    pub(super) async fn note(&self, known: &[Arc<Sandbox>], grace: Option<Grace>, now: Timestamp) {
+        let notable = self.notable(known, grace, now);
         let decision = |(sandbox, decided): (&Sandbox, Decided)| {
             (sandbox.id.clone(), self.decision(sandbox, decided, self.why(sandbox)))
         };
@@ -89,7 +89,7 @@ impl App {
     fn notable<'s>(
         &self,
         known: &'s [Arc<Sandbox>],
-        hold: Option<Timestamp>,
+        grace: Option<Grace>,
         now: Timestamp,
     ) -> Vec<(&'s Sandbox, Decided)> {
         let mut notable = Vec::new();
@@ -113,7 +113,7 @@ impl App {
             };
             let has_come = awaited.generation == sandbox.generation && now >= awaited.due;
             if has_come && now >= deadline.at {
-                let held = hold.is_some_and(|hold| now < hold) || is_blind;
+                let held = grace.is_some_and(|grace| now < grace.end_for(sandbox)) || is_blind;
                 if held && !awaited.refused {
                     awaited.refused = true;
                     notable.push((sandbox, Decided::Refused));

@@ -37,7 +37,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     clock::{Clock, RecordClock},
-    domain::{ContainerId, Cpus, Memory, Policy, Sandbox, SandboxId, Wake, Zone, deadline, idle::plus},
+    domain::{ContainerId, Cpus, Grace, Memory, Policy, Sandbox, SandboxId, Wake, Zone, deadline, time::plus},
     engine::{CheckIn, Engine, EngineInfo},
     relay::{Count, Relay, Unopened},
     store::{PortPool, Store},
@@ -115,7 +115,8 @@ const VOICES: usize = 16;
 struct Pulse {
     /// When it began, by the clock and by the time that passes whatever the clock does.
     last_pass: Option<(Timestamp, Duration)>,
-    hold_until: Option<Timestamp>,
+    /// The last one, until it is over for everybody.
+    grace: Option<Grace>,
     /// Sandboxes could not report, or we could not look, in the last pass.
     impaired: bool,
     engine: Option<std::result::Result<EngineInfo, String>>,

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 
 use super::{App, Change, Error, Result, chain};
 use crate::domain::{
-    Decided, Extension, Invalid, Sandbox, State, Token, Zone,
-    explain::span,
-    idle::{end_of_age, plus},
+    Decided, Extension, Invalid, Sandbox, State, Token, Zone, explain::span, idle::end_of_age, time::plus,
 };
 
 impl App {
@@ -24,6 +22,7 @@ impl App {
             self.is_ahead(until)?;
             self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default())?;
         }
+        change.own.fits(sandbox.cpus)?;
         // What connections carried until now belongs to the time that it still had.
         if let Err(e) = self.collect().await {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");

@@ -6,7 +6,10 @@ use jiff::SignedDuration;
 
 use super::{App, Pulse, Result, chain, converge::JUMP};
 use crate::{
-    domain::rules::{Rule, broken},
+    domain::{
+        Grace,
+        rules::{Rule, broken},
+    },
     store::Scale,
 };
 
@@ -34,7 +37,7 @@ impl App {
         let take_up = move |is_new: bool| clock.take_up(if is_new { ahead } else { before });
         let sandboxes = self.store.rescale(to, by, take_up).await?;
         let mut pulse = self.pulse();
-        pulse.hold_until = pulse.hold_until.and_then(|until| until.checked_add(by).ok());
+        pulse.grace = pulse.grace.and_then(|grace| Some(Grace { since: grace.since.checked_add(by).ok()?, ..grace }));
         pulse.awaited.clear();
         pulse.cut_off.values_mut().for_each(|cut| cut.heard = cut.heard.and_then(|at| at.checked_add(by).ok()));
         drop(pulse);

@@ -63,7 +63,7 @@ impl App {
             counted?;
         }
         // It may have waited long for its turn.
-        if self.is_held() {
+        if self.is_held(known) {
             return Ok(false);
         }
         if let Some(container) = known.container.as_ref().filter(|_| broken(Rule::IntentFirst)) {

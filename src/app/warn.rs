@@ -34,8 +34,8 @@ impl App {
     async fn try_warn(&self, id: &SandboxId) -> Result<()> {
         let Ok(_voice) = self.voices.acquire().await else { return Ok(()) };
         let Some(sandbox) = self.store.get(id).await? else { return Ok(()) };
-        let (now, hold) = (self.clock.now(), self.pulse().hold_until);
-        let Warning::Due { deadline, stop } = warning(&self.settings.policy, hold, &sandbox, now) else {
+        let (now, grace) = (self.clock.now(), self.grace());
+        let Warning::Due { deadline, stop } = warning(&self.settings.policy, grace, &sandbox, now) else {
             return Ok(());
         };
         let Some(container) = sandbox.container.clone().filter(|_| !self.pulse().impaired) else { return Ok(()) };

@@ -6,9 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     evidence::{Evidence, Source},
-    idle::{Because, By, Deadline, Verdict, deadline_since, plus, verdict},
+    grace::Grace,
+    idle::{Because, By, Deadline, Verdict, deadline_since, verdict},
     policy::{Policy, Sources},
     sandbox::{Extension, Sandbox, State, StopReason},
+    time::plus,
 };
 
 /// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
@@ -130,8 +132,8 @@ pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timesta
 /// What is seen of a sandbox besides its record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Until when nothing is stopped for being idle.
-    pub hold_until: Option<Timestamp>,
+    /// The grace in which it is not stopped, if there is one.
+    pub grace: Option<Grace>,
     /// Its ports.
     pub ports: Vec<PortUse>,
     /// Why nobody can say whether it is used, so that it is not stopped.
@@ -168,7 +170,7 @@ pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp
 }
 
 fn outlook(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) -> String {
-    match verdict(policy, sight.hold_until, sandbox, now) {
+    match verdict(policy, sight.grace, sandbox, now) {
         Verdict::Keep { because: Because::NotRunning, .. } => String::new(),
         Verdict::Keep { because: Because::Never, .. } => "never stopped for being idle (idle_timeout is never)".into(),
         Verdict::Keep { because: Because::Before(deadline), .. } => end(policy, sandbox, &deadline, now),
@@ -342,8 +344,8 @@ mod tests {
 
     #[test]
     fn held_is_told() {
-        let sentence =
-            explain(&POLICY, &running(0), &Sight { hold_until: Some(at(9_300)), ..Sight::default() }, at(9_100));
+        let grace = Grace { since: at(9_000), length: Duration::from_secs(300), period: Duration::from_secs(60) };
+        let sentence = explain(&POLICY, &running(0), &Sight { grace: Some(grace), ..Sight::default() }, at(9_100));
         assert!(
             sentence.contains("its time was over at 02:30:00 UTC, and it is not stopped before 02:35:00 UTC"),
             "{sentence}"

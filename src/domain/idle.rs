@@ -6,9 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     evidence::{Evidence, Source},
+    grace::Grace,
     policy::Policy,
     rules::{Rule, broken},
     sandbox::{Sandbox, State, StopReason},
+    time::plus,
 };
 
 /// When a running sandbox will be stopped unless something changes, and why then.
@@ -80,11 +82,6 @@ pub enum Verdict {
     },
 }
 
-/// `at`, later by `duration`; the end of the calendar if that lies beyond it.
-pub fn plus(at: Timestamp, duration: Duration) -> Timestamp {
-    SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
-}
-
 /// When a sandbox that runs since `since` is idle: the later of its last interactive evidence plus its limit, its start
 /// being the first of them, and its last other evidence plus its limit, but no later than the cap after the last
 /// interactive evidence; and not before the moment until which somebody keeps it.
@@ -144,11 +141,11 @@ pub fn spared_until(before: Option<Deadline>, after: Option<Deadline>, grace_end
     after.filter(|after| after.at < soonest).map(|_| soonest)
 }
 
-/// Decides about one sandbox. The rules are ordered; the first that applies wins. Until `hold_until` nothing is stopped,
+/// Decides about one sandbox. The rules are ordered; the first that applies wins. During a grace nothing is stopped,
 /// because sandboxes could not report (`IDLENESS.md`, rule 7).
 ///
 /// A running sandbox is idle if and only if `now >= deadline` (`IDLENESS.md`).
-pub fn verdict(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> Verdict {
+pub fn verdict(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Timestamp) -> Verdict {
     if !matches!(sandbox.state, State::Running { .. }) {
         return Verdict::Keep { until: None, because: Because::NotRunning };
     }
@@ -158,20 +155,21 @@ pub fn verdict(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox
     if now < deadline.at {
         return Verdict::Keep { until: Some(deadline.at), because: Because::Before(deadline) };
     }
-    match hold_until {
+    match grace.map(|grace| grace.end_for(sandbox)) {
         Some(hold) if now < hold => Verdict::Keep { until: Some(hold), because: Because::Held(deadline) },
         _ => Verdict::Stop { because: deadline },
     }
 }
 
 /// Who is to be warned: those whose stop is no further away than the lead, once for each moment at which it is to come,
-/// which a grace puts off. Otherwise, when that will be.
-pub fn warning(policy: &Policy, hold_until: Option<Timestamp>, sandbox: &Sandbox, now: Timestamp) -> Warning {
+/// which a grace puts off; but not before whoever uses it could be heard again. Otherwise, when that will be.
+pub fn warning(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Timestamp) -> Warning {
     let (Some(deadline), Some(lead)) = (deadline(policy, sandbox), policy.of(sandbox).lead()) else {
         return Warning::None;
     };
-    let stop = hold_until.map_or(deadline.at, |hold| hold.max(deadline.at));
+    let stop = grace.map_or(deadline.at, |grace| grace.end_for(sandbox).max(deadline.at));
     let due = SignedDuration::try_from(lead).ok().and_then(|l| stop.checked_sub(l).ok()).unwrap_or(Timestamp::MIN);
+    let due = grace.map_or(due, |grace| grace.heard_by(sandbox).max(due));
     if sandbox.warned_for == Some(stop) || now >= stop {
         Warning::None
     } else if now >= due {
@@ -227,6 +225,11 @@ mod tests {
 
     fn stops(policy: &Policy, sandbox: &Sandbox, now: i64) -> bool {
         matches!(verdict(policy, None, sandbox, at(now)), Verdict::Stop { .. })
+    }
+
+    /// A grace of 300 s that ends then.
+    fn until(end: i64) -> Grace {
+        Grace { since: at(end - 300), length: Duration::from_secs(300), period: Duration::from_secs(60) }
     }
 
     fn record(sandbox: &mut Sandbox, source: Source, seconds: i64) {
@@ -351,10 +354,15 @@ mod tests {
     fn a_warning_comes_once_for_each_deadline() {
         let lead = Policy { warn_before: after(600), ..POLICY };
         let mut sandbox = running(0);
-        let due = |sandbox: &Sandbox, hold: Option<i64>, now| warning(&lead, hold.map(at), sandbox, at(now));
+        let due = |sandbox: &Sandbox, hold: Option<i64>, now| warning(&lead, hold.map(until), sandbox, at(now));
         assert_eq!(due(&sandbox, None, 8_399), Warning::At(at(8_400)));
         assert!(matches!(due(&sandbox, None, 8_400), Warning::Due { stop, .. } if stop == at(9_000)));
-        assert!(matches!(due(&sandbox, Some(9_500), 9_100), Warning::Due { stop, .. } if stop == at(9_500)));
+        assert_eq!(
+            due(&sandbox, Some(9_500), 9_250),
+            Warning::At(at(9_260)),
+            "whoever uses it may be heard until then"
+        );
+        assert!(matches!(due(&sandbox, Some(9_500), 9_260), Warning::Due { stop, .. } if stop == at(9_500)));
         assert_eq!(due(&sandbox, None, 9_000), Warning::None, "it is too late");
         sandbox.warned_for = Some(at(9_000));
         assert_eq!(due(&sandbox, None, 8_500), Warning::None);
@@ -368,7 +376,7 @@ mod tests {
 
     #[test]
     fn nothing_is_stopped_while_held() {
-        let held = |now| verdict(&POLICY, Some(at(20_000)), &running(0), at(now));
+        let held = |now| verdict(&POLICY, Some(until(20_000)), &running(0), at(now));
         assert!(matches!(held(19_999), Verdict::Keep { because: Because::Held(_), .. }));
         assert!(matches!(held(20_000), Verdict::Stop { .. }));
     }

@@ -5,6 +5,7 @@ pub mod evidence;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod grace;
 pub mod idle;
 pub mod image;
 pub mod limits;
@@ -18,12 +19,14 @@ pub(crate) mod rules;
 pub mod sandbox;
 pub mod seen;
 pub mod tell;
+pub mod time;
 pub mod traffic;
 pub mod zone;
 
 pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
 pub use explain::{PortUse, RECENT, Reports, Sight, explain};
+pub use grace::Grace;
 pub use idle::{Because, By, Deadline, Verdict, Warning, deadline, verdict, warning};
 pub use image::{Access, ImageLabels};
 pub use limits::{Cpus, Memory};

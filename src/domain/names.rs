@@ -160,7 +160,7 @@ impl SandboxName {
         let tail = bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         let like_id = text.len() >= 12 && is_lower_hex(text);
         if !head || !tail || !(2..=63).contains(&text.len()) || like_id {
-            let allowed = "a name has 2 to 63 letters (a to z), digits and _ . -, begins with a letter or digit, \
+            let allowed = "a name has 2 to 63 letters (a to z, A to Z), digits and _ . -, begins with a letter or digit, \
                            and does not read like an id (12 or more hex digits)";
             let clean = Self::cleaned(text).map(|clean| format!("; {clean:?} would do")).unwrap_or_default();
             return Err(Invalid::new("name", text, format!("{allowed}{clean}")));

@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    grace::Grace,
     idle::{Deadline, Verdict, Warning, verdict, warning},
     names::{ContainerId, SandboxId},
     observed::{Observed, Phase},
@@ -117,12 +118,12 @@ impl Plan {
 
 /// Compares what we know with what the engine shows. `observed` must be a complete look: what is missing
 /// in it is taken to be gone. `known` must have been read before the engine was asked, so that a sandbox
-/// made in between is not taken for a stranger's absence. Until `hold` nothing is stopped for being idle.
+/// made in between is not taken for a stranger's absence. During a grace nothing is stopped.
 pub fn plan(
     known: &[impl Borrow<Sandbox>],
     observed: &[Observed],
     policy: &Policy,
-    hold: Option<Timestamp>,
+    grace: Option<Grace>,
     now: Timestamp,
 ) -> Plan {
     let by_container: HashMap<&ContainerId, &Observed> = observed.iter().map(|o| (&o.container, o)).collect();
@@ -134,12 +135,13 @@ pub fn plan(
             Some(container) => by_container.get(container),
             None => by_sandbox.get(&sandbox.id),
         };
-        let verdict = verdict(policy, hold, sandbox, now);
-        plan.steps.extend(step_for(sandbox, shown.copied(), verdict, hold.is_some_and(|hold| now < hold)));
+        let verdict = verdict(policy, grace, sandbox, now);
+        let held = grace.is_some_and(|grace| now < grace.end_for(sandbox));
+        plan.steps.extend(step_for(sandbox, shown.copied(), verdict, held));
         if let Verdict::Keep { until: Some(until), .. } = verdict {
             plan.look_again(until);
         }
-        match warning(policy, hold, sandbox, now) {
+        match warning(policy, grace, sandbox, now) {
             Warning::None => {}
             Warning::At(at) => plan.look_again(at),
             Warning::Due { .. } => plan.warnings.push(sandbox.id.clone()),
@@ -236,6 +238,10 @@ mod tests {
 
     fn shows(sandbox: &Sandbox, phase: Phase) -> Observed {
         Observed::shallow(sandbox.container.clone().unwrap(), Some(sandbox.id.clone()), phase)
+    }
+
+    fn until(end: i64) -> Grace {
+        Grace { since: at(end - 10), length: Duration::from_secs(10), period: Duration::from_secs(1) }
     }
 
     fn steps(sandbox: &Sandbox, observed: &[Observed], now: i64) -> Vec<Step> {
@@ -336,7 +342,7 @@ mod tests {
         let of = |reason, hold: Option<i64>| {
             let sandbox = Sandbox { state: State::Stopping { since: at(0), reason }, ..running(0) };
             let shown = [shows(&sandbox, Phase::Running)];
-            plan(std::slice::from_ref(&sandbox), &shown, &POLICY, hold.map(at), at(50)).steps.remove(0)
+            plan(std::slice::from_ref(&sandbox), &shown, &POLICY, hold.map(until), at(50)).steps.remove(0)
         };
         let (id, container) = (running(0).id, running(0).container.unwrap());
         assert_eq!(of(StopReason::Idle, Some(60)), Step::TakeBack(id.clone(), container));

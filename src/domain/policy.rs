@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     evidence::Source,
+    limits::Cpus,
     names::Invalid,
     rules::{Rule, broken},
     sandbox::Sandbox,
@@ -258,6 +259,20 @@ impl OwnPolicy {
             warn_before: limit(3, any)?,
             evidence: value(Self::KEYS[4]).map(|v| Sources::parse(names[4], v)).transpose()?,
         })
+    }
+
+    /// Whether a sandbox with so many `cpus` can ever use as much as counts here.
+    ///
+    /// # Errors
+    /// Which field asks for more.
+    pub fn fits(&self, cpus: Cpus) -> Result<(), Invalid> {
+        match self.evidence.and_then(|e| e.cpu).filter(|percent| f64::from(*percent) > cpus.cores() * 100.0) {
+            None => Ok(()),
+            Some(percent) => {
+                let allowed = format!("the container has {cpus} cpus, so that it never uses as much");
+                Err(Invalid::new("evidence", &format!("cpu={percent}"), allowed))
+            }
+        }
     }
 
     /// What the fields are called.

@@ -40,9 +40,7 @@ impl Failures {
 
     /// Counts a failure, and gives it in words.
     pub fn note(&self, error: &rusqlite::Error) -> String {
-        let why = words(error);
-        self.add(why.clone());
-        why
+        self.add(words(error))
     }
 
     /// Counts an error of a job, if it is a failure, which it then says in words.
@@ -61,14 +59,14 @@ impl Failures {
 
     /// What is told by a job that nobody took: the thread has ended.
     pub fn ended(&self) -> StoreError {
-        let why = "its thread has ended".to_owned();
-        self.add(why.clone());
-        StoreError::Failed(why)
+        StoreError::Failed(self.add("its thread has ended".into()))
     }
 
-    fn add(&self, why: String) {
-        *self.lock() = Some(why);
+    /// Counts a failure, and gives back why it was.
+    pub fn add(&self, why: String) -> String {
+        *self.lock() = Some(why.clone());
         self.count.fetch_add(1, Ordering::SeqCst);
+        why
     }
 }
 

@@ -22,13 +22,17 @@ impl Place {
         Ok(Self { path: path.to_owned(), file: (found.dev(), found.ino()) })
     }
 
-    fn is_there(&self) -> Result<()> {
+    /// What became of the file, if it is not there any more: what is written to it then is lost with this process.
+    pub fn lost(&self) -> Option<String> {
         let what = match Self::of(&self.path) {
-            Ok(found) if found.file == self.file => return Ok(()),
+            Ok(found) if found.file == self.file => return None,
             Ok(_) => "is another file now",
             Err(_) => "is not there any more",
         };
-        Err(StoreError::Moved { path: self.path.clone(), what })
+        Some(format!(
+            "{} {what}; nothing is written until it is back, or the server is started anew",
+            self.path.display()
+        ))
     }
 }
 
@@ -36,13 +40,10 @@ impl Store {
     /// Writes, for no other reason than to see whether that goes.
     ///
     /// # Errors
-    /// [`StoreError::Failed`]; [`StoreError::Moved`], and then what is written is lost with this process.
+    /// [`StoreError::Failed`].
     pub async fn beat(&self) -> Result<()> {
-        let place = self.place.clone();
         let sql = "INSERT INTO heartbeat (one, beats) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET beats = beats + 1";
-        self.writer.run(move |c| c.execute(sql, ()).map(drop).map_err(StoreError::from)).await?;
-        // On the thread that may wait for a disk.
-        self.reader.run(move |_| place.iter().try_for_each(Place::is_there)).await
+        self.writer.run(move |c| c.execute(sql, ()).map(drop).map_err(StoreError::from)).await
     }
 
     /// How often it has failed since it was opened: what was to be recorded then is lost.

@@ -77,14 +77,6 @@ pub enum StoreError {
     /// The store itself failed: its disk is full, or another program has it locked. Nothing was written.
     #[error("the database failed: {0}")]
     Failed(String),
-    /// It still works, but whoever opens it next finds another one, or none.
-    #[error("the database {} {what}; the server writes where nobody will look", path.display())]
-    Moved {
-        /// Where it was.
-        path: PathBuf,
-        /// What became of it.
-        what: &'static str,
-    },
 }
 
 /// The store's result.
@@ -98,8 +90,6 @@ pub struct Store {
     known: Arc<Known>,
     failures: Arc<Failures>,
     kept: Arc<Kept>,
-    /// Where it was opened; none: in memory.
-    place: Option<Place>,
     /// Keeps a second server off the same file for as long as this handle lives.
     _lock: Option<File>,
 }
@@ -136,18 +126,19 @@ impl Store {
             Ok(connection)
         };
         let mut writer = connect().map_err(|e| failed(e.to_string()))?;
-        migrations::run(&mut writer).map_err(|e| match e {
+        let unreadable = |e| match e {
             StoreError::Sqlite(e) => failed(e.to_string()),
             other => failed(other.to_string()),
-        })?;
+        };
+        migrations::run(&mut writer).map_err(unreadable)?;
         let reader = connect().map_err(|e| failed(e.to_string()))?;
-        let known = Known::follow(&mut writer).map_err(|e| failed(e.to_string()))?;
-        let place = Some(Place::of(path).map_err(|e| failed(e.to_string()))?);
-        let kept = Arc::new(Kept::read(&writer)?);
+        let known = Known::follow(&mut writer).map_err(unreadable)?;
+        let place = Place::of(path).map_err(|e| failed(e.to_string()))?;
+        let kept = Arc::new(Kept::read(&writer).map_err(unreadable)?);
         let failures = Arc::<Failures>::default();
-        let writer = Worker::writer(writer, Arc::clone(&known), Arc::clone(&failures));
+        let writer = Worker::writer(writer, place, Arc::clone(&known), Arc::clone(&failures));
         let reader = Worker::reader(reader, Arc::clone(&failures));
-        Ok(Self { writer, reader, known, failures, kept, place, _lock: Some(lock) })
+        Ok(Self { writer, reader, known, failures, kept, _lock: Some(lock) })
     }
 
     /// Makes the database that of `deployment`, whose containers its rows are about.
@@ -175,7 +166,7 @@ impl Store {
         let known = Known::follow(&mut connection)?;
         let failures = Arc::<Failures>::default();
         let writer = Worker::inline(connection, Arc::clone(&known), Arc::clone(&failures));
-        Ok(Self { reader: writer.clone(), writer, known, failures, kept: Arc::default(), place: None, _lock: None })
+        Ok(Self { reader: writer.clone(), writer, known, failures, kept: Arc::default(), _lock: None })
     }
 
     /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
@@ -184,7 +175,7 @@ impl Store {
     pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {
         let (known, failures, kept) = (Arc::clone(&self.known), Arc::clone(&self.failures), Arc::clone(&self.kept));
         let (reader, writer) = (self.reader.hooked(reads), self.writer.hooked(writes));
-        Self { reader, writer, known, failures, kept, place: None, _lock: None }
+        Self { reader, writer, known, failures, kept, _lock: None }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 #[cfg(test)]
 use super::faults::{Failing, Fault};
-use super::{Result, StoreError, failures::Failures, known::Known};
+use super::{Result, StoreError, failures::Failures, heartbeat::Place, known::Known};
 
 /// A step done on the connection, if its turn comes; what it returns is called once the group is committed, or with why it
 /// is not.
@@ -41,13 +41,13 @@ enum Hands {
 
 impl Worker {
     /// A thread that runs jobs in groups, each group a transaction and each job a savepoint in it.
-    pub fn writer(connection: Connection, known: Arc<Known>, failures: Arc<Failures>) -> Self {
+    pub fn writer(connection: Connection, place: Place, known: Arc<Known>, failures: Arc<Failures>) -> Self {
         let fails = Arc::clone(&failures);
         Self::spawn("store-writer", failures, move |jobs| {
             while let Ok(first) = jobs.recv() {
                 let mut group = vec![first];
                 group.extend(jobs.try_iter().take(GROUP - 1));
-                commit(&connection, &known, &fails, group);
+                commit(&connection, Some(&place), &known, &fails, group);
             }
         })
     }
@@ -127,7 +127,7 @@ impl Worker {
                 let connection = connection.lock().expect("jobs' panics are caught");
                 #[cfg(test)]
                 let connection = Failing::of(connection, fault);
-                commit(&connection, known, &self.failures, vec![Box::new(job)]);
+                commit(&connection, None, known, &self.failures, vec![Box::new(job)]);
             }
         }
         let answer = receiver.await.map_err(|_| self.failures.ended())?;
@@ -175,13 +175,16 @@ fn in_savepoint<T>(connection: &Connection, f: impl FnOnce(&Connection) -> Resul
     Ok(value)
 }
 
-fn commit(connection: &Connection, known: &Known, failures: &Failures, group: Vec<Job>) {
+fn commit(connection: &Connection, place: Option<&Place>, known: &Known, failures: &Failures, group: Vec<Job>) {
     let before = failures.count();
     // One that could not even be rolled back would keep all others out.
     if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
-    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| failures.note(&e));
+    let begun = match place.and_then(Place::lost) {
+        Some(why) => Err(failures.add(why)),
+        None => connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| failures.note(&e)),
+    };
     // SQLite may roll the whole group back by itself, as when the disk is full; what came after would then be written
     // outside of it, and is not done.
     let answers: Vec<Answer> =

@@ -151,6 +151,11 @@ async fn a_database_that_is_removed_or_replaced_under_the_server_is_noticed() {
     let (at, aside) = (world.setting("DATABASE").to_owned(), world.directory.join("aside"));
     fs::rename(&at, &aside).unwrap();
     until_health(&world, 503, "is not there any more").await;
+    world
+        .http()
+        .send("POST", "/v1/containers", Body::Form("image=spindle/mimic"))
+        .await
+        .expect_error(503, "database_unavailable");
     fs::write(&at, "").unwrap();
     until_health(&world, 503, "is another file now").await;
     fs::rename(&aside, &at).unwrap();

@@ -6,7 +6,7 @@ use super::{
     oracle::{Oracle, SLACK},
     subject::Ended,
     violation::{Kind, word},
-    world::{GRACE, PERIOD},
+    world::PERIOD,
 };
 use crate::domain::{ContainerId, Observed, Phase, Sandbox, State, StopReason};
 
@@ -47,7 +47,8 @@ impl Oracle {
         let early = due.is_none_or(|due| now < due);
         // Whoever wants it to run may have it stopped first, to be started.
         let wanted = now - s.wanted < WANTED;
-        let held = if reason == StopReason::MaxAge { 0 } else { s.held_until.max(held) };
+        let held_by_it = s.held_since + s.under(row, default, kepts[0]).grace;
+        let held = if reason == StopReason::MaxAge { 0 } else { held_by_it.max(held) };
         self.idle_stops += 1;
         if early && !wanted {
             let until = due.map_or("for ever".into(), |due| format!("{} ms more", due - now));
@@ -60,14 +61,14 @@ impl Oracle {
 
     /// Looks who should have been stopped long ago.
     pub fn look_for_late(&mut self) {
-        let allowed = PERIOD + GRACE + SLACK;
-        let (now, kept) = (self.now, self.kept);
-        if self.down || self.troubles + self.outages > 0 || now - self.calm_since <= allowed {
+        let (now, kept, calm_since) = (self.now, self.kept, self.calm_since);
+        if self.down || self.troubles + self.outages > 0 {
             return;
         }
         let mut late = Vec::new();
         for s in self.subjects.iter_mut().filter(|s| s.runs && s.answered && !s.delete_asked && !s.late) {
-            let calm = s.troubles == 0 && now - s.calm_since > allowed;
+            let allowed = PERIOD + s.grace + SLACK;
+            let calm = s.troubles == 0 && now - s.calm_since.max(calm_since) > allowed;
             let Some(idle_for) = s.due_at_last(kept).map(|due| now - due).filter(|_| calm) else { continue };
             if idle_for > allowed {
                 s.late = true;

@@ -179,17 +179,17 @@ impl Oracle {
         *calm = now;
         // Who could not look does not stop, and takes back what it cannot finish.
         if about.is_none() {
-            self.could_not_report(i64::MAX, 0);
+            self.could_not_report(i64::MAX, None);
         }
     }
 
     /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
-    pub fn could_not_report(&mut self, since: i64, held_until: i64) {
+    pub fn could_not_report(&mut self, since: i64, held_since: Option<i64>) {
         let now = self.now;
         for s in &mut self.subjects {
             let Some(idle_for) = s.due().map(|due| now - due) else { continue };
             if now - idle_for > since {
-                s.held_until = held_until;
+                s.held_since = held_since.unwrap_or(i64::MIN / 2);
             }
             // What was being stopped may be taken back, once, at any time in the grace.
             if idle_for > -SLACK {
@@ -202,7 +202,7 @@ impl Oracle {
     pub fn disk(&mut self, begins: bool) {
         self.calm_since = self.now;
         self.outages = if begins { self.outages + 1 } else { self.outages - 1 };
-        self.could_not_report(i64::MAX, 0);
+        self.could_not_report(i64::MAX, None);
     }
 
     /// Evidence that arrived at `since` could not be recorded: of all who run still nobody is stopped for being idle before
@@ -211,9 +211,9 @@ impl Oracle {
         self.calm_since = self.now;
         let runs = |id: &SandboxId| rows.iter().any(|r| r.id == *id && matches!(r.state, State::Running { .. }));
         for s in self.subjects.iter_mut().filter(|s| runs(&s.id)) {
-            s.held_until = s.held_until.max(since + GRACE);
+            s.held_since = s.held_since.max(since);
         }
-        self.could_not_report(i64::MAX, 0);
+        self.could_not_report(i64::MAX, None);
     }
 
     /// The engine, the relay or the check-in door goes away, or comes back.
@@ -226,8 +226,7 @@ impl Oracle {
         self.outages -= 1;
         // Of a short one no pass need have known; in a long one the last pass was not long ago.
         let known = self.now - since > 2 * PERIOD + 3_000;
-        let held_until = if known { self.now + GRACE - PERIOD } else { 0 };
-        self.could_not_report(since, held_until);
+        self.could_not_report(since, known.then_some(self.now - PERIOD));
     }
 
     /// While it was being stopped nobody saw what else happened to it; if it was started, that is seen only now.
@@ -277,10 +276,10 @@ impl Oracle {
         }
         if by.abs() > 10_000 {
             for s in self.subjects.iter_mut().filter(|s| s.due().is_some_and(|due| now < due - SLACK)) {
-                s.held_until = s.held_until.max(now + GRACE);
+                s.held_since = s.held_since.max(now);
             }
         }
-        self.could_not_report(i64::MAX, 0);
+        self.could_not_report(i64::MAX, None);
     }
 
     /// Whether something keeps us from seeing.

@@ -31,6 +31,7 @@ impl Oracle {
         self.held_until = self.now + GRACE;
         let (lost, began) = (std::mem::take(&mut self.records_lost), self.now);
         for s in &mut self.subjects {
+            s.held_since = began;
             // Whose record was lost begins anew; who was started meanwhile is seen only now.
             if lost {
                 s.started = began;
@@ -40,7 +41,7 @@ impl Oracle {
                 s.excused = s.excused.max(began + GRACE);
             }
         }
-        self.could_not_report(i64::MAX, 0);
+        self.could_not_report(i64::MAX, None);
     }
 
     /// The records are lost.

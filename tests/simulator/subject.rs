@@ -1,6 +1,9 @@
 //! What is true of one sandbox, and when it is idle by the law. Independent of the code that decides it.
 
-use super::{rhythm::Report, world::PERIOD};
+use super::{
+    rhythm::Report,
+    world::{GRACE, PERIOD},
+};
 use crate::domain::{ContainerId, Limit, Sandbox, SandboxId, Source, StopReason};
 
 /// For how long what we could not help may take to be seen: an answer of the engine that comes late, one of the
@@ -47,8 +50,10 @@ pub struct Subject {
     pub wanted: i64,
     pub calm_since: i64,
     pub troubles: u32,
-    /// Nothing stops it before then.
-    pub held_until: i64,
+    /// When it may last have been unable to report.
+    pub held_since: i64,
+    /// For how long after a trouble it is not stopped: two of its report periods, if that is longer than everybody's.
+    pub grace: i64,
     pub ended: Option<Ended>,
     pub answered: bool,
     pub delete_asked: bool,
@@ -83,7 +88,8 @@ impl Subject {
             wanted: i64::MIN / 2,
             calm_since: now,
             troubles: 0,
-            held_until: 0,
+            held_since: i64::MIN / 2,
+            grace: GRACE,
             ended: None,
             answered: false,
             delete_asked: false,
@@ -114,6 +120,7 @@ impl Subject {
         let own = |own: Option<Limit>, other| own.map_or(other, |l| l.span().map(|l| l.as_millis() as i64));
         // Whether it was seen to report so rarely is judged apart.
         let rare = 3_000 * row.rhythm.period.map_or(0, |p| p.as_secs() as i64);
+        self.grace = GRACE.max(2 * row.rhythm.period.map_or(0, |p| p.as_millis() as i64));
         self.law = Law {
             limit: own(row.own.idle_limit, default.limit).map(|limit| limit.max(rare)),
             cap: own(row.own.connection_cap, default.cap),

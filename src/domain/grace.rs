@@ -1,0 +1,62 @@
+//! The grace: where sandboxes may have been unable to report, none is stopped before it could again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{rhythm::Rhythm, sandbox::Sandbox, time::plus};
+
+/// Since when sandboxes can report again, and how long each of them has from then on (`IDLENESS.md`, rule 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grace {
+    /// The last moment at which they may have been unable to.
+    pub since: Timestamp,
+    /// For how long after it none is stopped.
+    pub length: Duration,
+    /// How often sandboxes are to report.
+    pub period: Duration,
+}
+
+impl Grace {
+    /// Until when none is stopped.
+    pub fn end(&self) -> Timestamp {
+        plus(self.since, self.length)
+    }
+
+    /// Until when this one is not stopped: if it is seen to report rarely, it has two of its periods, since one report may
+    /// be lost once more.
+    pub fn end_for(&self, sandbox: &Sandbox) -> Timestamp {
+        plus(self.since, self.length.max(2 * sandbox.rhythm.period.unwrap_or_default()))
+    }
+
+    /// By when whatever reports from this one should have been heard. Before that nobody knows whether it needs a warning.
+    pub fn heard_by(&self, sandbox: &Sandbox) -> Timestamp {
+        plus(self.since, self.period.max(sandbox.rhythm.period.unwrap_or_default()))
+    }
+
+    /// Whether it is over, however rarely somebody reports.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= plus(self.since, self.length.max(2 * Rhythm::MOST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::{at, running};
+
+    #[test]
+    fn who_reports_rarely_has_two_of_its_periods() {
+        let grace = Grace { since: at(1_000), length: Duration::from_secs(300), period: Duration::from_secs(60) };
+        let seen = |period: u64| {
+            let rhythm = Rhythm { period: Some(Duration::from_secs(period)), gap: None };
+            let sandbox = Sandbox { rhythm, ..running(0) };
+            (grace.end_for(&sandbox), grace.heard_by(&sandbox))
+        };
+        assert_eq!((grace.end(), grace.end_for(&running(0))), (at(1_300), at(1_300)));
+        assert_eq!(seen(150), (at(1_300), at(1_150)));
+        assert_eq!(seen(600), (at(2_200), at(1_600)));
+        assert_eq!(seen(30), (at(1_300), at(1_060)));
+        assert!(!grace.is_over(at(2_199)) && grace.is_over(at(2_200)));
+    }
+}
