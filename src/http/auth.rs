@@ -57,9 +57,13 @@ fn given(request: &Request<'_>) -> Option<Result<Basic, ()>> {
     Some(Basic::from_header(header.trim().to_owned()).map_err(drop))
 }
 
-/// The user name that came with a request, if any credentials did; rubbish in the header has none.
+/// The user name that came with a request, if any credentials did; rubbish in the header has none. It is for the log, so a
+/// password in its place is not repeated.
 pub fn user_tried(request: &Request<'_>) -> Option<String> {
-    given(request).map(|given| given.map(|basic| basic.user_id).unwrap_or_default())
+    let user = given(request)?.map(|basic| basic.user_id).unwrap_or_default();
+    let is_password =
+        request.rocket().state::<Credentials>().is_some_and(|ours| bool::from(equal(&ours.password, &user)));
+    Some(if is_password { "(the password)".into() } else { user })
 }
 
 /// Whether a request bears the right credentials. Rubbish in the header is the same as none.

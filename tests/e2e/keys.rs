@@ -44,6 +44,7 @@ async fn every_key_of_learner_and_instructors_opens_the_sandbox() {
 async fn a_wrong_password_is_in_the_log_once_a_second() {
     let world = Docker::start(&[("LOG", "info")]).await;
     assert_eq!(curl(&world, &["-u", "root\nfaked:hunter2"], "/v1/containers").0, 401);
+    assert_eq!(curl(&world, &["-u", "spindocker:admin"], "/v1/containers").0, 401);
     let headers = [("authorization", "Basic cm9vdDpodW50ZXIy")];
     let started = std::time::Instant::now();
     for _ in 0..300 {
@@ -58,7 +59,7 @@ async fn a_wrong_password_is_in_the_log_once_a_second() {
     };
     wait_for("every refusal counted", Duration::from_secs(10), || {
         curl(&world, &[], "/v1/health");
-        times(&world.log()) == 301
+        times(&world.log()) == 302
     });
     let log = world.log();
     let lines: Vec<&str> =
@@ -66,7 +67,7 @@ async fn a_wrong_password_is_in_the_log_once_a_second() {
     assert!(lines.len() <= seconds + 3, "{lines:#?}");
     assert!(lines[0].contains("WARN") && lines[0].contains("peer=\"127.0.0.1\""), "{lines:#?}");
     assert!(lines[0].contains("root\\nfaked"), "quoted: {lines:#?}");
-    for never in ["hunter2", "guard", "catcher", "\nfaked"] {
+    for never in ["hunter2", "spindocker", "guard", "catcher", "\nfaked"] {
         assert!(!log.contains(never), "{never:?} stands in {log}");
     }
 }

@@ -166,7 +166,8 @@ impl Driven {
     async fn end(&self, container: &ContainerId, grace: Duration, reason: Option<StopReason>) -> Result<()> {
         let running = |world: &World| world.phase(container) == Some(Phase::Running);
         let Some(reason) = reason.filter(|_| running(&self.world)) else {
-            return self.world.engine.stop(container, grace).await;
+            // What did not run when it was told to stop, and was started since, is let alone.
+            return if running(&self.world) { Ok(()) } else { self.world.engine.stop(container, grace).await };
         };
         let stubborn = self.trouble.lock().expect("no holder panics").stubborn;
         let takes = if self.world.dice.in_thousand(stubborn) {
