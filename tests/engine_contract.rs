@@ -65,10 +65,16 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
 }
 
-/// Asserts that this is what is told next.
-async fn hears(events: &mut BoxStream<'static, Result<Event, EngineError>>, container: &ContainerId, what: Happening) {
+type Events = BoxStream<'static, Result<Event, EngineError>>;
+
+async fn next(events: &mut Events) -> (ContainerId, Happening) {
     let heard = tokio::time::timeout(BRIEFLY, events.next()).await.expect("an event").unwrap().unwrap();
-    assert_eq!((&heard.container, heard.what), (container, what));
+    (heard.container, heard.what)
+}
+
+/// Asserts that this is what is told next.
+async fn hears(events: &mut Events, container: &ContainerId, what: Happening) {
+    assert_eq!(next(events).await, (container.clone(), what));
 }
 
 /// The life of a container, with every call twice where "already so" must be success.
@@ -122,7 +128,12 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let ended = engine.inspect(&container).await.unwrap();
     assert_eq!((ended.phase, ended.exit.is_some()), (Phase::Exited, true));
     hears(&mut events, &container, Happening::Signalled).await;
-    hears(&mut events, &container, Happening::Ended).await;
+    // Engine 28 may tell that the stop has worked before it tells of the end.
+    let mut then = next(&mut events).await;
+    if then.1 == Happening::Signalled {
+        then = next(&mut events).await;
+    }
+    assert_eq!(then, (container.clone(), Happening::Ended));
     assert_eq!(engine.list().await.unwrap()[0].phase, Phase::Exited);
     engine.start(&container).await.unwrap();
     let again = engine.inspect(&container).await.unwrap();
