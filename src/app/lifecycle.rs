@@ -263,7 +263,7 @@ impl App {
             let under_way = asked.as_ref().and_then(WeakShared::upgrade).filter(|asking| asking.peek().is_none());
             under_way.unwrap_or_else(|| {
                 let engine = Arc::clone(&self.engine);
-                let asking = async move { engine.info().await.map(drop) }.boxed().shared();
+                let asking = async move { engine.answers().await }.boxed().shared();
                 *asked = asking.downgrade();
                 asking
             })

@@ -134,6 +134,12 @@ impl Engine for DockerEngine {
         Ok(EngineInfo { version: version.version.unwrap_or_default(), api_version })
     }
 
+    /// Docker takes 7 ms to tell its version, since it asks its runtime for theirs, and a fifth of one for this.
+    async fn answers(&self) -> Result<()> {
+        let client = self.client().await?;
+        self.seen(within(QUICK, "ping", client.ping(), None).await).map(drop)
+    }
+
     async fn memory(&self) -> Result<u64> {
         Ok(self.describe().await?.memory)
     }

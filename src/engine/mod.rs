@@ -160,8 +160,13 @@ pub enum Happening {
 /// An engine. Every method has a deadline of its own; "already so" is success.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Asks the engine what it is; the cheapest way to see whether it answers.
+    /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
+
+    /// Sees whether the engine answers, as cheaply as it can be seen.
+    async fn answers(&self) -> Result<()> {
+        self.info().await.map(drop)
+    }
 
     /// How many bytes of memory its machine has.
     async fn memory(&self) -> Result<u64>;
