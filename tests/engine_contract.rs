@@ -77,6 +77,16 @@ async fn hears(events: &mut Events, container: &ContainerId, what: Happening) {
     assert_eq!(next(events).await, (container.clone(), what));
 }
 
+/// Asserts that a stop is told next. Engine 28 may tell that it has worked before it tells of the end.
+async fn hears_of_a_stop(events: &mut Events, container: &ContainerId) {
+    hears(events, container, Happening::Signalled).await;
+    let mut then = next(events).await;
+    if then.1 == Happening::Signalled {
+        then = next(events).await;
+    }
+    assert_eq!(then, (container.clone(), Happening::Ended));
+}
+
 /// The life of a container, with every call twice where "already so" must be success.
 async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let gateway: IpAddr = engine.prepare().await.unwrap();
@@ -127,13 +137,7 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     assert!(matches!(engine.cpu_time(&container).await, Err(EngineError::Refused(_))));
     let ended = engine.inspect(&container).await.unwrap();
     assert_eq!((ended.phase, ended.exit.is_some()), (Phase::Exited, true));
-    hears(&mut events, &container, Happening::Signalled).await;
-    // Engine 28 may tell that the stop has worked before it tells of the end.
-    let mut then = next(&mut events).await;
-    if then.1 == Happening::Signalled {
-        then = next(&mut events).await;
-    }
-    assert_eq!(then, (container.clone(), Happening::Ended));
+    hears_of_a_stop(&mut events, &container).await;
     assert_eq!(engine.list().await.unwrap()[0].phase, Phase::Exited);
     engine.start(&container).await.unwrap();
     let again = engine.inspect(&container).await.unwrap();

@@ -100,9 +100,13 @@ async fn away_at_the_start(world: &Docker) {
     world.http().get("/v1/containers?audit=true").await.expect_error(503, "engine_unavailable");
 }
 
+/// A client of the check-in door with a connection of its own: one that is kept is closed after 15 s, maybe just as it is used.
+fn door(gateway: impl std::fmt::Display) -> Http {
+    Http::new(format!("http://{gateway}"))
+}
+
 /// The engine is away for longer than anybody's limit. Who reports meanwhile is heard.
 async fn down(world: &Docker, sandboxes: &[Value], token: &str) {
-    let door = Http::new(format!("http://{}", world.gateway()));
     wait_for("health to notice", Duration::from_secs(10), || super::clients::curl(world, &[], "/v1/health").0 == 503);
     let (one, two) = (&sandboxes[0], &sandboxes[1]);
     let overdue = sandboxes.iter().map(|c| text(c, "stops_at").parse::<Timestamp>().unwrap()).max().unwrap();
@@ -110,7 +114,7 @@ async fn down(world: &Docker, sandboxes: &[Value], token: &str) {
     while Timestamp::now() < until {
         engine_is_away(world).await;
         let report = Body::Form("active-connections=3");
-        door.bare("POST", "/v1/check-in", report, &[("x-spindle-token", token)]).await.expect(200);
+        door(world.gateway()).bare("POST", "/v1/check-in", report, &[("x-spindle-token", token)]).await.expect(200);
         world.http().patch(one, "status=stopped").await.expect_error(503, "engine_unavailable");
         world.http().delete(two).await.expect_error(503, "engine_unavailable");
         let listed = world.http().get("/v1/containers").await.expect(200).json();
@@ -189,12 +193,13 @@ struct Reporters {
 impl Reporters {
     fn begin(world: &Docker, tokens: &[String]) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (door, tokens, ended) = (Http::new(format!("http://{}", world.gateway())), tokens.to_vec(), over.clone());
+        let (gateway, tokens, ended) = (world.gateway(), tokens.to_vec(), over.clone());
         let task = tokio::spawn(async move {
             while !ended.load(Ordering::Relaxed) {
                 for token in &tokens {
                     let form = Body::Form("active-connections=1");
-                    door.bare("POST", "/v1/check-in", form, &[("x-spindle-token", token)]).await.expect(200);
+                    let reporter = door(&gateway);
+                    reporter.bare("POST", "/v1/check-in", form, &[("x-spindle-token", token)]).await.expect(200);
                 }
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
