@@ -20,9 +20,10 @@ impl App {
         // A server that listens on IPv6 sees IPv4 peers in their mapped form.
         let peer = peer.map(|p| p.to_canonical());
         let now = self.clock.now();
-        let record = || self.store.check_in(token.and_then(Token::parse), peer, value, now);
+        let token = token.and_then(Token::parse);
+        let record = || self.store.check_in(token.clone(), peer, value, now);
         let mut done = record().await?;
-        if done.is_none() && value > 0 && !self.hear_of_stopping(token, now).await? {
+        if done.is_none() && value > 0 && !self.hear_of_stopping(token.clone(), now).await? {
             // Its stop may have been taken back in between.
             done = record().await?;
         }
@@ -43,8 +44,8 @@ impl App {
 
     /// What is heard of a sandbox while nobody knows whether its idle stop was carried out is remembered, and counts if it
     /// was not. The late report of one that does stop changes nothing (`CONTRACT.md` 32). Whether it is remembered.
-    async fn hear_of_stopping(&self, token: Option<&str>, now: Timestamp) -> Result<bool> {
-        let Some(token) = token.and_then(Token::parse).filter(|_| !self.pulse().cut_off.is_empty()) else {
+    async fn hear_of_stopping(&self, token: Option<Token>, now: Timestamp) -> Result<bool> {
+        let Some(token) = token.filter(|_| !self.pulse().cut_off.is_empty()) else {
             return Ok(false);
         };
         let Some((id, generation)) = self.store.stopping(token).await? else { return Ok(false) };
