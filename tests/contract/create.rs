@@ -1,12 +1,14 @@
 //! Create: statements 16 to 20, and the optional fields.
 
-use super::support::{Body, World, docker::Docker, is, scripted::TestApp, uri};
+use super::support::{Body, Holds, World, docker::Docker, is, scripted::TestApp, uri};
 use serde_json::{Value, json};
 
-fn ended_at_once(stopped: &Value) {
-    let shown = (&stopped["stopped_reason"], &stopped["exit_code"], &stopped["oom_killed"]);
-    assert_eq!(shown, (&json!("exited"), &json!(127), &json!(false)), "{stopped}");
-    assert!(stopped["why"].as_str().unwrap().contains("its program ended with exit code 127"), "{stopped}");
+/// It is shown as stopped, and, once the engine's event of it was heard too, with who ended it.
+async fn ends_at_once(w: &dyn World, c: &Value) {
+    let says_why: Holds = |c| c["why"].as_str().unwrap().contains("its program ended with exit code 127");
+    let stopped = w.until(c, says_why).await;
+    let shown = (&stopped["status"], &stopped["stopped_reason"], &stopped["exit_code"], &stopped["oom_killed"]);
+    assert_eq!(shown, (&json!("stopped"), &json!("exited"), &json!(127), &json!(false)), "{stopped}");
     assert!(stopped["last_lines"].is_array(), "{stopped}");
 }
 
@@ -76,12 +78,12 @@ contract! {
             made.push(c);
         }
         for c in &made {
-            ended_at_once(&w.until(c, is("stopped")).await);
+            ends_at_once(w, c).await;
         }
         for _ in 0..4 {
             let again = w.http().patch(&made[0], "status=running").await.expect(200).json();
             assert_eq!((&again["status"], &again["exit_code"]), (&json!("running"), &json!(null)));
-            ended_at_once(&w.until(&again, is("stopped")).await);
+            ends_at_once(w, &again).await;
         }
     }
 

@@ -36,6 +36,8 @@ impl SmallDisk {
             return None;
         }
         world.set("DATABASE", disk.0.join("spindle.db").to_str().unwrap());
+        // Not on the disk: an engine in a mount namespace of its own does not see that.
+        world.set("FILES", world.directory.join("files").to_str().unwrap());
         Some(disk)
     }
 
