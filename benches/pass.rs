@@ -42,7 +42,7 @@ async fn pass(number: u32) -> f64 {
         // A tenth of them was used since the last pass.
         let known = world.store.all().await.unwrap();
         let evidence = Evidence { source: Source::Connection, at: support::scripted::now(&world) };
-        let used = known.iter().step_by(10).map(|s| (s.id.clone(), s.generation, evidence));
+        let used = known.iter().step_by(10).map(|s| (s.id.clone(), s.life.generation, evidence));
         world.store.record_use(used.collect()).await.unwrap();
         samples.time(world.app.converge()).await;
     }

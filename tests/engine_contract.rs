@@ -13,8 +13,8 @@ use std::{
 use futures_util::{StreamExt, stream::BoxStream};
 use spindle::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Limit, Memory, OwnPolicy, Phase,
-        PortMapping, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, State, Token, Traffic, Wake,
+        Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Limit, Memory, OwnPolicy, Phase, PortMapping,
+        PortSpec, Recipe, Sandbox, SandboxId, SandboxName, Token, Traffic, Wake,
     },
     engine::{
         Announced, CheckIn, Engine, EngineError, Event, Happening, SandboxSpec,
@@ -31,36 +31,17 @@ fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     let id = SandboxId::from_bytes([number; 16]);
     let outside = Endpoint { host: "127.0.0.1".parse().unwrap(), port };
     let ports = vec![PortMapping { inside: PortSpec::parse("8000").unwrap(), outside, carrier: Carrier::Engine }];
-    let sandbox = Sandbox {
-        container: None,
-        name: SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap(),
-        image: ImageRef::parse(image).unwrap(),
-        created_at: "2026-11-20T09:00:00.123Z".parse().unwrap(),
-        state: State::Creating,
-        generation: 0,
-        ports,
+    let recipe = Recipe {
         app_port: PortSpec::parse("8000"),
-        active: 0,
-        last_report: None,
-        rhythm: Rhythm::default(),
-        evidence: EvidenceLog::default(),
         own: OwnPolicy { idle_limit: Some(Limit::After(Duration::from_secs(600))), ..OwnPolicy::default() },
-        keep_until: None,
-        spared_until: None,
-        warned_for: None,
-        extension: None,
-        memory: Memory::parse("64m").unwrap(),
-        cpus: Cpus::parse("0.5").unwrap(),
         labels: vec![Label::parse("course", "db").unwrap()],
-        token: Token::from_bytes([number; 16]),
         wake: Some(Wake::Always),
-        wake_failure: None,
-        zone: Default::default(),
         traffic: Traffic::parse("connect", "http", "8000").unwrap(),
-        access: None,
-        seen: Default::default(),
-        id,
+        ..Recipe::of(ImageRef::parse(image).unwrap(), Memory::parse("64m").unwrap(), Cpus::parse("0.5").unwrap())
     };
+    let name = SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap();
+    let created_at = "2026-11-20T09:00:00.123Z".parse().unwrap();
+    let sandbox = Sandbox { ports, ..Sandbox::new(id, name, Token::from_bytes([number; 16]), created_at, recipe) };
     let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
     SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
 }
@@ -113,18 +94,15 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let shown = engine.inspect(&container).await.unwrap();
     assert_eq!((shown.phase, shown.sandbox.as_ref()), (Phase::Running, Some(&spec.sandbox.id)));
     assert!(shown.address.is_some() && shown.mark.is_some());
-    assert_eq!((shown.memory, shown.cpus), (Some(spec.sandbox.memory), Some(spec.sandbox.cpus)));
+    assert_eq!((shown.memory, shown.cpus), (Some(spec.sandbox.recipe.memory), Some(spec.sandbox.recipe.cpus)));
     assert_eq!((shown.name.as_deref(), shown.paused, shown.exit), (Some(spec.sandbox.name.as_str()), false, None));
     let listed = engine.list().await.unwrap();
     assert_eq!((listed.len(), listed[0].phase, listed[0].address), (1, Phase::Running, shown.address));
 
     let recovered = engine.recover(&container).await.unwrap();
-    let expected = Sandbox {
-        container: Some(container.clone()),
-        state: recovered.state.clone(),
-        generation: recovered.generation,
-        ..spec.sandbox.clone()
-    };
+    let (state, generation) = (recovered.life.state.clone(), recovered.life.generation);
+    let life = Life { generation, ..spec.sandbox.in_state(state).life };
+    let expected = Sandbox { container: Some(container.clone()), life, ..spec.sandbox.clone() };
     assert_eq!(recovered, expected);
 
     let used = engine.cpu_time(&container).await.unwrap();

@@ -166,7 +166,7 @@ async fn a_delete_does_not_wait_for_the_engine() {
     }
     let again = w.http().create("image=spindle/mimic&name=phoenix");
     let released = async {
-        while !w.store.all().await.unwrap().iter().any(|s| s.state == State::Creating) {
+        while !w.store.all().await.unwrap().iter().any(|s| s.life.state == State::Creating) {
             tokio::task::yield_now().await;
         }
         w.engine.release();
@@ -190,7 +190,7 @@ async fn those_who_ask_at_once_share_one_question_to_the_engine() {
     // When this one's turn comes all of them wait.
     let (stops, ()) = tokio::join!(stops, async { w.engine.release() });
     for stopping in stops {
-        assert!(matches!(stopping.unwrap().state, State::Stopping { .. }));
+        assert!(matches!(stopping.unwrap().life.state, State::Stopping { .. }));
     }
     assert_eq!(w.engine.calls("info"), before + 1);
     for c in &made {
@@ -229,7 +229,7 @@ async fn a_creation_is_recorded_before_the_engine_is_called() {
     }
     let known = w.store.all().await.unwrap();
     assert_eq!((known.len(), known[0].ports.len()), (1, 2));
-    assert_eq!(known[0].state, spindle::domain::State::Creating);
+    assert_eq!(known[0].life.state, spindle::domain::State::Creating);
     assert_eq!(w.http().get("/v1/containers").await.text, "[]", "nobody is told of it yet");
     passes(&w, 5).await;
     w.engine.release();
@@ -321,7 +321,7 @@ async fn a_lost_record_is_rebuilt_and_its_clock_begins_anew() {
     let mut w = world().await;
     let c = w.http().create("image=spindle/mimic&name=lost&labels=a=b").await;
     w.pass_seconds(LIMIT - 5).await;
-    let generation = w.store.all().await.unwrap()[0].generation;
+    let generation = w.store.all().await.unwrap()[0].life.generation;
     w.store = Arc::new(spindle::store::Store::in_memory().unwrap());
     w.restart().await;
     let adopted = w.until(&c, is("running")).await;
@@ -329,6 +329,6 @@ async fn a_lost_record_is_rebuilt_and_its_clock_begins_anew() {
         assert_eq!(adopted[key], c[key], "{key}");
     }
     assert!(adopted["stops_at"].as_str() > c["stops_at"].as_str());
-    assert!(w.store.all().await.unwrap()[0].generation > generation, "a relay knows starts by their number");
+    assert!(w.store.all().await.unwrap()[0].life.generation > generation, "a relay knows starts by their number");
     w.check().await;
 }

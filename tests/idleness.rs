@@ -173,7 +173,7 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
         loop {
             let known = w.store.all().await.unwrap();
             let healthy = || known.iter().filter(|s| !stubborn.contains(&s.id));
-            if healthy().all(|s| matches!(s.state, State::Stopped { .. })) {
+            if healthy().all(|s| matches!(s.life.state, State::Stopped { .. })) {
                 break known;
             }
             tokio::task::yield_now().await;
@@ -181,8 +181,8 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
     };
     let known = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the healthy wait for the others");
     let mut others = known.iter().filter(|s| stubborn.contains(&s.id));
-    assert!(others.all(|s| matches!(s.state, State::Stopping { .. })));
-    while w.store.all().await.unwrap().iter().any(|s| !matches!(s.state, State::Stopped { .. })) {
+    assert!(others.all(|s| matches!(s.life.state, State::Stopping { .. })));
+    while w.store.all().await.unwrap().iter().any(|s| !matches!(s.life.state, State::Stopped { .. })) {
         w.engine.release();
         tokio::task::yield_now().await;
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use spindle::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Memory, OwnPolicy, PortMapping, PortSpec, Rhythm,
-        Sandbox, SandboxId, SandboxName, State, Token, Traffic,
+        Carrier, ContainerId, Cpus, Endpoint, ImageRef, Memory, PortMapping, PortSpec, Recipe, Sandbox, SandboxId,
+        SandboxName, Token,
     },
     engine::{
         CheckIn, Engine, SandboxSpec,
@@ -51,36 +51,11 @@ impl Bare {
             carrier: Carrier::Engine,
         };
         let ports = vec![port("22", 0), port("8000", 1)];
-        let sandbox = Sandbox {
-            container: None,
-            name: SandboxName::parse(&format!("bare-{}-{}", std::process::id(), self.made)).unwrap(),
-            image: ImageRef::parse("spindle/mimic").unwrap(),
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            state: State::Creating,
-            generation: 0,
-            ports,
-            app_port: None,
-            active: 0,
-            last_report: None,
-            rhythm: Rhythm::default(),
-            evidence: EvidenceLog::default(),
-            own: OwnPolicy::default(),
-            keep_until: None,
-            spared_until: None,
-            warned_for: None,
-            extension: None,
-            memory: Memory::parse("512m").unwrap(),
-            cpus: Cpus::parse("1").unwrap(),
-            labels: vec![],
-            token: Token::from_bytes([self.made; 16]),
-            wake: None,
-            wake_failure: None,
-            zone: Default::default(),
-            traffic: Traffic::default(),
-            access: None,
-            seen: Default::default(),
-            id,
-        };
+        let image = ImageRef::parse("spindle/mimic").unwrap();
+        let recipe = Recipe::of(image, Memory::parse("512m").unwrap(), Cpus::parse("1").unwrap());
+        let name = SandboxName::parse(&format!("bare-{}-{}", std::process::id(), self.made)).unwrap();
+        let token = Token::from_bytes([self.made; 16]);
+        let sandbox = Sandbox { ports, ..Sandbox::new(id, name, token, jiff::Timestamp::UNIX_EPOCH, recipe) };
         let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
         SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in, no_new_privileges: true }
     }

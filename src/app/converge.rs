@@ -140,7 +140,7 @@ impl App {
         let grace_end = plus(now, self.settings.resume_grace);
         let is_after = |at: Timestamp, end| at.duration_since(end) > JUMP;
         let is_ahead =
-            |s: &Sandbox| is_after(s.latest(), now) || s.spared_until.is_some_and(|at| is_after(at, grace_end));
+            |s: &Sandbox| is_after(s.latest(), now) || s.life.spared_until.is_some_and(|at| is_after(at, grace_end));
         if !known.iter().any(|s| is_ahead(s)) {
             return Ok(known);
         }
@@ -195,7 +195,7 @@ impl App {
         observed: &[Observed],
         suspects: &HashSet<ContainerId>,
     ) -> Vec<Step> {
-        let visible: Vec<_> = known.iter().filter(|s| s.state.is_visible()).collect();
+        let visible: Vec<_> = known.iter().filter(|s| s.life.state.is_visible()).collect();
         let told = visible.iter().any(|s| s.container.as_ref().is_some_and(|c| suspects.contains(c)));
         let sudden = observed.is_empty() && visible.len() > 1 && !told;
         if sudden {
@@ -271,7 +271,7 @@ impl App {
     async fn tell_where_to_check_in(&self, known: &[Arc<Sandbox>]) {
         let Some(told) = self.reporting().filter(|now| self.pulse().told.as_ref() != Some(now)) else { return };
         let mut all_told = true;
-        for sandbox in known.iter().filter(|s| s.state.is_visible()) {
+        for sandbox in known.iter().filter(|s| s.life.state.is_visible()) {
             if let Err(e) = self.engine.furnish(sandbox, &told).await {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "it may check in at a place that is no more");
                 all_told = false;

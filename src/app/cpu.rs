@@ -28,7 +28,7 @@ pub(super) struct CpuSample {
 
 impl App {
     fn threshold(&self, sandbox: &Sandbox) -> Option<u32> {
-        self.policy_of(sandbox).evidence.cpu.filter(|_| matches!(sandbox.state, State::Running { .. }))
+        self.policy_of(sandbox).evidence.cpu.filter(|_| matches!(sandbox.life.state, State::Running { .. }))
     }
 
     /// Looks at those sandboxes for which cpu counts, each once in a report period, as a task of its own: an engine that
@@ -41,9 +41,10 @@ impl App {
         let due: Vec<Arc<Sandbox>> = {
             let mut pulse = self.pulse();
             let mut is_due = |sandbox: &Sandbox| {
-                let never = CpuSample { generation: sandbox.generation, asked_at: now, last: None, compared: false };
+                let never =
+                    CpuSample { generation: sandbox.life.generation, asked_at: now, last: None, compared: false };
                 let sample = pulse.cpu.entry(sandbox.id.clone()).or_insert(CpuSample { generation: u64::MAX, ..never });
-                if sample.generation != sandbox.generation {
+                if sample.generation != sandbox.life.generation {
                     *sample = never;
                     return true;
                 }
@@ -82,7 +83,7 @@ impl App {
         let told = self.engine.cpu_time(container).await;
         let used = told.map_err(|e| Error::engine("its cpu use could not be looked at", e))?;
         let (at, steady) = (self.clock.now(), self.clock.steady());
-        let before = self.pulse().cpu.get(&sandbox.id).copied().filter(|b| b.generation == sandbox.generation);
+        let before = self.pulse().cpu.get(&sandbox.id).copied().filter(|b| b.generation == sandbox.life.generation);
         let last = before.and_then(|b| b.last);
         if let Some((used_before, then)) = last {
             let passed = steady.saturating_sub(then);
@@ -92,11 +93,11 @@ impl App {
             let percent = used.saturating_sub(used_before).as_secs_f64() / passed.as_secs_f64() * 100.0;
             if percent >= f64::from(threshold) {
                 let evidence = Evidence { source: Source::Cpu, at };
-                self.store.record_use(vec![(sandbox.id.clone(), sandbox.generation, evidence)]).await?;
+                self.store.record_use(vec![(sandbox.id.clone(), sandbox.life.generation, evidence)]).await?;
             }
         }
         let fresh = CpuSample {
-            generation: sandbox.generation,
+            generation: sandbox.life.generation,
             asked_at: at,
             last: Some((used, steady)),
             compared: last.is_some(),
@@ -107,7 +108,7 @@ impl App {
 
     /// Whether it is known how much a sandbox used of the cpu lately, if that counts.
     pub(super) fn is_cpu_known(&self, sandbox: &Sandbox) -> bool {
-        let is_known = |s: &CpuSample| s.generation == sandbox.generation && s.compared;
+        let is_known = |s: &CpuSample| s.generation == sandbox.life.generation && s.compared;
         self.threshold(sandbox).is_none() || self.pulse().cpu.get(&sandbox.id).is_some_and(is_known)
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        ContainerId, Cpus, EvidenceLog, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Rhythm,
-        Sandbox, SandboxId, SandboxName, Seen, State, Token, Wake, Zone, policy::least_idle_limit,
+        ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Recipe, Sandbox,
+        SandboxId, SandboxName, State, Token, Wake, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
@@ -92,7 +92,8 @@ impl App {
         let told = spec.zone.clone().or_else(|| labels.zone.clone());
         let told = told.or_else(|| self.settings.zone.clone().filter(|_| own.is_none()));
         let zone = told.clone().or(own).unwrap_or_default();
-        let draft = Sandbox { zone, ..self.draft(&spec, &image.exposed, labels)? };
+        let mut draft = self.draft(&spec, &image.exposed, labels)?;
+        draft.recipe.zone = zone;
         let _claim = self.claims.claim(&draft.id).await;
         let sandbox = self.reserve(draft, image.exposed).await?;
         let ssh_key = self.keys(spec.ssh_keys);
@@ -182,37 +183,22 @@ impl App {
         let cpus = spec.cpus.or(labels.cpus).unwrap_or(self.settings.cpus);
         let own = spec.own.or(labels.own);
         own.fits(cpus)?;
-        let id = SandboxId::from_bytes(random()?);
-        Ok(Sandbox {
-            container: None,
-            name: spec.name.clone().unwrap_or_else(|| SandboxName::generated(&id)),
-            image: spec.image.clone(),
-            created_at: self.clock.now(),
-            state: State::Creating,
-            generation: 0,
-            ports: vec![],
-            app_port: Sandbox::pick_app_port(exposed, labels.app_port.as_deref()),
-            active: 0,
-            last_report: None,
-            rhythm: Rhythm::default(),
-            evidence: EvidenceLog::default(),
-            own,
-            keep_until: spec.keep_until,
-            spared_until: None,
-            warned_for: None,
-            extension: None,
-            memory: spec.memory.or(labels.memory).unwrap_or(self.settings.memory),
-            cpus,
-            labels: spec.labels.clone(),
-            token: Token::from_bytes(random()?),
-            wake: spec.wake.or(labels.wake),
-            wake_failure: None,
-            zone: Zone::default(),
-            traffic: labels.traffic,
+        let memory = spec.memory.or(labels.memory).unwrap_or(self.settings.memory);
+        let recipe = Recipe {
+            app_port: Recipe::app_port_of(exposed, labels.app_port.as_deref()),
             access: labels.access,
-            seen: Seen::default(),
-            id,
-        })
+            traffic: labels.traffic,
+            own,
+            wake: spec.wake.or(labels.wake),
+            labels: spec.labels.clone(),
+            ..Recipe::of(spec.image.clone(), memory, cpus)
+        };
+        let id = SandboxId::from_bytes(random()?);
+        let name = spec.name.clone().unwrap_or_else(|| SandboxName::generated(&id));
+        let token = Token::from_bytes(random()?);
+        let mut draft = Sandbox::new(id, name, token, self.clock.now(), recipe);
+        draft.life.keep_until = spec.keep_until;
+        Ok(draft)
     }
 
     /// Makes and starts the container, with other ports if those reserved turn out to be held.
@@ -248,12 +234,12 @@ impl App {
     async fn try_start(&self, spec: &mut SandboxSpec) -> Result<ContainerId> {
         let container = match self.engine.create(spec).await {
             Ok(container) => container,
-            Err(EngineError::NoImage) => return Err(Error::NoImage(spec.sandbox.image.clone())),
+            Err(EngineError::NoImage) => return Err(Error::NoImage(spec.sandbox.recipe.image.clone())),
             Err(EngineError::NameTaken(holder)) => {
                 return Err(self.name_taken(spec.sandbox.name.clone(), Some(&holder)).await);
             }
             Err(EngineError::TooManyCpus(allowed)) => {
-                return Err(Invalid::new("cpus", &spec.sandbox.cpus.to_string(), allowed).into());
+                return Err(Invalid::new("cpus", &spec.sandbox.recipe.cpus.to_string(), allowed).into());
             }
             Err(e) => return Err(Error::engine("the container could not be created", e)),
         };
@@ -273,7 +259,7 @@ impl App {
         let recorded = self.mark_started(sandbox, to).await?;
         let made = self.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
-        tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.image, "created");
+        tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.recipe.image, "created");
         Ok(made)
     }
 

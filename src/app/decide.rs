@@ -51,7 +51,7 @@ impl App {
     /// A decision about `sandbox` on what is known of it.
     pub(super) fn decision(&self, sandbox: &Sandbox, decided: Decided, why: String) -> Decision {
         let counting = self.policy_of(sandbox).evidence;
-        let evidence = sandbox.evidence.newest(|s| counting.count(s));
+        let evidence = sandbox.life.evidence.newest(|s| counting.count(s));
         Decision { at: self.clock.now(), decided, why, evidence }
     }
 
@@ -63,7 +63,7 @@ impl App {
     /// As [`App::decided`], on what is known by now, if the sandbox still runs.
     pub(super) async fn decided_anew(&self, sandbox: &Sandbox, decided: Decided) {
         if let Ok(Some(now)) = self.store.get(&sandbox.id).await
-            && matches!(now.state, State::Running { .. })
+            && matches!(now.life.state, State::Running { .. })
         {
             self.decided(&now, decided, self.why(&now)).await;
         }
@@ -106,12 +106,12 @@ impl App {
                 pulse.awaited.remove(&sandbox.id);
                 continue;
             };
-            let fresh = Awaited { generation: sandbox.generation, due: deadline.at, refused: false };
+            let fresh = Awaited { generation: sandbox.life.generation, due: deadline.at, refused: false };
             let Some(awaited) = pulse.awaited.get_mut(&sandbox.id) else {
                 pulse.awaited.insert(sandbox.id.clone(), fresh);
                 continue;
             };
-            let has_come = awaited.generation == sandbox.generation && now >= awaited.due;
+            let has_come = awaited.generation == sandbox.life.generation && now >= awaited.due;
             if has_come && now >= deadline.at {
                 let held = grace.is_some_and(|grace| now < grace.end_for(sandbox)) || is_blind;
                 if held && !awaited.refused {
@@ -121,7 +121,7 @@ impl App {
             } else if has_come {
                 *awaited = fresh;
                 notable.push((sandbox, Decided::Kept));
-            } else if awaited.generation != sandbox.generation || deadline.at < awaited.due {
+            } else if awaited.generation != sandbox.life.generation || deadline.at < awaited.due {
                 *awaited = fresh;
             }
         }

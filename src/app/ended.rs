@@ -26,13 +26,13 @@ impl App {
         };
         // Somebody may have asked for the stop meanwhile that was an idle one.
         let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
-        let reason = match now.state {
+        let reason = match now.life.state {
             State::Stopping { reason, .. } => reason,
             State::Running { boot: Some(ref boot), .. } if *boot != self.clock.boot() => StopReason::Reboot,
             _ if engine_was_away => StopReason::Engine,
             _ => StopReason::Exited,
         };
-        let is_news = matches!(now.state, State::Running { .. });
+        let is_news = matches!(now.life.state, State::Running { .. });
         let ended = self.how_it_ended(&now, container, &shown, reason).await;
         let to = State::Stopped { at: self.clock.now(), reason };
         if !self.mark_ended(known, to, ended).await? {
@@ -42,7 +42,7 @@ impl App {
         tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
         if let Some(ended) = self.store.get(&known.id).await?.filter(|_| is_news) {
             let why = explain::ended(&self.settings.policy, &ended, reason, self.clock.now());
-            if ended.seen.keeps_ending() {
+            if ended.life.seen.keeps_ending() {
                 tracing::warn!(sandbox = %ended.id, name = %ended.name, why, "it is not woken any more");
             }
             self.decided(&ended, Decided::Stopped, why).await;
@@ -60,17 +60,17 @@ impl App {
     ) -> Seen {
         let by = self.ended_by(container);
         let unasked = reason == StopReason::Exited;
-        let ran = match sandbox.state {
+        let ran = match sandbox.life.state {
             State::Running { since, .. } => {
                 Duration::try_from(self.clock.now().duration_since(since)).unwrap_or_default()
             }
             _ => Duration::MAX,
         };
         let is_quick = unasked && by != EndedBy::Signal && ran < QUICK;
-        let quick_ends = if is_quick { sandbox.seen.quick_ends.saturating_add(1) } else { 0 };
+        let quick_ends = if is_quick { sandbox.life.seen.quick_ends.saturating_add(1) } else { 0 };
         let words = if unasked { self.words(container).await } else { Vec::new() };
         let ending = Ending { exit: shown.exit, by, last_lines: last_lines(&words) };
-        Seen { ending: Some(ending), quick_ends, ..sandbox.seen.clone() }
+        Seen { ending: Some(ending), quick_ends, ..sandbox.life.seen.clone() }
     }
 
     /// What a sandbox wrote last. That it has stopped is not kept back for it.
@@ -89,7 +89,7 @@ impl App {
     pub(super) async fn record_ended_by(&self, known: &Sandbox, by: EndedBy) -> Tried {
         let done = self.set_ended_by(known, by).await?;
         if let Some(ended) = self.store.get(&known.id).await?.filter(|_| done)
-            && let State::Stopped { reason, .. } = ended.state
+            && let State::Stopped { reason, .. } = ended.life.state
         {
             let why = explain::ended(&self.settings.policy, &ended, reason, self.clock.now());
             self.decided(&ended, Decided::Stopped, why).await;

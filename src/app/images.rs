@@ -158,7 +158,7 @@ impl App {
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
     pub async fn remove_image(&self, image: &ImageRef) -> Result<()> {
         let mut containers = self.image(image).await?.containers;
-        while containers > 0 && self.make_way(|deleted| deleted.image == *image).await? {
+        while containers > 0 && self.make_way(|deleted| deleted.recipe.image == *image).await? {
             containers = self.image(image).await?.containers;
         }
         if containers > 0 {

@@ -34,13 +34,13 @@ impl App {
     pub async fn stop(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
         loop {
             let sandbox = self.get(reference).await?;
-            match sandbox.state {
+            match sandbox.life.state {
                 State::Running { .. } => {
                     self.engine_answers().await?;
                     let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                     if self.mark(&sandbox, to.clone()).await? {
                         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", "stopping");
-                        let stopping = Sandbox { state: to, ..sandbox.clone() };
+                        let stopping = sandbox.in_state(to);
                         let app = Arc::clone(self);
                         self.tasks.spawn(async move { app.carry_out_stop(&sandbox).await });
                         // As it was recorded: read again it may have stopped already.
@@ -51,7 +51,7 @@ impl App {
                 State::Starting { .. } => {
                     let _claim = self.claims.claim(&sandbox.id).await;
                     let sandbox = self.get(reference).await?;
-                    if matches!(sandbox.state, State::Starting { .. }) {
+                    if matches!(sandbox.life.state, State::Starting { .. }) {
                         let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                         self.mark(&sandbox, to).await?;
                         self.wake();
@@ -99,7 +99,7 @@ impl App {
         tokio::pin!(patience);
         loop {
             let sandbox = self.get(reference).await?;
-            if matches!(sandbox.state, State::Running { .. }) {
+            if matches!(sandbox.life.state, State::Running { .. }) {
                 return Ok(sandbox);
             }
             let _claim = tokio::select! {
@@ -107,7 +107,7 @@ impl App {
                 () = &mut patience => return Err(Error::StillStopping),
             };
             let sandbox = self.get(reference).await?;
-            match sandbox.state {
+            match sandbox.life.state {
                 State::Stopping { .. } if broken(Rule::StartWins) => return Ok(sandbox),
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
@@ -159,7 +159,7 @@ impl App {
         let claim = self.claims.try_claim(&sandbox.id);
         let app = Arc::clone(self);
         self.tasks.spawn(async move {
-            let deleted = Sandbox { state: State::Deleting, ..sandbox };
+            let deleted = sandbox.in_state(State::Deleting);
             if let Err(e) = app.finish_delete(&deleted).await {
                 tracing::warn!(sandbox = %deleted.id, error = chain(e.as_ref()), "removal failed; it is tried again every pass");
             }
@@ -172,7 +172,7 @@ impl App {
     /// whoever was told that they are deleted relies on it. Whether one is.
     pub(super) async fn make_way(&self, in_the_way: impl Fn(&Sandbox) -> bool) -> Result<bool> {
         let known = self.store.all().await?;
-        let leaving = known.iter().filter(|s| s.state == State::Deleting && in_the_way(s));
+        let leaving = known.iter().filter(|s| s.life.state == State::Deleting && in_the_way(s));
         let leaving: Vec<_> = leaving.map(|gone| self.see_off(gone).boxed()).collect();
         if leaving.is_empty() {
             return Ok(false);
@@ -191,7 +191,7 @@ impl App {
 
     /// Carries out a recorded start. The caller holds the claim.
     pub(super) async fn finish_start(&self, sandbox: &Sandbox) -> Result<()> {
-        let State::Starting { stopped_at, reason } = sandbox.state else { return Ok(()) };
+        let State::Starting { stopped_at, reason } = sandbox.life.state else { return Ok(()) };
         let Some(container) = &sandbox.container else { return Ok(()) };
         let started = async {
             let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;

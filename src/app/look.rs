@@ -15,10 +15,10 @@ impl App {
     /// [`Error::Store`].
     pub async fn list(&self) -> Result<Vec<Arc<Sandbox>>> {
         let known = self.store.all().await?;
-        let visible: Vec<_> = known.into_iter().filter(|s| s.state.is_visible()).collect();
+        let visible: Vec<_> = known.into_iter().filter(|s| s.life.state.is_visible()).collect();
         if broken(Rule::OursIsNoEvidence) {
             let looked_at = Evidence { source: Source::CheckIn, at: self.clock.now() };
-            let uses = visible.iter().map(|s| (s.id.clone(), s.generation, looked_at));
+            let uses = visible.iter().map(|s| (s.id.clone(), s.life.generation, looked_at));
             self.store.record_use(uses.collect()).await?;
         }
         Ok(visible)

@@ -12,7 +12,7 @@ impl App {
     /// [`Error::Store`].
     pub async fn namesakes(&self, sandbox: &Sandbox) -> Result<Vec<Arc<Sandbox>>> {
         let same = |s: &Arc<Sandbox>| {
-            s.state != State::Deleting
+            s.life.state != State::Deleting
                 && s.id != sandbox.id
                 && s.name.as_str().eq_ignore_ascii_case(sandbox.name.as_str())
         };
@@ -27,13 +27,13 @@ impl App {
         };
         let has_it = |s: &&Arc<Sandbox>| match container {
             Some(id) => s.container.as_ref().is_some_and(|c| c.as_str() == id),
-            None => s.name == name && s.state != State::Deleting,
+            None => s.name == name && s.life.state != State::Deleting,
         };
         let short = |id: &str| id.chars().take(12).collect::<String>();
         let whose = match (known.iter().find(has_it), container) {
             (Some(holder), _) => {
                 let id = holder.container.as_ref().map(|id| format!(" {}", short(id.as_str()))).unwrap_or_default();
-                format!("container{id}, created {:.0}, {}", holder.created_at, doing(&holder.state))
+                format!("container{id}, created {:.0}, {}", holder.created_at, doing(&holder.life.state))
             }
             (None, Some(id)) => {
                 format!("container {} of Docker's, which is not this server's (docker ps -a shows it)", short(id))

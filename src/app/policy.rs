@@ -22,7 +22,7 @@ impl App {
             self.is_ahead(until)?;
             self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default())?;
         }
-        change.own.fits(sandbox.cpus)?;
+        change.own.fits(sandbox.recipe.cpus)?;
         // What connections carried until now belongs to the time that it still had.
         if let Err(e) = self.collect().await {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
@@ -69,13 +69,13 @@ impl App {
         let Some(id) = reporter else { return Ok(None) };
         let Some(sandbox) = self.store.get(&id).await? else { return Ok(None) };
         let until = plus(self.clock.now(), length.min(self.settings.keep_max));
-        self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.zone)?;
+        self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.recipe.zone)?;
         self.keep(&sandbox, Extension::INSIDE, until).await
     }
 
     /// Records an extension; `None` if the sandbox does not run any more as it was seen to.
     async fn keep(&self, seen: &Sandbox, by: &str, until: Timestamp) -> Result<Option<Sandbox>> {
-        if !matches!(seen.state, State::Running { .. }) {
+        if !matches!(seen.life.state, State::Running { .. }) {
             return Ok(None);
         }
         let extension = Extension { at: self.clock.now(), by: by.to_owned(), until };
@@ -86,7 +86,7 @@ impl App {
         if let Some(kept) = &kept {
             let why = self.why(kept);
             // Whoever is inside can say it as often as they like, and shall neither fill our log nor hide what was decided.
-            let news = seen.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
+            let news = seen.life.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
             if by != Extension::INSIDE || news {
                 tracing::info!(sandbox = %kept.id, name = %kept.name, by, why, "kept");
                 self.decided(kept, Decided::Extended, why).await;

@@ -102,7 +102,7 @@ impl App {
 
     async fn resume_start(&self, known: &Sandbox) -> Tried {
         let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
-        if !matches!(now.state, State::Starting { .. }) || now.generation != known.generation {
+        if !matches!(now.life.state, State::Starting { .. }) || now.life.generation != known.life.generation {
             return Ok(false);
         }
         self.finish_start(&now).await?;
@@ -110,7 +110,7 @@ impl App {
     }
 
     async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>, pid: Option<u32>) -> Tried {
-        let State::Running { since, mark, .. } = known.state.clone() else { return Ok(false) };
+        let State::Running { since, mark, .. } = known.life.state.clone() else { return Ok(false) };
         let to = State::Running { since, address, mark, pid, boot: Some(self.clock.boot()) };
         Ok(self.mark(known, to).await?)
     }
@@ -155,7 +155,7 @@ impl App {
         let mine = shown.iter().find(|o| o.sandbox.as_ref() == Some(&known.id)).map(|o| o.container.clone());
         let container = known.container.clone().or(mine);
         tracing::warn!(sandbox = %known.id, name = %known.name, "a creation that was cut off is removed");
-        self.finish_delete(&Sandbox { state: State::Deleting, container, ..known.clone() }).await
+        self.finish_delete(&Sandbox { container, ..known.in_state(State::Deleting) }).await
     }
 
     /// Rebuilds the record of a container of ours that we do not know. Its clock starts now.
@@ -167,12 +167,12 @@ impl App {
         // also where the clock was set back since these.
         let counted =
             self.pulse().traffic.values().filter(|c| c.sandbox == sandbox.id).filter_map(|c| c.last_use).max();
-        sandbox.generation = now.as_millisecond().unsigned_abs().max(counted.map_or(0, |(last, _)| last + 1));
+        sandbox.life.generation = now.as_millisecond().unsigned_abs().max(counted.map_or(0, |(last, _)| last + 1));
         if shown.phase == Phase::Running {
-            sandbox.state = shown.running(now, self.clock.boot());
-            sandbox.evidence = EvidenceLog::of(Source::Start, now);
+            sandbox.life.state = shown.running(now, self.clock.boot());
+            sandbox.life.evidence = EvidenceLog::of(Source::Start, now);
         } else {
-            sandbox.state = State::Stopped { at: now, reason: StopReason::Exited };
+            sandbox.life.state = State::Stopped { at: now, reason: StopReason::Exited };
         }
         let (id, name, furnished) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.clone());
         let done = self.store.adopt(sandbox).await?;

@@ -32,7 +32,7 @@ pub(super) struct CutOff {
 
 /// Whether it is being stopped because its deadline passed, and nobody asked for it.
 fn ends_by_deadline(sandbox: &Sandbox) -> bool {
-    matches!(sandbox.state, State::Stopping { reason, .. } if reason.is_by_deadline())
+    matches!(sandbox.life.state, State::Stopping { reason, .. } if reason.is_by_deadline())
 }
 
 impl App {
@@ -47,7 +47,7 @@ impl App {
             return Ok(false);
         }
         // A restart behind our back, whose event is still on its way, is evidence too.
-        let State::Running { mark, .. } = &known.state else { return Ok(false) };
+        let State::Running { mark, .. } = &known.life.state else { return Ok(false) };
         if let Some(container) = &known.container
             && self.engine.inspect(container).await?.mark.as_ref() != Some(mark)
         {
@@ -75,7 +75,7 @@ impl App {
         let stopped = self.try_finish_stop(&known.id).await;
         if stopped.is_err() {
             // It is not tried again on what was decided now: by then it may have been used, or started anew.
-            self.note_cut_off(known, Some(known.state.clone()), self.ending());
+            self.note_cut_off(known, Some(known.life.state.clone()), self.ending());
         }
         stopped
     }
@@ -91,9 +91,9 @@ impl App {
         let to = State::Stopping { since: now, reason: seen.reason() };
         let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
         let decision = self.decision(known, Decided::Stopped, why.clone());
-        let stopping = Sandbox { state: to.clone(), ..known.clone() };
+        let stopping = known.in_state(to.clone());
         // From now on until the engine is told it may be heard of.
-        self.note_cut_off(known, Some(known.state.clone()), Duration::ZERO);
+        self.note_cut_off(known, Some(known.life.state.clone()), Duration::ZERO);
         let (is_sure, policy) = (still.clone(), self.settings.policy);
         let marked = self.store.mark_idle(known, policy, to, decision, still).await;
         if !matches!(marked, Ok(true)) {
@@ -110,7 +110,7 @@ impl App {
             self.take_back(&stopping).await?;
             return Ok(false);
         }
-        self.note_cut_off(known, Some(known.state.clone()), self.ending());
+        self.note_cut_off(known, Some(known.life.state.clone()), self.ending());
         self.shown(known, true).await;
         tracing::info!(
             sandbox = %known.id, name = %known.name, reason = seen.reason().word(), why,
@@ -140,7 +140,7 @@ impl App {
 
     pub(super) async fn try_finish_stop(&self, id: &SandboxId) -> Tried {
         let Some(sandbox) = self.store.get(id).await? else { return Ok(false) };
-        let (State::Stopping { .. }, Some(container)) = (&sandbox.state, &sandbox.container) else {
+        let (State::Stopping { .. }, Some(container)) = (&sandbox.life.state, &sandbox.container) else {
             return Ok(false);
         };
         // Nobody knows from here on whether it ends; what it reports meanwhile counts if it does not.
@@ -157,7 +157,7 @@ impl App {
 
     pub(super) fn is_cut_off(&self, known: &Sandbox) -> bool {
         ends_by_deadline(known)
-            && self.pulse().cut_off.get(&known.id).is_some_and(|cut| cut.generation == known.generation)
+            && self.pulse().cut_off.get(&known.id).is_some_and(|cut| cut.generation == known.life.generation)
     }
 
     /// How long it may take from the signal until a container has ended by it.
@@ -169,11 +169,11 @@ impl App {
     /// may still end by it.
     fn note_cut_off(&self, known: &Sandbox, before: Option<State>, ending: Duration) -> CutOff {
         let ends_until = self.clock.steady() + ending;
-        let fresh = CutOff { generation: known.generation, ends_until, before, heard: None };
+        let fresh = CutOff { generation: known.life.generation, ends_until, before, heard: None };
         let mut pulse = self.pulse();
         let noted = pulse.cut_off.entry(known.id.clone()).or_insert_with(|| fresh.clone());
-        if noted.generation != known.generation || fresh.before.is_some() {
-            let heard = noted.heard.filter(|_| noted.generation == known.generation);
+        if noted.generation != known.life.generation || fresh.before.is_some() {
+            let heard = noted.heard.filter(|_| noted.generation == known.life.generation);
             *noted = CutOff { heard, ..fresh };
         }
         noted.clone()
@@ -201,9 +201,9 @@ impl App {
             pulse.cut_off.remove(&known.id).and_then(|cut| cut.heard)
         };
         let Some(now) = self.store.get(&known.id).await?.filter(|_| done) else { return Ok(done) };
-        if let Some(at) = heard.filter(|_| now.generation == known.generation) {
+        if let Some(at) = heard.filter(|_| now.life.generation == known.life.generation) {
             let evidence = Evidence { source: Source::CheckIn, at };
-            self.store.record_use(vec![(now.id.clone(), now.generation, evidence)]).await?;
+            self.store.record_use(vec![(now.id.clone(), now.life.generation, evidence)]).await?;
         }
         let why = "the stop was not carried out: the engine or the database failed, or the server ended".into();
         self.decided(&now, Decided::Dropped, why).await;

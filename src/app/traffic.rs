@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::{App, Error, Result, chain};
 use crate::{
     domain::{
-        Boot, EndedBy, Evidence, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Seen, Source, State, Wake,
+        Boot, EndedBy, Evidence, Life, PortMapping, PortSpec, Protocol, Sandbox, SandboxId, Seen, Source, State, Wake,
         WakeFailure,
     },
     relay::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable},
@@ -26,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 impl App {
     /// Which connections wake `sandbox`.
     pub fn wakes(&self, sandbox: &Sandbox) -> Wake {
-        sandbox.wake.unwrap_or(self.settings.wake)
+        sandbox.recipe.wake.unwrap_or(self.settings.wake)
     }
 
     /// What one of a sandbox's ports has carried, as far as the relay has told.
@@ -136,7 +136,7 @@ impl App {
         let _table = self.table.lock().await;
         match self.store.get(id).await? {
             // Whoever deletes it is answered when this is done.
-            Some(Sandbox { state: State::Deleting, .. }) => {
+            Some(Sandbox { life: Life { state: State::Deleting, .. }, .. }) => {
                 self.relay.ask(Request::Remove(id.clone())).await?;
                 Ok(Vec::new())
             }
@@ -153,7 +153,7 @@ impl App {
         let told = async {
             let _table = self.table.lock().await;
             let known = self.store.all().await?;
-            let routes = known.iter().filter(|s| s.state != State::Deleting).map(|s| self.route(s)).collect();
+            let routes = known.iter().filter(|s| s.life.state != State::Deleting).map(|s| self.route(s)).collect();
             held(self.relay.ask(Request::Table(routes)).await?)
         };
         let told = told.await;
@@ -173,21 +173,21 @@ impl App {
     }
 
     fn route(&self, sandbox: &Sandbox) -> Route {
-        let target = match sandbox.state {
+        let target = match sandbox.life.state {
             State::Running { address: Some(address), pid, ref boot, .. } if self.is_believed(boot.as_ref(), pid) => {
                 Target::Open { address, pid }
             }
             _ if self.wakes(sandbox).allows(sandbox) => Target::Asleep,
             _ => Target::Shut,
         };
-        let cut_after = match sandbox.state {
+        let cut_after = match sandbox.life.state {
             State::Stopping { .. } => self.settings.stop_grace,
             _ => LAST_WORDS,
         };
         Route {
             sandbox: sandbox.id.clone(),
             name: sandbox.name.to_string(),
-            generation: sandbox.generation,
+            generation: sandbox.life.generation,
             target,
             cut_after_ms: cut_after.as_millis() as u64,
             ports: sandbox.relayed().map(|p| listen(sandbox, p)).collect(),
@@ -337,7 +337,7 @@ impl App {
 
     async fn try_wake(self: &Arc<Self>, id: &SandboxId) -> Result<bool> {
         let Some(sandbox) = self.store.get(id).await? else { return Ok(false) };
-        if matches!(sandbox.state, State::Running { .. }) {
+        if matches!(sandbox.life.state, State::Running { .. }) {
             self.show(id).await;
             return Ok(true);
         }
@@ -345,7 +345,7 @@ impl App {
         let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
         // Whoever stops it meanwhile on purpose wins.
         let now = self.start_if(container.as_str(), may, false).await?;
-        Ok(matches!(now.state, State::Running { .. }))
+        Ok(matches!(now.life.state, State::Running { .. }))
     }
 
     async fn refuse(&self, id: &SandboxId) {
@@ -358,12 +358,12 @@ impl App {
 }
 
 fn listen(sandbox: &Sandbox, port: &PortMapping) -> Listen {
-    let traffic = &sandbox.traffic;
+    let traffic = &sandbox.recipe.traffic;
     Listen {
         outside: port.outside.into(),
         inside: port.inside.port,
         wakes_silent: traffic.wakes_silent && port.inside != PortSpec::SSH,
-        http: traffic.app_http != Some(false) || sandbox.app_port != Some(port.inside),
+        http: traffic.app_http != Some(false) || sandbox.recipe.app_port != Some(port.inside),
         proxy_protocol: traffic.proxy_protocol.contains(&port.inside.port),
     }
 }

@@ -71,9 +71,9 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
     let when = ago(evidence.at, now);
     match evidence.source {
         Source::Start => format!("started {when}"),
-        Source::CheckIn if sandbox.active > 0 => format!("it reported {}, {when}", sandbox.active),
+        Source::CheckIn if sandbox.life.active > 0 => format!("it reported {}, {when}", sandbox.life.active),
         Source::CheckIn => format!("it reported that it is in use, {when}"),
-        Source::Extension => match &sandbox.extension {
+        Source::Extension => match &sandbox.life.extension {
             Some(extension) if extension.by == Extension::INSIDE => format!("kept from inside, {when}"),
             Some(extension) => format!("kept by {}, {when}", extension.by),
             None => format!("extended {when}"),
@@ -142,7 +142,7 @@ pub struct Sight {
 
 /// Why `sandbox` runs, will be stopped, or was.
 pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) -> String {
-    match sandbox.state {
+    match sandbox.life.state {
         State::Creating | State::Starting { .. } => "it is being started".into(),
         State::Deleting => "it is being deleted".into(),
         State::Stopping { since, reason } => {
@@ -153,10 +153,10 @@ pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp
         }
         State::Running { since, .. } => {
             let counting = policy.of(sandbox).evidence;
-            let newest = sandbox.evidence.newest(|s| counting.count(s)).filter(|e| e.at >= since);
+            let newest = sandbox.life.evidence.newest(|s| counting.count(s)).filter(|e| e.at >= since);
             let newest = newest.unwrap_or(Evidence { source: Source::Start, at: since });
-            let recent = RECENT.max(2 * sandbox.rhythm.period.unwrap_or_default());
-            let use_of_it = if sandbox.seen.paused {
+            let recent = RECENT.max(2 * sandbox.life.rhythm.period.unwrap_or_default());
+            let use_of_it = if sandbox.life.seen.paused {
                 "paused: somebody has paused it through the engine, so that nothing in it runs and connections wait"
                     .into()
             } else if now <= plus(newest.at, recent) {
@@ -191,7 +191,7 @@ fn outlook(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) ->
 
 /// Why it was stopped.
 pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timestamp) -> String {
-    let since = sandbox.evidence.last_of(Source::Start).unwrap_or(sandbox.created_at);
+    let since = sandbox.life.evidence.last_of(Source::Start).unwrap_or(sandbox.created_at);
     match (reason, deadline_since(policy, sandbox, since)) {
         (StopReason::Idle, Some(deadline)) => {
             let rare = lengthened(policy, sandbox).filter(|_| deadline.by == By::Evidence);
@@ -204,7 +204,7 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
         }
         (StopReason::Idle, None) => "it was idle".into(),
         (StopReason::Requested, _) => "somebody asked for it through the API".into(),
-        (StopReason::Exited, _) => sandbox.seen.how_it_ended(sandbox.memory),
+        (StopReason::Exited, _) => sandbox.life.seen.how_it_ended(sandbox.recipe.memory),
         (StopReason::MaxAge, deadline) => {
             let change = deadline.as_ref().map_or("", after_change);
             format!("{change}it had run for as long as it may since {} (max_age)", clock_time(since, now))
@@ -231,7 +231,7 @@ pub(super) fn unused(
         return format!("idle since {} (the last was {})", time(evidence.at), name(evidence.source));
     }
     let counting = policy.of(sandbox).evidence;
-    let person = sandbox.evidence.newest(|s| counting.count(s) && s.is_interactive());
+    let person = sandbox.life.evidence.newest(|s| counting.count(s) && s.is_interactive());
     let person = person.map_or("its start".into(), |e| format!("{} at {}", name(e.source), time(e.at)));
     format!("only {} kept it since {person}, for as long as that may (connection_cap)", name(evidence.source))
 }
@@ -251,12 +251,12 @@ impl Reports {
     /// How those of `sandbox` come, if it runs. `period`: how often they are expected; whoever is seen to report more rarely
     /// is given as long.
     pub fn of(sandbox: &Sandbox, period: Duration, now: Timestamp) -> Self {
-        let State::Running { since, .. } = sandbox.state else {
-            return if sandbox.last_report.is_some() { Reports::Current } else { Reports::Never };
+        let State::Running { since, .. } = sandbox.life.state else {
+            return if sandbox.life.last_report.is_some() { Reports::Current } else { Reports::Never };
         };
-        let period = sandbox.rhythm.period.unwrap_or_default().max(period);
+        let period = sandbox.life.rhythm.period.unwrap_or_default().max(period);
         let patience = SignedDuration::try_from(3 * period).unwrap_or(SignedDuration::MAX);
-        match sandbox.last_report {
+        match sandbox.life.last_report {
             None => Reports::Never,
             Some(last) if now.duration_since(last.max(since)) > patience => Reports::Ceased,
             Some(_) => Reports::Current,
@@ -293,7 +293,7 @@ mod tests {
             says(&sandbox, 600),
             "idle since 00:00:00 UTC (the last was its start); stops at 02:30:00 UTC unless used"
         );
-        sandbox.evidence.record(Evidence { source: Source::Connection, at: at(3_600) });
+        sandbox.life.evidence.record(Evidence { source: Source::Connection, at: at(3_600) });
         let ports = [22, 80].map(|inside| PortUse {
             inside,
             connections: 122,
@@ -311,23 +311,23 @@ mod tests {
             explain(&POLICY, &sandbox, &silent, at(3_608))
                 .contains("active: a connection, closed or silent since, on port 80")
         );
-        sandbox.own.max_age = Some(Limit::After(Duration::from_secs(7_200)));
+        sandbox.recipe.own.max_age = Some(Limit::After(Duration::from_secs(7_200)));
         assert!(says(&sandbox, 5_000).ends_with("stops at 02:00:00 UTC, used or not: it may run for 2 h (max_age)"));
-        sandbox.own = crate::domain::OwnPolicy { idle_limit: Some(Limit::Never), ..Default::default() };
+        sandbox.recipe.own = crate::domain::OwnPolicy { idle_limit: Some(Limit::Never), ..Default::default() };
         assert!(says(&sandbox, 5_000).ends_with("; never stopped for being idle (idle_timeout is never)"));
     }
 
     #[test]
     fn contract_31_a_limit_that_follows_reports_is_told() {
         let mut sandbox = running(0);
-        sandbox.own.idle_limit = Some(Limit::After(Duration::from_secs(60)));
-        sandbox.rhythm.period = Some(Duration::from_secs(60));
+        sandbox.recipe.own.idle_limit = Some(Limit::After(Duration::from_secs(60)));
+        sandbox.life.rhythm.period = Some(Duration::from_secs(60));
         let rare = "(it is seen to report every 1 min only, so that its limit is 3 min and not 1 min)";
         assert_eq!(
             says(&sandbox, 119),
             format!("active: started 1 min 59 s ago; stops at 00:03:00 UTC unless used {rare}")
         );
-        sandbox.state = State::Stopped { at: at(180), reason: StopReason::Idle };
+        sandbox.life.state = State::Stopped { at: at(180), reason: StopReason::Idle };
         assert_eq!(
             says(&sandbox, 181),
             format!("stopped at 00:03:00 UTC: idle since 00:00:00 UTC (the last was its start) {rare}")
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_stopped_one_says_since_when_it_was_idle_and_of_which_day() {
         let state = State::Stopped { at: at(9_000), reason: StopReason::Idle };
-        let sandbox = Sandbox { state, ..running(0) };
+        let sandbox = running(0).in_state(state);
         assert_eq!(says(&sandbox, 9_100), "stopped at 02:30:00 UTC: idle since 00:00:00 UTC (the last was its start)");
         assert!(says(&sandbox, 100_000).starts_with("stopped at 1970-01-01 02:30:00 UTC"), "another day");
     }
@@ -366,10 +366,10 @@ mod tests {
         let period = Duration::from_secs(60);
         let mut sandbox = running(0);
         assert_eq!(Reports::of(&sandbox, period, at(10_000)), Reports::Never);
-        sandbox.last_report = Some(at(60));
+        sandbox.life.last_report = Some(at(60));
         assert_eq!(Reports::of(&sandbox, period, at(240)), Reports::Current);
         assert_eq!(Reports::of(&sandbox, period, at(241)), Reports::Ceased);
-        sandbox.rhythm.period = Some(Duration::from_secs(100));
+        sandbox.life.rhythm.period = Some(Duration::from_secs(100));
         assert_eq!(Reports::of(&sandbox, period, at(300)), Reports::Current, "it is slower by nature");
     }
 }

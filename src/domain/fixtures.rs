@@ -23,34 +23,23 @@ pub fn at(seconds: i64) -> Timestamp {
 /// A sandbox that was started at `since` and has reported nothing.
 pub fn running(since: i64) -> Sandbox {
     let id = SandboxId::from_bytes([1; 16]);
+    let started =
+        State::Running { since: at(since), address: None, mark: "m1".into(), pid: None, boot: Some("b".into()) };
+    let image = ImageRef::parse("lab").expect("a plain name");
+    let (memory, cpus) = (Memory::parse("512m").expect("plain"), Cpus::parse("1").expect("plain"));
     Sandbox {
         container: ContainerId::parse(&"a".repeat(64)),
         name: SandboxName::generated(&id),
-        image: ImageRef::parse("lab").expect("a plain name"),
-        created_at: at(since),
-        state: State::Running { since: at(since), address: None, mark: "m1".into(), pid: None, boot: Some("b".into()) },
-        generation: 1,
-        ports: vec![],
-        app_port: None,
-        active: 0,
-        last_report: None,
-        rhythm: Rhythm::default(),
-        evidence: EvidenceLog::of(Source::Start, at(since)),
-        own: OwnPolicy::default(),
-        keep_until: None,
-        spared_until: None,
-        warned_for: None,
-        extension: None,
-        memory: Memory::parse("512m").expect("plain"),
-        cpus: Cpus::parse("1").expect("plain"),
-        labels: vec![],
         token: Token::from_bytes([2; 16]),
-        wake: None,
-        wake_failure: None,
-        zone: Zone::default(),
-        traffic: Traffic::default(),
-        access: None,
-        seen: Seen::default(),
+        created_at: at(since),
+        ports: vec![],
+        recipe: Recipe::of(image, memory, cpus),
+        life: Life {
+            state: started,
+            generation: 1,
+            evidence: EvidenceLog::of(Source::Start, at(since)),
+            ..Life::default()
+        },
         id,
     }
 }

@@ -26,12 +26,12 @@ impl Grace {
     /// Until when this one is not stopped: if it is seen to report rarely, it has two of its periods, since one report may
     /// be lost once more.
     pub fn end_for(&self, sandbox: &Sandbox) -> Timestamp {
-        plus(self.since, self.length.max(2 * sandbox.rhythm.period.unwrap_or_default()))
+        plus(self.since, self.length.max(2 * sandbox.life.rhythm.period.unwrap_or_default()))
     }
 
     /// By when whatever reports from this one should have been heard. Before that nobody knows whether it needs a warning.
     pub fn heard_by(&self, sandbox: &Sandbox) -> Timestamp {
-        plus(self.since, self.period.max(sandbox.rhythm.period.unwrap_or_default()))
+        plus(self.since, self.period.max(sandbox.life.rhythm.period.unwrap_or_default()))
     }
 
     /// Whether it is over, however rarely somebody reports.
@@ -49,8 +49,8 @@ mod tests {
     fn who_reports_rarely_has_two_of_its_periods() {
         let grace = Grace { since: at(1_000), length: Duration::from_secs(300), period: Duration::from_secs(60) };
         let seen = |period: u64| {
-            let rhythm = Rhythm { period: Some(Duration::from_secs(period)), gap: None };
-            let sandbox = Sandbox { rhythm, ..running(0) };
+            let mut sandbox = running(0);
+            sandbox.life.rhythm.period = Some(Duration::from_secs(period));
             (grace.end_for(&sandbox), grace.heard_by(&sandbox))
         };
         assert_eq!((grace.end(), grace.end_for(&running(0))), (at(1_300), at(1_300)));

@@ -88,7 +88,7 @@ pub enum Verdict {
 fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration) -> Deadline {
     let start = Evidence { source: Source::Start, at: since };
     let counts = |s: Source, interactive| policy.evidence.count(s) && s.is_interactive() == interactive;
-    let newest = |interactive| sandbox.evidence.newest(|s| counts(s, interactive)).filter(|e| e.at > since);
+    let newest = |interactive| sandbox.life.evidence.newest(|s| counts(s, interactive)).filter(|e| e.at > since);
     let interactive = newest(true).unwrap_or(start);
     let mut deadline = Deadline { at: plus(interactive.at, limit), by: By::Evidence, evidence: interactive };
     if let Some(other) = newest(false) {
@@ -100,7 +100,7 @@ fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration
             deadline = Deadline { at: at.min(end), by, evidence: other };
         }
     }
-    match sandbox.keep_until {
+    match sandbox.life.keep_until {
         Some(keep) if keep > deadline.at => Deadline { at: keep, by: By::Keep, ..deadline },
         _ => deadline,
     }
@@ -109,7 +109,7 @@ fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration
 /// When a sandbox will be stopped unless it is used. `None` when it does not run or nothing sets a deadline
 /// (`CONTRACT.md` 31).
 pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Deadline> {
-    let State::Running { since, .. } = sandbox.state else { return None };
+    let State::Running { since, .. } = sandbox.life.state else { return None };
     deadline_since(policy, sandbox, if broken(Rule::StartIsEvidence) { sandbox.created_at } else { since })
 }
 
@@ -118,7 +118,7 @@ pub fn deadline_since(policy: &Policy, sandbox: &Sandbox, since: Timestamp) -> O
     let policy = policy.of(sandbox);
     let idle = policy.idle_limit.span().map(|limit| idle_at(&policy, sandbox, since, limit));
     let aged = policy.max_age.span().map(|age| {
-        let newest = sandbox.evidence.newest(|s| policy.evidence.count(s)).filter(|e| e.at > since);
+        let newest = sandbox.life.evidence.newest(|s| policy.evidence.count(s)).filter(|e| e.at > since);
         let evidence = newest.unwrap_or(Evidence { source: Source::Start, at: since });
         Deadline { at: plus(since, age), by: By::Age, evidence }
     });
@@ -126,7 +126,7 @@ pub fn deadline_since(policy: &Policy, sandbox: &Sandbox, since: Timestamp) -> O
         (Some(idle), Some(aged)) => Some(if aged.at <= idle.at { aged } else { idle }),
         (idle, aged) => idle.or(aged),
     };
-    first.map(|deadline| match sandbox.spared_until {
+    first.map(|deadline| match sandbox.life.spared_until {
         Some(spared) if spared > deadline.at => {
             Deadline { at: spared, by: By::Change { age: deadline.by == By::Age }, ..deadline }
         }
@@ -146,7 +146,7 @@ pub fn spared_until(before: Option<Deadline>, after: Option<Deadline>, grace_end
 ///
 /// A running sandbox is idle if and only if `now >= deadline` (`IDLENESS.md`).
 pub fn verdict(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Timestamp) -> Verdict {
-    if !matches!(sandbox.state, State::Running { .. }) {
+    if !matches!(sandbox.life.state, State::Running { .. }) {
         return Verdict::Keep { until: None, because: Because::NotRunning };
     }
     let Some(deadline) = deadline(policy, sandbox) else {
@@ -170,7 +170,7 @@ pub fn warning(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Ti
     let stop = grace.map_or(deadline.at, |grace| grace.end_for(sandbox).max(deadline.at));
     let due = SignedDuration::try_from(lead).ok().and_then(|l| stop.checked_sub(l).ok()).unwrap_or(Timestamp::MIN);
     let due = grace.map_or(due, |grace| grace.heard_by(sandbox).max(due));
-    if sandbox.warned_for == Some(stop) || now >= stop {
+    if sandbox.life.warned_for == Some(stop) || now >= stop {
         Warning::None
     } else if now >= due {
         Warning::Due { deadline, stop }
@@ -197,7 +197,7 @@ pub enum Warning {
 
 /// When a running sandbox will have its greatest age; nobody can keep it beyond that.
 pub fn end_of_age(policy: &Policy, sandbox: &Sandbox) -> Option<Timestamp> {
-    let State::Running { since, .. } = sandbox.state else { return None };
+    let State::Running { since, .. } = sandbox.life.state else { return None };
     policy.of(sandbox).max_age.span().map(|age| plus(since, age))
 }
 
@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn record(sandbox: &mut Sandbox, source: Source, seconds: i64) {
-        sandbox.evidence.record(Evidence { source, at: at(seconds) });
+        sandbox.life.evidence.record(Evidence { source, at: at(seconds) });
     }
 
     #[test]
@@ -249,25 +249,26 @@ mod tests {
     #[test]
     fn contract_31_rare_reports_make_the_limit_three_of_their_periods() {
         let mut sandbox = running(1_000);
-        sandbox.own.idle_limit = Some(after(60));
+        sandbox.recipe.own.idle_limit = Some(after(60));
         let ends_with = |sandbox: &Sandbox, period: u64| {
-            let rhythm = crate::domain::Rhythm { period: Some(Duration::from_secs(period)), gap: None };
-            deadline(&POLICY, &Sandbox { rhythm, ..sandbox.clone() }).map(|d| d.at)
+            let mut sandbox = sandbox.clone();
+            sandbox.life.rhythm.period = Some(Duration::from_secs(period));
+            deadline(&POLICY, &sandbox).map(|d| d.at)
         };
         assert_eq!(ends_with(&sandbox, 20), Some(at(1_060)), "a third of the limit is often enough");
         assert_eq!(ends_with(&sandbox, 60), Some(at(1_180)));
         record(&mut sandbox, Source::Connection, 1_100);
         assert_eq!(ends_with(&sandbox, 60), Some(at(1_280)), "whatever was the last evidence");
-        sandbox.own.evidence = Sources::read("connection");
+        sandbox.recipe.own.evidence = Sources::read("connection");
         assert_eq!(ends_with(&sandbox, 60), Some(at(1_160)), "where reports do not count they lengthen nothing");
-        sandbox.own.idle_limit = Some(Limit::Never);
+        sandbox.recipe.own.idle_limit = Some(Limit::Never);
         assert_eq!(ends_with(&sandbox, 60), None);
     }
 
     #[test]
     fn evidence_from_before_the_last_start_does_not_count() {
         let mut sandbox = running(5_000);
-        sandbox.evidence = EvidenceLog::of(Source::CheckIn, at(100));
+        sandbox.life.evidence = EvidenceLog::of(Source::CheckIn, at(100));
         assert_eq!(ends(&POLICY, &sandbox), Some((at(14_000), By::Evidence)));
     }
 
@@ -289,7 +290,7 @@ mod tests {
     #[test]
     fn a_limit_longer_than_the_cap_is_not_shortened() {
         let mut sandbox = running(0);
-        sandbox.own.idle_limit = Some(after(50_000));
+        sandbox.recipe.own.idle_limit = Some(after(50_000));
         record(&mut sandbox, Source::Connection, 100);
         assert_eq!(ends(&policy(), &sandbox), Some((at(50_000), By::Evidence)));
     }
@@ -300,9 +301,9 @@ mod tests {
         record(&mut sandbox, Source::CheckIn, 500);
         record(&mut sandbox, Source::Cpu, 800);
         assert_eq!(ends(&policy(), &sandbox), Some((at(9_500), By::Evidence)), "cpu does not, unless asked for");
-        sandbox.own.evidence = Sources::read("cpu");
+        sandbox.recipe.own.evidence = Sources::read("cpu");
         assert_eq!(ends(&policy(), &sandbox), Some((at(9_800), By::Evidence)));
-        sandbox.own.evidence = Sources::read("none");
+        sandbox.recipe.own.evidence = Sources::read("none");
         assert_eq!(ends(&policy(), &sandbox), Some((at(9_000), By::Evidence)));
         record(&mut sandbox, Source::Extension, 900);
         assert_eq!(ends(&policy(), &sandbox), Some((at(9_900), By::Evidence)), "a person's word always does");
@@ -311,24 +312,24 @@ mod tests {
     #[test]
     fn never_is_never() {
         let mut sandbox = running(0);
-        sandbox.own.idle_limit = Some(Limit::Never);
+        sandbox.recipe.own.idle_limit = Some(Limit::Never);
         let expected = Verdict::Keep { until: None, because: Because::Never };
         assert_eq!(verdict(&POLICY, None, &sandbox, at(1_000_000_000)), expected);
-        sandbox.own.idle_limit = Some(after(300));
+        sandbox.recipe.own.idle_limit = Some(after(300));
         assert!(stops(&Policy { idle_limit: Limit::Never, ..POLICY }, &sandbox, 300));
     }
 
     #[test]
     fn kept_is_kept_but_not_beyond_its_age() {
         let mut sandbox = running(0);
-        sandbox.keep_until = Some(at(30_000));
+        sandbox.life.keep_until = Some(at(30_000));
         assert_eq!(ends(&POLICY, &sandbox), Some((at(30_000), By::Keep)));
-        sandbox.own.max_age = Some(after(20_000));
+        sandbox.recipe.own.max_age = Some(after(20_000));
         assert_eq!(ends(&POLICY, &sandbox), Some((at(20_000), By::Age)));
         assert_eq!(deadline(&POLICY, &sandbox).unwrap().reason(), StopReason::MaxAge);
-        sandbox.keep_until = Some(at(10));
+        sandbox.life.keep_until = Some(at(10));
         assert_eq!(ends(&POLICY, &sandbox), Some((at(9_000), By::Evidence)), "a wish shortens no life");
-        sandbox.own.idle_limit = Some(Limit::Never);
+        sandbox.recipe.own.idle_limit = Some(Limit::Never);
         assert_eq!(ends(&POLICY, &sandbox), Some((at(20_000), By::Age)));
     }
 
@@ -336,16 +337,16 @@ mod tests {
     fn a_change_never_reaches_into_the_past() {
         let mut sandbox = running(0);
         let before = deadline(&POLICY, &sandbox);
-        sandbox.own.idle_limit = Some(after(300));
+        sandbox.recipe.own.idle_limit = Some(after(300));
         let spared = |before, sandbox: &Sandbox, now: i64| spared_until(before, deadline(&POLICY, sandbox), at(now));
         assert_eq!(spared(before, &sandbox, 5_300), Some(at(5_300)), "one grace");
         assert_eq!(spared(before, &sandbox, 9_200), Some(at(9_000)), "no longer than it had before");
         assert_eq!(spared(None, &sandbox, 5_300), Some(at(5_300)), "it had no end before");
-        sandbox.spared_until = Some(at(5_300));
+        sandbox.life.spared_until = Some(at(5_300));
         assert_eq!(ends(&POLICY, &sandbox), Some((at(5_300), By::Change { age: false })));
-        sandbox.own.idle_limit = Some(after(8_000));
+        sandbox.recipe.own.idle_limit = Some(after(8_000));
         assert_eq!(spared(before, &sandbox, 5_300), None, "it is still ahead");
-        sandbox.own.max_age = Some(after(60));
+        sandbox.recipe.own.max_age = Some(after(60));
         let aged = deadline(&POLICY, &sandbox).unwrap();
         assert_eq!((aged.by, aged.reason()), (By::Change { age: true }, StopReason::MaxAge));
     }
@@ -364,13 +365,13 @@ mod tests {
         );
         assert!(matches!(due(&sandbox, Some(9_500), 9_260), Warning::Due { stop, .. } if stop == at(9_500)));
         assert_eq!(due(&sandbox, None, 9_000), Warning::None, "it is too late");
-        sandbox.warned_for = Some(at(9_000));
+        sandbox.life.warned_for = Some(at(9_000));
         assert_eq!(due(&sandbox, None, 8_500), Warning::None);
         record(&mut sandbox, Source::CheckIn, 8_450);
         assert_eq!(due(&sandbox, None, 8_500), Warning::At(at(16_850)), "another deadline");
-        sandbox.own.idle_limit = Some(after(300));
+        sandbox.recipe.own.idle_limit = Some(after(300));
         assert_eq!(due(&sandbox, None, 8_500), Warning::At(at(8_600)), "at most half of the limit ahead");
-        sandbox.own.warn_before = Some(Limit::Never);
+        sandbox.recipe.own.warn_before = Some(Limit::Never);
         assert_eq!(due(&sandbox, None, 8_700), Warning::None);
     }
 
@@ -390,7 +391,7 @@ mod tests {
             State::Creating,
             State::Deleting,
         ] {
-            let sandbox = Sandbox { state, ..running(0) };
+            let sandbox = running(0).in_state(state);
             assert!(!stops(&POLICY, &sandbox, 1_000_000));
             assert_eq!(deadline(&POLICY, &sandbox), None);
         }

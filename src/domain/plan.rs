@@ -154,7 +154,7 @@ pub fn plan(
 /// What to do about one sandbox that we know. First match wins.
 fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held: bool) -> Option<Step> {
     let id = || sandbox.id.clone();
-    match (&sandbox.state, shown) {
+    match (&sandbox.life.state, shown) {
         (State::Deleting, _) => Some(Step::FinishDelete(id())),
         (State::Creating, _) => Some(Step::Discard(id())),
         (_, None) => Some(Step::Forget(id())),
@@ -188,7 +188,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         (State::Running { .. } | State::Stopping { .. }, Some(_)) => Some(Step::RecordStopped(id())),
         (State::Starting { .. }, Some(_)) => Some(Step::FinishStart(id())),
         (State::Stopped { reason, .. }, Some(shown)) => {
-            let known = sandbox.seen.ending.as_ref().filter(|_| *reason == StopReason::Exited);
+            let known = sandbox.life.seen.ending.as_ref().filter(|_| *reason == StopReason::Exited);
             let by = shown.ended_by.filter(|by| known.is_some_and(|known| by.outranks(known.by)));
             by.map(|by| Step::RecordEndedBy(id(), by)).or_else(|| news(sandbox, shown))
         }
@@ -197,11 +197,11 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
 
 /// What others have made of a sandbox that is as it was otherwise.
 fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
-    let called = sandbox.seen.called.as_deref().unwrap_or(sandbox.name.as_str());
+    let called = sandbox.life.seen.called.as_deref().unwrap_or(sandbox.name.as_str());
     let is_other = shown.name.as_ref().is_some_and(|name| name != called)
-        || shown.memory.is_some_and(|memory| memory != sandbox.memory)
-        || shown.cpus.is_some_and(|cpus| cpus != sandbox.cpus)
-        || shown.phase == Phase::Running && shown.paused != sandbox.seen.paused;
+        || shown.memory.is_some_and(|memory| memory != sandbox.recipe.memory)
+        || shown.cpus.is_some_and(|cpus| cpus != sandbox.recipe.cpus)
+        || shown.phase == Phase::Running && shown.paused != sandbox.life.seen.paused;
     is_other.then(|| Step::RecordShown(sandbox.id.clone(), Box::new(shown.clone())))
 }
 
@@ -276,7 +276,7 @@ mod tests {
             (State::Deleting, Some(Phase::Running), Step::FinishDelete(id())),
         ];
         for (state, phase, expected) in cases {
-            let sandbox = Sandbox { state: state.clone(), ..base.clone() };
+            let sandbox = base.clone().in_state(state.clone());
             let observed: Vec<_> = phase.map(|p| shows(&sandbox, p)).into_iter().collect();
             assert_eq!(steps(&sandbox, &observed, 50), [expected], "{state:?} shown as {phase:?}");
         }
@@ -291,11 +291,11 @@ mod tests {
         let container = sandbox.container.clone().unwrap();
         assert_eq!(steps(&sandbox, &[again], 1), [Step::RecordRunning(sandbox.id.clone(), container.clone())]);
         let state = State::Running { since: at(0), address: None, mark: "m1".into(), pid: None, boot: None };
-        let old = Sandbox { state, ..running(0) };
+        let old = running(0).in_state(state);
         let close = Observed { mark: Some("m1".into()), ..shows(&old, Phase::Running) };
         assert_eq!(steps(&old, &[close], 1), [Step::RecordAddress(old.id.clone(), None, None)], "its boot");
         assert_eq!(steps(&old, &[shows(&old, Phase::Running)], 1), [], "too shallow a look");
-        let stopped = Sandbox { state: State::Stopped { at: at(0), reason: StopReason::Idle }, ..sandbox };
+        let stopped = sandbox.in_state(State::Stopped { at: at(0), reason: StopReason::Idle });
         let shown = shows(&stopped, Phase::Running);
         assert_eq!(steps(&stopped, &[shown], 1), [Step::RecordRunning(stopped.id.clone(), container)]);
         assert_eq!(steps(&stopped, &[shows(&stopped, Phase::Exited)], 1), []);
@@ -322,7 +322,9 @@ mod tests {
         let ended = |reason, by| {
             let ending = Ending { exit: Some(Exit { code: 0, oom_killed: false }), by, last_lines: vec![] };
             let seen = Seen { ending: Some(ending), ..Seen::default() };
-            Sandbox { seen, state: State::Stopped { at: at(0), reason }, ..running(0) }
+            let mut sandbox = running(0).in_state(State::Stopped { at: at(0), reason });
+            sandbox.life.seen = seen;
+            sandbox
         };
         let all = [EndedBy::Unheard, EndedBy::Itself, EndedBy::Signal];
         for (known, heard) in all.into_iter().flat_map(|known| all.map(|heard| (known, heard))) {
@@ -340,7 +342,7 @@ mod tests {
     #[test]
     fn an_idle_stop_left_half_done_is_taken_back_while_nobody_could_report() {
         let of = |reason, hold: Option<i64>| {
-            let sandbox = Sandbox { state: State::Stopping { since: at(0), reason }, ..running(0) };
+            let sandbox = running(0).in_state(State::Stopping { since: at(0), reason });
             let shown = [shows(&sandbox, Phase::Running)];
             plan(std::slice::from_ref(&sandbox), &shown, &POLICY, hold.map(until), at(50)).steps.remove(0)
         };
@@ -352,8 +354,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_looked_at_is_left_alone() {
-        for state in [running(0).state, State::Stopped { at: at(0), reason: StopReason::Idle }] {
-            let sandbox = Sandbox { state, ..running(0) };
+        for state in [running(0).life.state, State::Stopped { at: at(0), reason: StopReason::Idle }] {
+            let sandbox = running(0).in_state(state);
             assert_eq!(steps(&sandbox, &[shows(&sandbox, Phase::Unclear)], 1_000), []);
         }
         assert_eq!(plan(NOBODY, &[shows(&running(0), Phase::Unclear)], &POLICY, None, at(0)).steps, []);
@@ -372,7 +374,7 @@ mod tests {
     #[test]
     fn a_creation_under_way_is_no_stranger() {
         let shown = [shows(&running(0), Phase::Running)];
-        let creating = Sandbox { state: State::Creating, container: None, ..running(0) };
+        let creating = Sandbox { container: None, ..running(0).in_state(State::Creating) };
         assert_eq!(steps(&creating, &shown, 0), [Step::Discard(creating.id.clone())]);
     }
 

@@ -194,7 +194,7 @@ impl Policy {
 
     /// The idle limit of a sandbox whose reports are rarer than a third of what is set here, where they count.
     fn rare_limit(&self, sandbox: &Sandbox) -> Option<Duration> {
-        let (set, least) = (self.idle_limit.span()?, sandbox.rhythm.least_limit());
+        let (set, least) = (self.idle_limit.span()?, sandbox.life.rhythm.least_limit());
         Some(least).filter(|least| *least > set && self.evidence.check_in)
     }
 
@@ -207,7 +207,7 @@ impl Policy {
 
     /// What is set for `sandbox`: its own, where it has it.
     pub fn set_for(&self, sandbox: &Sandbox) -> Policy {
-        let own = &sandbox.own;
+        let own = &sandbox.recipe.own;
         Policy {
             idle_limit: own.idle_limit.unwrap_or(self.idle_limit),
             connection_cap: own.connection_cap.unwrap_or(self.connection_cap),

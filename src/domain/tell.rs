@@ -22,7 +22,7 @@ pub fn warning_text(
     now: Timestamp,
 ) -> String {
     let left = span(Duration::try_from(stop.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1)));
-    let time = |at| sandbox.zone.clock_time(at, now);
+    let time = |at| sandbox.recipe.zone.clock_time(at, now);
     let at = time(stop);
     let policy = policy.of(sandbox);
     match deadline.reason() {
@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_warning_tells_times_as_they_are_inside() {
-        let sandbox = Sandbox { zone: Zone::read("Asia/Kolkata").unwrap(), ..running(0) };
+        let mut sandbox = running(0);
+        sandbox.recipe.zone = Zone::read("Asia/Kolkata").unwrap();
         let deadline = crate::domain::deadline(&POLICY, &sandbox).unwrap();
         let text = warning_text(&POLICY, &sandbox, &deadline, deadline.at, Duration::MAX, at(8_400));
         assert!(

@@ -9,40 +9,9 @@ use jiff::Timestamp;
 
 use super::{
     names::Invalid,
-    sandbox::{PortSpec, Protocol, Sandbox, State, StopReason},
+    ports::{PortSpec, Protocol},
+    sandbox::{Sandbox, State, StopReason},
 };
-
-/// Who listens on a host port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// Our own relay.
-    Relay,
-    /// The engine, which publishes the port.
-    Engine,
-}
-
-impl Carrier {
-    /// Who carries a port of this protocol.
-    pub fn of(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Tcp => Carrier::Relay,
-            Protocol::Udp => Carrier::Engine,
-        }
-    }
-
-    /// The word for it in the store.
-    pub fn word(self) -> &'static str {
-        match self {
-            Carrier::Relay => "relay",
-            Carrier::Engine => "engine",
-        }
-    }
-
-    /// Reads [`Carrier::word`]; `None` for any other.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Carrier::Relay, Carrier::Engine].into_iter().find(|c| c.word() == word)
-    }
-}
 
 /// Which sandboxes a connection wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +52,11 @@ impl Wake {
 
     /// Whether somebody who connects to `sandbox` is let wait for its start.
     pub fn allows(self, sandbox: &Sandbox) -> bool {
-        match sandbox.state {
+        match sandbox.life.state {
             // It is being started already.
             State::Starting { .. } => return true,
             // It would not stay.
-            State::Stopped { reason: StopReason::Exited, .. } if sandbox.seen.keeps_ending() => return false,
+            State::Stopped { reason: StopReason::Exited, .. } if sandbox.life.seen.keeps_ending() => return false,
             State::Stopped { .. } | State::Stopping { .. } => {}
             State::Creating | State::Running { .. } | State::Deleting => return false,
         }
@@ -216,7 +185,7 @@ mod tests {
     };
 
     fn is(state: State) -> Sandbox {
-        Sandbox { state, ..running(0) }
+        running(0).in_state(state)
     }
 
     #[test]
@@ -239,7 +208,9 @@ mod tests {
         let ended = |by, quick_ends| {
             let ending = Ending { exit: Some(Exit { code: 1, oom_killed: false }), by, last_lines: vec![] };
             let seen = Seen { ending: Some(ending), quick_ends, ..Seen::default() };
-            Sandbox { seen, ..is(State::Stopped { at: at(0), reason: StopReason::Exited }) }
+            let mut sandbox = is(State::Stopped { at: at(0), reason: StopReason::Exited });
+            sandbox.life.seen = seen;
+            sandbox
         };
         for (by, woken) in [(EndedBy::Itself, true), (EndedBy::Signal, false), (EndedBy::Unheard, false)] {
             let sandbox = ended(by, QUICK_ENDS - 1);

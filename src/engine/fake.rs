@@ -25,7 +25,7 @@ use super::{
     Announced, CheckIn, Engine, EngineError, EngineInfo, Event, Happening, ImageDetails, LayerProgress, Result,
     SandboxSpec,
 };
-use crate::domain::{Carrier, ContainerId, EvidenceLog, Exit, ImageRef, Observed, Phase, Sandbox, SandboxId};
+use crate::domain::{Carrier, ContainerId, EvidenceLog, Exit, ImageRef, Life, Observed, Phase, Sandbox, SandboxId};
 
 /// What a call shall do instead of what it should.
 #[derive(Debug, Clone)]
@@ -211,8 +211,8 @@ fn observed(id: &ContainerId, c: &Container, deep: bool) -> Observed {
         mark: deep.then(|| c.starts.to_string()),
         name: Some(c.name.clone()),
         paused: c.paused,
-        memory: deep.then_some(c.sandbox.memory),
-        cpus: deep.then_some(c.sandbox.cpus),
+        memory: deep.then_some(c.sandbox.recipe.memory),
+        cpus: deep.then_some(c.sandbox.recipe.cpus),
         exit: (deep && c.phase == Phase::Exited).then_some(c.exit),
         ..Observed::shallow(id.clone(), Some(c.sandbox.id.clone()), c.phase)
     }
@@ -267,7 +267,7 @@ impl Engine for FakeEngine {
 
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
         let lie = self.enter("create").await?;
-        self.images.get(&spec.sandbox.image)?;
+        self.images.get(&spec.sandbox.recipe.image)?;
         let mut inner = self.inner();
         let name = spec.sandbox.name.as_str();
         if let Some((other, _)) = inner.containers.iter().find(|(_, c)| c.name == name) {
@@ -277,8 +277,9 @@ impl Engine for FakeEngine {
         let made = inner.made;
         let id = ContainerId::parse(&format!("{:064x}", 0xfade_0000_0000_0000_u64 + u64::from(made)))
             .expect("64 hex digits");
+        let life = Life { evidence: EvidenceLog::default(), ..spec.sandbox.life.clone() };
         let container = Container {
-            sandbox: Sandbox { container: Some(id.clone()), evidence: EvidenceLog::default(), ..spec.sandbox.clone() },
+            sandbox: Sandbox { container: Some(id.clone()), life, ..spec.sandbox.clone() },
             name: spec.sandbox.name.as_str().to_owned(),
             published: spec
                 .sandbox

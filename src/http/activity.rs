@@ -89,8 +89,8 @@ impl Activity {
             source: source.word(),
             class: if source.is_interactive() { "interactive" } else { "connection" },
             counts: policy.evidence.count(source),
-            last_at: sandbox.evidence.last_of(source).map(instant),
-            count: sandbox.evidence.count_of(source),
+            last_at: sandbox.life.evidence.last_of(source).map(instant),
+            count: sandbox.life.evidence.count_of(source),
         };
         let ports: Vec<Port> =
             activity.ports.iter().map(|(p, used)| Port::new(p, used.as_ref(), activity.unseen)).collect();
@@ -98,21 +98,21 @@ impl Activity {
         Self {
             container_id: sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default(),
             name: format!("/{}", sandbox.name),
-            status: status(&sandbox.state),
+            status: status(&sandbox.life.state),
             why: activity.why.clone(),
             stops_at: activity.deadline.map(|d| instant(d.at)),
             stops_for: activity.deadline.map(|d| d.reason().word()),
             warns_at: activity.warns_at.map(instant),
             no_idle_stops_before: activity.hold_until.map(instant),
-            keep_until: sandbox.keep_until.map(instant),
-            extended: sandbox.extension.as_ref().map(Extended::from),
+            keep_until: sandbox.life.keep_until.map(instant),
+            extended: sandbox.life.extension.as_ref().map(Extended::from),
             policy: Policy::new(app, sandbox),
             sources: Source::ALL.into_iter().map(evidence).collect(),
             check_ins: CheckIns {
                 state: activity.reports.word(),
-                last_at: sandbox.last_report.map(instant),
-                last_value: sandbox.active,
-                period: sandbox.rhythm.period.map(|period| period.as_secs()),
+                last_at: sandbox.life.last_report.map(instant),
+                last_value: sandbox.life.active,
+                period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
                 needed: app.policy_set_for(sandbox).idle_limit.span().map(|limit| limit.as_secs() / 3),
                 note: activity.rare.clone(),
             },
@@ -162,9 +162,9 @@ pub struct Kept {
 impl Kept {
     /// The object for `sandbox`.
     pub fn new(app: &App, sandbox: &Sandbox) -> Self {
-        let local = sandbox.keep_until.map(|until| sandbox.zone.date_and_time(until));
+        let local = sandbox.life.keep_until.map(|until| sandbox.recipe.zone.date_and_time(until));
         Self {
-            keep_until: sandbox.keep_until.map(instant),
+            keep_until: sandbox.life.keep_until.map(instant),
             keep_until_local: local,
             stops_at: app.stops_at(sandbox).map(instant),
         }

@@ -147,30 +147,30 @@ impl Container {
     /// The object for `sandbox`, with what only `app` knows of it. `asked`: the host that the request was sent to.
     pub fn new(app: &App, sandbox: &Sandbox, asked: Option<&Host<'_>>) -> Self {
         let id = sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default();
-        let status = status(&sandbox.state);
+        let status = status(&sandbox.life.state);
         let live = status != "stopped";
         // Stopped: "" (`CONTRACT.md` 10).
         let port = |spec: Option<PortSpec>| {
             let endpoint = spec.filter(|_| live).and_then(|p| sandbox.endpoint(p));
             endpoint.map(|e| e.port.to_string()).unwrap_or_default()
         };
-        let (started_at, stopped) = match sandbox.state {
+        let (started_at, stopped) = match sandbox.life.state {
             State::Running { since, .. } => (Some(since), None),
             State::Stopped { at, reason } => (None, Some((at, reason))),
             State::Starting { stopped_at, reason } => (None, Some((stopped_at, reason))),
             _ => (None, None),
         };
-        let ending = sandbox.seen.ending.as_ref();
+        let ending = sandbox.life.seen.ending.as_ref();
         let exit = ending.and_then(|e| e.exit);
         Self {
             uri: format!("/v1/containers/{id}"),
             container_id: id,
             name: format!("/{}", sandbox.name),
-            image: sandbox.image.to_string(),
+            image: sandbox.recipe.image.to_string(),
             status,
-            active: sandbox.active.to_string(),
+            active: sandbox.life.active.to_string(),
             ssh_port: port(Some(PortSpec::SSH)),
-            app_port: port(sandbox.app_port),
+            app_port: port(sandbox.recipe.app_port),
             access: access(sandbox, asked),
             ports: sandbox.ports.iter().map(Port::from).collect(),
             created_at: instant(sandbox.created_at),
@@ -178,26 +178,26 @@ impl Container {
             stopped_at: stopped.map(|(at, _)| instant(at)),
             stopped_reason: stopped.map(|(_, reason)| reason.word()),
             stops_at: app.stops_at(sandbox).map(instant),
-            last_active_at: sandbox.evidence.newest(|s| s != Source::Start).map(|e| instant(e.at)),
-            last_check_in_at: sandbox.last_report.map(instant),
-            report_period: sandbox.rhythm.period.map(|period| period.as_secs()),
+            last_active_at: sandbox.life.evidence.newest(|s| s != Source::Start).map(|e| instant(e.at)),
+            last_check_in_at: sandbox.life.last_report.map(instant),
+            report_period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
             why: app.why(sandbox),
-            keep_until: sandbox.keep_until.map(instant),
-            extended: sandbox.extension.as_ref().map(Extended::from),
+            keep_until: sandbox.life.keep_until.map(instant),
+            extended: sandbox.life.extension.as_ref().map(Extended::from),
             policy: Policy::new(app, sandbox),
-            tz: sandbox.zone.name().to_owned(),
-            memory: sandbox.memory.bytes(),
-            cpus: sandbox.cpus.cores(),
-            labels: sandbox.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
+            tz: sandbox.recipe.zone.name().to_owned(),
+            memory: sandbox.recipe.memory.bytes(),
+            cpus: sandbox.recipe.cpus.cores(),
+            labels: sandbox.recipe.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
             traffic: sandbox.relayed().map(|p| Traffic::new(app, sandbox, p)).collect(),
             wake: app.wakes(sandbox).word(),
-            wake_failed_at: sandbox.wake_failure.as_ref().map(|f| instant(f.at)),
-            wake_failure: sandbox.wake_failure.as_ref().map(|f| f.why.clone()),
-            paused: sandbox.seen.paused && status == "running",
+            wake_failed_at: sandbox.life.wake_failure.as_ref().map(|f| instant(f.at)),
+            wake_failure: sandbox.life.wake_failure.as_ref().map(|f| f.why.clone()),
+            paused: sandbox.life.seen.paused && status == "running",
             exit_code: exit.map(|exit| exit.code),
             oom_killed: exit.map(|exit| exit.oom_killed),
             last_lines: ending.map(|e| e.last_lines.clone()),
-            engine_name: sandbox.seen.called.clone(),
+            engine_name: sandbox.life.seen.called.clone(),
         }
     }
 
@@ -210,13 +210,13 @@ impl Container {
 /// The URL of its app, stopped or not: it may be woken by that. A server that publishes on every address is reached
 /// by the name under which it was asked.
 fn access(sandbox: &Sandbox, asked: Option<&Host<'_>>) -> Option<String> {
-    let endpoint = sandbox.endpoint(sandbox.app_port?)?;
+    let endpoint = sandbox.endpoint(sandbox.recipe.app_port?)?;
     let host = match endpoint.host {
         host if host.is_unspecified() => asked.map_or("localhost".into(), |host| host.domain().to_string()),
         IpAddr::V6(host) => format!("[{host}]"),
         IpAddr::V4(host) => host.to_string(),
     };
-    Some(sandbox.access.as_ref()?.url(&host, endpoint.port, &sandbox.token))
+    Some(sandbox.recipe.access.as_ref()?.url(&host, endpoint.port, &sandbox.token))
 }
 
 /// An image.

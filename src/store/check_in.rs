@@ -1,17 +1,17 @@
 //! Reports: who it is that reports, and what that changes.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     Result, Store, StoreError,
-    rows::{instant, length, millis},
-    sandboxes::record_evidence,
+    evidence::{record_evidence, rhythm, set_rhythm},
+    rows::millis,
 };
 use crate::domain::{
-    Evidence, Rhythm, SandboxId, Source, Token,
+    Evidence, SandboxId, Source, Token,
     rules::{Rule, broken},
 };
 
@@ -71,22 +71,6 @@ impl Store {
     pub async fn reporter(&self, token: Option<Token>, peer: Option<IpAddr>) -> Result<Option<SandboxId>> {
         self.reader.run(move |c| Ok(reporter(c, token.as_ref(), peer)?.map(|(id, _)| id))).await
     }
-}
-
-/// The last report of this run, and how a sandbox was seen to report.
-pub(super) fn rhythm(c: &Connection, id: &SandboxId) -> Result<(Option<Timestamp>, Rhythm)> {
-    let sql = "SELECT iif(last_report >= state_at, last_report, NULL), report_period, report_gap FROM sandboxes WHERE id = ?1";
-    let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, Option<i64>>(0)?, r.get(1)?, r.get(2)?));
-    let (before, period, gap) = c.prepare_cached(sql)?.query_row([id.as_str()], read)?;
-    Ok((before.map(instant).transpose()?, Rhythm { period: length(period), gap: length(gap) }))
-}
-
-/// Records how a sandbox is seen to report.
-pub(super) fn set_rhythm(c: &Connection, id: &SandboxId, rhythm: Rhythm) -> Result<()> {
-    let millis = |length: Option<Duration>| length.map(|l| l.as_millis() as i64);
-    let sql = "UPDATE sandboxes SET report_period = ?2, report_gap = ?3 WHERE id = ?1";
-    c.prepare_cached(sql)?.execute((id.as_str(), millis(rhythm.period), millis(rhythm.gap)))?;
-    Ok(())
 }
 
 /// The running sandbox that reports, and whether it never did before.

@@ -185,8 +185,11 @@ mod tests {
         run(&mut connection).unwrap();
         let old = rows::load(&connection, "1", ()).unwrap().pop().unwrap();
         assert_eq!((old.ports[0].carrier, old.ports[0].outside.port), (Carrier::Engine, 20_000));
-        assert_eq!((old.wake, old.wake_failure), (None::<Wake>, None));
-        assert_eq!((old.evidence.last_of(Source::CheckIn), old.evidence.count_of(Source::CheckIn)), (Some(at(5)), 1));
+        assert_eq!((old.recipe.wake, old.life.wake_failure), (None::<Wake>, None));
+        assert_eq!(
+            (old.life.evidence.last_of(Source::CheckIn), old.life.evidence.count_of(Source::CheckIn)),
+            (Some(at(5)), 1)
+        );
         run(&mut connection).unwrap();
     }
 }

@@ -4,6 +4,8 @@
 //! decision is made on a copy that has not been flushed (`IDLENESS.md`, rule 14).
 
 mod check_in;
+mod decisions;
+mod evidence;
 mod failures;
 #[cfg(test)]
 mod faults;

@@ -1,12 +1,10 @@
-//! What people say about how long a sandbox shall live, and what was decided about it.
+//! What people say about how long a sandbox shall live.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
-use super::{Result, Store, rows, rows::millis, sandboxes::record_evidence};
-use crate::domain::{
-    Decision, Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until,
-};
+use super::{Result, Store, evidence::record_evidence, rows, rows::millis};
+use crate::domain::{Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until};
 
 /// What shall be changed of a sandbox's policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,11 +37,10 @@ impl Change {
 
     /// `sandbox` with the change in force.
     pub fn apply(&self, sandbox: &Sandbox) -> Sandbox {
-        Sandbox {
-            own: self.to_default.iter().fold(self.own.or(sandbox.own), |own, key| own.without(key)),
-            keep_until: self.keep_until.unwrap_or(sandbox.keep_until),
-            ..sandbox.clone()
-        }
+        let mut after = sandbox.clone();
+        after.recipe.own = self.to_default.iter().fold(self.own.or(sandbox.recipe.own), |own, key| own.without(key));
+        after.life.keep_until = self.keep_until.unwrap_or(sandbox.life.keep_until);
+        after
     }
 }
 
@@ -61,9 +58,10 @@ impl Store {
         let job = move |c: &Connection| {
             let grace_end = restated(grace_end);
             let Some(before) = rows::load(c, "id = ?1", [id.as_str()])?.pop() else { return Ok(None) };
-            let mut after = Sandbox { spared_until: None, ..change.apply(&before) };
-            after.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);
-            let [idle_timeout, connection_cap, max_age, warn_before, counting] = after.own.words();
+            let mut after = change.apply(&before);
+            after.life.spared_until = None;
+            after.life.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);
+            let [idle_timeout, connection_cap, max_age, warn_before, counting] = after.recipe.own.words();
             let sql = "UPDATE sandboxes SET idle_timeout = ?2, connection_cap = ?3, max_age = ?4, warn_before = ?5,
                        counting = ?6, keep_until = ?7, spared_until = ?8 WHERE id = ?1";
             c.execute(
@@ -75,8 +73,8 @@ impl Store {
                     max_age,
                     warn_before,
                     counting,
-                    after.keep_until.map(millis),
-                    after.spared_until.map(millis),
+                    after.life.keep_until.map(millis),
+                    after.life.spared_until.map(millis),
                 ],
             )?;
             Ok(Some(after))
@@ -86,7 +84,7 @@ impl Store {
 
     /// Records that somebody keeps a sandbox, if it runs as `seen` shows. A wish that is already there for longer stays.
     pub async fn extend(&self, seen: &Sandbox, extension: Extension) -> Result<bool> {
-        let (id, generation, restated) = (seen.id.clone(), seen.generation as i64, self.restating());
+        let (id, generation, restated) = (seen.id.clone(), seen.life.generation as i64, self.restating());
         let job = move |c: &Connection| {
             let extension = Extension { at: restated(extension.at), until: restated(extension.until), ..extension };
             // Who is named is whose wish reaches furthest.
@@ -128,39 +126,9 @@ impl Store {
     /// Records that those inside are warned of a stop at `of`, or that they could not be. False if it was recorded
     /// already.
     pub async fn mark_warned(&self, seen: &Sandbox, of: Option<Timestamp>) -> Result<bool> {
-        let key = (seen.id.as_str().to_owned(), seen.generation as i64, of.map(millis));
+        let key = (seen.id.as_str().to_owned(), seen.life.generation as i64, of.map(millis));
         let sql = "UPDATE sandboxes SET warned_for = ?3
                    WHERE id = ?1 AND generation = ?2 AND state = 'running' AND warned_for IS NOT ?3";
         self.writer.run(move |c| Ok(c.execute(sql, key)? == 1)).await
     }
-
-    /// Records decisions about sandboxes; what is about one that is gone is dropped.
-    pub async fn decide(&self, decisions: Vec<(SandboxId, Decision)>) -> Result<()> {
-        let job = move |c: &Connection| decisions.iter().try_for_each(|(id, decision)| decide(c, id, decision));
-        self.writer.run(job).await
-    }
-
-    /// The newest decisions about a sandbox, newest first.
-    pub async fn decisions(&self, id: &SandboxId) -> Result<Vec<Decision>> {
-        let id = id.clone();
-        self.reader.run(move |c| rows::decisions(c, &id)).await
-    }
-}
-
-pub(super) fn decide(c: &Connection, id: &SandboxId, decision: &Decision) -> Result<()> {
-    let insert = "INSERT INTO decisions (sandbox, at, decided, why, source, evidence_at)
-                  SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1)";
-    let evidence = decision.evidence;
-    c.prepare_cached(insert)?.execute((
-        id.as_str(),
-        millis(decision.at),
-        decision.decided.word(),
-        &decision.why,
-        evidence.map(|e| e.source.word()),
-        evidence.map(|e| millis(e.at)),
-    ))?;
-    let prune = "DELETE FROM decisions WHERE sandbox = ?1 AND seq <=
-                 (SELECT seq FROM decisions WHERE sandbox = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
-    c.prepare_cached(prune)?.execute((id.as_str(), Decision::KEPT as i64))?;
-    Ok(())
 }

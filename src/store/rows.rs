@@ -3,12 +3,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, types::FromSql};
+use rusqlite::{
+    Connection, Row,
+    types::{FromSql, Value},
+};
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Access, Boot, Carrier, ContainerId, Cpus, Decided, Decision, EndedBy, Ending, Endpoint, Evidence, EvidenceLog,
-    Exit, Extension, ImageRef, Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Rhythm, Sandbox,
+    Access, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
+    ImageRef, Label, Life, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Recipe, Rhythm, Sandbox,
     SandboxId, SandboxName, Seen, Source, Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
 };
 
@@ -69,30 +72,30 @@ fn required<T>(value: Option<T>, what: &str) -> Result<T> {
 }
 
 /// Reads a row's columns in their order, without looking for their names.
-struct Columns<'r>(&'r Row<'r>, usize);
+pub struct Columns<'r>(pub &'r Row<'r>, pub usize);
 
 impl<'r> Columns<'r> {
-    fn next<T: FromSql>(&mut self) -> Result<T> {
+    pub fn next<T: FromSql>(&mut self) -> Result<T> {
         self.1 += 1;
         Ok(self.0.get(self.1 - 1)?)
     }
 
-    fn text(&mut self) -> Result<Option<&'r str>> {
+    pub fn text(&mut self) -> Result<Option<&'r str>> {
         self.1 += 1;
         Ok(self.0.get_ref(self.1 - 1)?.as_str_or_null().map_err(rusqlite::Error::from)?)
     }
 
     /// A text that is there, read by `parse`.
-    fn read<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
+    pub fn read<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         required(self.text()?.and_then(parse), what)
     }
 
     /// A text that may be absent, read by `parse`.
-    fn maybe<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
+    pub fn maybe<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
         self.text()?.map(|t| required(parse(t), what)).transpose()
     }
 
-    fn instant(&mut self) -> Result<Option<Timestamp>> {
+    pub fn instant(&mut self) -> Result<Option<Timestamp>> {
         self.next::<Option<i64>>()?.map(instant).transpose()
     }
 }
@@ -161,10 +164,57 @@ fn memory(text: &str) -> Option<Memory> {
     Memory::parse(text).ok().or_else(|| Memory::in_force(text.parse().ok()?))
 }
 
-const REST: &str =
-    "id, container, name, image, created_at, generation, app_port, active, last_report, memory, cpus, token,
-    wake, wake_failed_at, wake_failure, wake_on, app_protocol, proxy_protocol, keep_until, spared_until, warned_for,
-    extended_at, extended_by, extended_until, access, report_period, report_gap, tz";
+const REST: &str = "id, container, name, token, created_at";
+
+/// In the order of [`Traffic::words`].
+const TRAFFIC: [&str; 3] = ["wake_on", "app_protocol", "proxy_protocol"];
+
+const RECIPE: &str = "image, app_port, access, wake_on, app_protocol, proxy_protocol, memory, cpus, tz, wake";
+
+fn recipe(c: &mut Columns<'_>) -> Result<Recipe> {
+    Ok(Recipe {
+        image: c.read("image", |i| ImageRef::parse(i).ok())?,
+        app_port: c.maybe("app_port", PortSpec::parse)?,
+        access: c.maybe("access", |a| Access::parse(a).ok())?,
+        traffic: {
+            let [on, protocol, proxy] = [c.text()?, c.text()?, c.text()?].map(Option::unwrap_or_default);
+            Traffic::parse(on, protocol, proxy).map_err(|_| corrupt("traffic"))?
+        },
+        memory: c.read("memory", memory)?,
+        cpus: c.read("cpus", |n| Cpus::parse(n).ok())?,
+        // A zone that this version's database does not have any more is told in UTC, which is no reason to lose a sandbox.
+        zone: c.text()?.and_then(Zone::read).unwrap_or_default(),
+        wake: c.maybe("wake", Wake::from_word)?,
+        own: own(c)?,
+        labels: Vec::new(),
+    })
+}
+
+const LIFE: &str = "generation, active, last_report, report_period, report_gap, keep_until, spared_until, warned_for,
+    extended_at, extended_by, extended_until, wake_failed_at, wake_failure";
+
+fn life(c: &mut Columns<'_>) -> Result<Life> {
+    Ok(Life {
+        generation: c.next::<i64>()? as u64,
+        active: c.next::<i64>()? as u64,
+        last_report: c.instant()?,
+        rhythm: Rhythm { period: length(c.next()?), gap: length(c.next()?) },
+        keep_until: c.instant()?,
+        spared_until: c.instant()?,
+        warned_for: c.instant()?,
+        extension: match (c.instant()?, c.next::<Option<String>>()?, c.instant()?) {
+            (Some(at), Some(by), Some(until)) => Some(Extension { at, by, until }),
+            _ => None,
+        },
+        wake_failure: match (c.instant()?, c.next::<Option<String>>()?) {
+            (Some(at), Some(why)) => Some(WakeFailure { at, why }),
+            _ => None,
+        },
+        seen: seen(c)?,
+        state: state(c)?,
+        evidence: evidence(c)?,
+    })
+}
 
 /// In the order of [`Source::ALL`].
 const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
@@ -183,7 +233,7 @@ fn evidence(columns: &mut Columns<'_>) -> Result<EvidenceLog> {
 
 /// The columns that [`sandbox`] reads, in its order, after the number of the row.
 fn columns() -> String {
-    format!("seq, {REST}, {SEEN}, {OWN}, {STATE}, {EVIDENCE}")
+    format!("seq, {REST}, {RECIPE}, {OWN}, {LIFE}, {SEEN}, {STATE}, {EVIDENCE}")
 }
 
 fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
@@ -192,42 +242,47 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         id: c.read("id", SandboxId::parse)?,
         container: c.maybe("container", ContainerId::parse)?,
         name: c.read("name", name)?,
-        image: c.read("image", |i| ImageRef::parse(i).ok())?,
-        created_at: instant(c.next()?)?,
-        generation: c.next::<i64>()? as u64,
-        app_port: c.maybe("app_port", PortSpec::parse)?,
-        active: c.next::<i64>()? as u64,
-        last_report: c.instant()?,
-        memory: c.read("memory", memory)?,
-        cpus: c.read("cpus", |n| Cpus::parse(n).ok())?,
         token: c.read("token", Token::parse)?,
-        wake: c.maybe("wake", Wake::from_word)?,
-        wake_failure: match (c.instant()?, c.next::<Option<String>>()?) {
-            (Some(at), Some(why)) => Some(WakeFailure { at, why }),
-            _ => None,
-        },
-        traffic: {
-            let [on, protocol, proxy] = [c.text()?, c.text()?, c.text()?].map(Option::unwrap_or_default);
-            Traffic::parse(on, protocol, proxy).map_err(|_| corrupt("traffic"))?
-        },
-        keep_until: c.instant()?,
-        spared_until: c.instant()?,
-        warned_for: c.instant()?,
-        extension: match (c.instant()?, c.next::<Option<String>>()?, c.instant()?) {
-            (Some(at), Some(by), Some(until)) => Some(Extension { at, by, until }),
-            _ => None,
-        },
-        access: c.maybe("access", |a| Access::parse(a).ok())?,
-        rhythm: Rhythm { period: length(c.next()?), gap: length(c.next()?) },
-        // A zone that this version's database does not have any more is told in UTC, which is no reason to lose a sandbox.
-        zone: c.text()?.and_then(Zone::read).unwrap_or_default(),
-        seen: seen(c)?,
-        own: own(c)?,
-        state: state(c)?,
+        created_at: instant(c.next()?)?,
+        recipe: recipe(c)?,
+        life: life(c)?,
         ports: Vec::new(),
-        evidence: evidence(c)?,
-        labels: Vec::new(),
     })
+}
+
+/// The columns of a new row, each with its value. Ports, labels and evidence have their own statements.
+pub fn columns_of(s: &Sandbox) -> Vec<(&'static str, Value)> {
+    let (recipe, life) = (&s.recipe, &s.life);
+    let state = state_columns(&life.state);
+    let mut columns: Vec<(&'static str, Value)> = vec![
+        ("id", s.id.to_string().into()),
+        ("container", s.container.as_ref().map(ToString::to_string).into()),
+        ("name", s.name.to_string().into()),
+        ("token", s.token.reveal().to_owned().into()),
+        ("created_at", millis(s.created_at).into()),
+        ("image", recipe.image.to_string().into()),
+        ("app_port", recipe.app_port.map(|p| p.to_string()).into()),
+        ("access", recipe.access.as_ref().map(ToString::to_string).into()),
+        ("memory", recipe.memory.to_string().into()),
+        ("cpus", recipe.cpus.to_string().into()),
+        ("tz", recipe.zone.name().to_owned().into()),
+        ("wake", recipe.wake.map(|w| w.word().to_owned()).into()),
+        ("generation", (life.generation as i64).into()),
+        ("active", (life.active as i64).into()),
+        ("last_report", life.last_report.map(millis).into()),
+        ("keep_until", life.keep_until.map(millis).into()),
+        ("state", state.state.to_owned().into()),
+        ("state_at", state.at.into()),
+        ("reason", state.reason.map(str::to_owned).into()),
+        ("address", state.address.into()),
+        ("mark", state.mark.into()),
+        ("pid", state.pid.map(i64::from).into()),
+        ("boot", state.boot.into()),
+    ];
+    let own = OWN.split(", ").zip(recipe.own.words()).map(|(column, word)| (column, Value::from(word)));
+    let traffic = TRAFFIC.into_iter().zip(recipe.traffic.words().map(Value::from));
+    columns.extend(own.chain(traffic));
+    columns
 }
 
 /// The condition that every sandbox meets.
@@ -287,38 +342,12 @@ pub fn load_numbered(
     })?;
     each("key, value", "labels", &|sandbox, c| {
         let (key, value) = (c.next::<String>()?, c.next::<String>()?);
-        sandbox.labels.push(Label::parse(&key, &value).map_err(|_| corrupt("label"))?);
+        sandbox.recipe.labels.push(Label::parse(&key, &value).map_err(|_| corrupt("label"))?);
         Ok(())
     })?;
     for (_, sandbox) in &mut sandboxes {
         sandbox.ports.sort_by_key(|p| p.inside);
-        sandbox.labels.sort();
+        sandbox.recipe.labels.sort();
     }
     Ok(sandboxes)
-}
-
-fn source(word: &str) -> Option<Source> {
-    Source::ALL.into_iter().find(|s| s.word() == word)
-}
-
-/// The newest decisions about a sandbox, newest first.
-pub fn decisions(connection: &Connection, id: &SandboxId) -> Result<Vec<Decision>> {
-    let sql =
-        "SELECT at, decided, why, source, evidence_at FROM decisions WHERE sandbox = ?1 ORDER BY seq DESC LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((id.as_str(), Decision::KEPT as i64))?;
-    let mut decisions = Vec::new();
-    while let Some(row) = rows.next()? {
-        let c = &mut Columns(row, 0);
-        decisions.push(Decision {
-            at: instant(c.next()?)?,
-            decided: c.read("decided", Decided::parse)?,
-            why: c.next()?,
-            evidence: match (c.maybe("source", source)?, c.instant()?) {
-                (Some(source), Some(at)) => Some(Evidence { source, at }),
-                _ => None,
-            },
-        });
-    }
-    Ok(decisions)
 }

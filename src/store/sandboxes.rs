@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{
-    PortPool, Result, Store, StoreError, check_in, known, policies, ports,
+    PortPool, Result, Store, StoreError, decisions,
+    evidence::{self, record_evidence},
+    known, ports,
     rows::{self, FORMER, millis, state_columns},
 };
 use crate::domain::{
@@ -125,7 +127,7 @@ impl Store {
                 ports::insert(c, &sandbox.id, port)?;
             }
             for source in Source::ALL {
-                if let Some(at) = sandbox.evidence.last_of(source) {
+                if let Some(at) = sandbox.life.evidence.last_of(source) {
                     record_evidence(c, &sandbox.id, Evidence { source, at })?;
                 }
             }
@@ -178,10 +180,10 @@ impl Store {
                            ended_by = NULL, last_lines = NULL, quick_ends = iif(?2, quick_ends, 0), state_at = ?3
                            WHERE id = ?1";
                 // Whoever started it behind our back is a person, who may have mended it.
-                let asked = matches!(seen.state, State::Starting { .. });
+                let asked = matches!(seen.life.state, State::Starting { .. });
                 c.execute(sql, (seen.id.as_str(), asked, millis(since)))?;
-                let (_, rhythm) = check_in::rhythm(c, &seen.id)?;
-                check_in::set_rhythm(c, &seen.id, rhythm.restarted())?;
+                let (_, rhythm) = evidence::rhythm(c, &seen.id)?;
+                evidence::set_rhythm(c, &seen.id, rhythm.restarted())?;
                 if !broken(Rule::StartIsEvidence) {
                     record_evidence(c, &seen.id, Evidence { source: Source::Start, at: since })?;
                 }
@@ -211,7 +213,7 @@ impl Store {
             let unchanged = broken(Rule::StopComparesAndSets) || now.is_some_and(|now| ends(&now) == ends(&seen));
             let done = unchanged && mark(c, &seen, &to)?;
             if done {
-                policies::decide(c, &seen.id, &decision)?;
+                decisions::decide(c, &seen.id, &decision)?;
             }
             Ok(done)
         };
@@ -221,25 +223,9 @@ impl Store {
     /// Forgets a sandbox, ports, evidence and all, if it is still as `seen` shows.
     pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
         let (id, state, generation) =
-            (seen.id.as_str().to_owned(), state_columns(&seen.state).state, seen.generation as i64);
+            (seen.id.as_str().to_owned(), state_columns(&seen.life.state).state, seen.life.generation as i64);
         let sql = "DELETE FROM sandboxes WHERE id = ?1 AND state = ?2 AND generation = ?3";
         self.writer.run(move |c| Ok(c.execute(sql, (id, state, generation))? == 1)).await
-    }
-
-    /// Records evidence about these starts. What belongs to a start that has ended changes nothing.
-    pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Evidence)>) -> Result<()> {
-        let restated = self.restating();
-        let job = move |c: &Connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND generation = ?2 AND state = 'running')";
-            for (id, generation, evidence) in &uses {
-                let lives = c.prepare_cached(sql)?.query_row((id.as_str(), *generation as i64), |r| r.get(0))?;
-                if lives {
-                    record_evidence(c, id, Evidence { at: restated(evidence.at), ..*evidence })?;
-                }
-            }
-            Ok(())
-        };
-        self.writer.run(job).await
     }
 
     /// Sets which connections wake a sandbox.
@@ -258,16 +244,6 @@ impl Store {
     }
 }
 
-pub(super) fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence) -> Result<()> {
-    let source = evidence.source.word();
-    let sql = format!(
-        "UPDATE sandboxes SET {source}_at = max(coalesce({source}_at, ?2), ?2), {source}_count = {source}_count + 1
-         WHERE id = ?1"
-    );
-    c.prepare_cached(&sql)?.execute((id.as_str(), millis(evidence.at)))?;
-    Ok(())
-}
-
 /// What is being deleted counts too: until it is gone it has its place in the network.
 fn room(c: &Connection, capacity: u32) -> Result<()> {
     let sql = "SELECT count(*) FROM sandboxes WHERE state <> 'stopped'";
@@ -276,82 +252,44 @@ fn room(c: &Connection, capacity: u32) -> Result<()> {
 }
 
 pub(super) fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
-    let gives_up_name = *to == State::Deleting && seen.state != State::Deleting;
+    let gives_up_name = *to == State::Deleting && seen.life.state != State::Deleting;
     let former = gives_up_name.then(|| format!("{FORMER}{}", seen.id));
     let to = state_columns(to);
     let changed = c
         .prepare_cached(
             // What goes on running began when it began, also where that was restated since `to` was read.
-            "UPDATE sandboxes SET state = ?4, state_at = iif(?4 = 'running', coalesce(start_at, ?5), ?5), reason = ?6,
-                    address = ?7, mark = ?8, pid = ?9, boot = ?10, name = name || ?11
-             WHERE id = ?1 AND state = ?2 AND generation = ?3",
+            "UPDATE sandboxes SET state = :state, reason = :reason, address = :address, mark = :mark, pid = :pid,
+                    boot = :boot, state_at = iif(:state = 'running', coalesce(start_at, :at), :at),
+                    name = name || :former
+             WHERE id = :id AND state = :seen AND generation = :generation",
         )?
-        .execute((
-            seen.id.as_str(),
-            state_columns(&seen.state).state,
-            seen.generation as i64,
-            to.state,
-            to.at,
-            to.reason,
-            to.address,
-            to.mark,
-            to.pid,
-            to.boot,
-            former.unwrap_or_default(),
-        ))?;
+        .execute(rusqlite::named_params! {
+            ":id": seen.id.as_str(),
+            ":seen": state_columns(&seen.life.state).state,
+            ":generation": seen.life.generation as i64,
+            ":state": to.state,
+            ":at": to.at,
+            ":reason": to.reason,
+            ":address": to.address,
+            ":mark": to.mark,
+            ":pid": to.pid,
+            ":boot": to.boot,
+            ":former": former.unwrap_or_default(),
+        })?;
     Ok(changed == 1)
 }
 
 pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
-    let state = state_columns(&s.state);
-    let [wake_on, app_protocol, proxy_protocol] = s.traffic.words();
-    let [idle_timeout, connection_cap, max_age, warn_before, counting] = s.own.words();
-    let inserted = c.execute(
-        "INSERT INTO sandboxes (id, container, name, image, created_at, generation, state, state_at, reason,
-            address, mark, app_port, active, last_report, idle_timeout, memory, cpus, token, pid, wake, wake_on,
-            app_protocol, proxy_protocol, connection_cap, max_age, warn_before, counting, keep_until, access, boot, tz)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)",
-        rusqlite::params![
-            s.id.as_str(),
-            s.container.as_ref().map(ContainerId::as_str),
-            s.name.as_str(),
-            s.image.as_str(),
-            millis(s.created_at),
-            s.generation as i64,
-            state.state,
-            state.at,
-            state.reason,
-            state.address,
-            state.mark,
-            s.app_port.map(|p| p.to_string()),
-            s.active as i64,
-            s.last_report.map(millis),
-            idle_timeout,
-            s.memory.to_string(),
-            s.cpus.to_string(),
-            s.token.reveal(),
-            state.pid,
-            s.wake.map(Wake::word),
-            wake_on,
-            app_protocol,
-            proxy_protocol,
-            connection_cap,
-            max_age,
-            warn_before,
-            counting,
-            s.keep_until.map(millis),
-            s.access.as_ref().map(ToString::to_string),
-            state.boot,
-            s.zone.name(),
-        ],
-    );
+    let (columns, values): (Vec<_>, Vec<_>) = rows::columns_of(s).into_iter().unzip();
+    let places = vec!["?"; columns.len()].join(", ");
+    let sql = format!("INSERT INTO sandboxes ({}) VALUES ({places})", columns.join(", "));
+    let inserted = c.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values));
     match inserted {
         Err(e) if e.to_string().contains("sandboxes.name") => return Err(StoreError::NameTaken),
         other => other?,
     };
     let mut label = c.prepare_cached("INSERT INTO labels (sandbox, key, value) VALUES (?1, ?2, ?3)")?;
-    for l in &s.labels {
+    for l in &s.recipe.labels {
         label.execute((s.id.as_str(), l.key(), l.value()))?;
     }
     Ok(())

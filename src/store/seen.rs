@@ -20,7 +20,7 @@ impl Store {
             };
             let done = mark(c, &seen, &to)?;
             if let Some(Ending { exit, by, last_lines }) = ended.ending.as_ref().filter(|_| done) {
-                let failure = ended.keeps_ending().then(|| (millis(at), ended.how_it_ended(seen.memory)));
+                let failure = ended.keeps_ending().then(|| (millis(at), ended.how_it_ended(seen.recipe.memory)));
                 let (failed_at, failure) = failure.unzip();
                 let sql = "UPDATE sandboxes SET exit_code = ?2, oom_killed = ?3, ended_by = ?4, last_lines = ?5,
                            quick_ends = ?6, wake_failed_at = coalesce(?7, wake_failed_at),
@@ -36,7 +36,7 @@ impl Store {
 
     /// Records who ended a sandbox's last run, which was heard of after its end was seen.
     pub async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
-        let key = (seen.id.as_str().to_owned(), seen.generation as i64, by.word(), by == EndedBy::Signal);
+        let key = (seen.id.as_str().to_owned(), seen.life.generation as i64, by.word(), by == EndedBy::Signal);
         // That it kept ending by itself is not true then, nor what was said of it.
         let sql = "UPDATE sandboxes SET ended_by = ?3, quick_ends = iif(?4, 0, quick_ends),
                           wake_failed_at = iif(?4 AND quick_ends > 0, NULL, wake_failed_at),
@@ -48,10 +48,10 @@ impl Store {
     /// Records what others have made of a sandbox: its name, where that is one of ours and free, its limits, and whether
     /// it is paused.
     pub async fn record_shown(&self, seen: &Sandbox, shown: &Observed) -> Result<bool> {
-        let (id, generation) = (seen.id.clone(), seen.generation as i64);
-        let memory = shown.memory.unwrap_or(seen.memory).to_string();
-        let (cpus, paused) = (shown.cpus.unwrap_or(seen.cpus).to_string(), shown.paused);
-        let (state, called) = (rows::state_columns(&seen.state).state, shown.name.clone());
+        let (id, generation) = (seen.id.clone(), seen.life.generation as i64);
+        let memory = shown.memory.unwrap_or(seen.recipe.memory).to_string();
+        let (cpus, paused) = (shown.cpus.unwrap_or(seen.recipe.cpus).to_string(), shown.paused);
+        let (state, called) = (rows::state_columns(&seen.life.state).state, shown.name.clone());
         let job = move |c: &Connection| {
             let sql = "UPDATE sandboxes SET paused = ?3, memory = ?4, cpus = ?5
                        WHERE id = ?1 AND generation = ?2 AND state = ?6";

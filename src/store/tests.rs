@@ -1,12 +1,14 @@
 //! The store against real SQLite: ports, compare-and-set, evidence, durability.
 
+mod evidence;
+
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, Extension, Limit, Policy, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName,
+    Decided, Decision, Evidence, Extension, Life, Limit, Policy, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName,
     SandboxRef, Source, State, StopReason, Token, deadline,
     fixtures::{self, at, running},
 };
@@ -21,8 +23,7 @@ fn creating(n: u8) -> Sandbox {
         name: SandboxName::generated(&id),
         token: Token::from_bytes([n; 16]),
         container: None,
-        state: State::Creating,
-        generation: 0,
+        life: Life { state: State::Creating, generation: 0, ..running(0).life },
         id,
         ..running(0)
     }
@@ -71,12 +72,15 @@ fn used(seen: &Sandbox, generation: u64, seconds: i64) -> Vec<(SandboxId, u64, E
 async fn what_is_written_is_read_back_whole() {
     let store = Store::in_memory().unwrap();
     let mut sandbox = creating(1);
-    sandbox.labels = vec![crate::domain::Label::parse("course", "db 101").unwrap()];
-    sandbox.app_port = PortSpec::parse("8000");
-    sandbox.own.idle_limit = Some(Limit::Never);
-    sandbox.own.evidence = crate::domain::Sources::read("cpu=7");
+    sandbox.recipe.labels = vec![crate::domain::Label::parse("course", "db 101").unwrap()];
+    sandbox.recipe.app_port = PortSpec::parse("8000");
+    sandbox.recipe.own.idle_limit = Some(Limit::Never);
+    sandbox.recipe.own.evidence = crate::domain::Sources::read("cpu=7");
     let written = store.insert(sandbox, two_ports(), pool(), vec![], 10).await.unwrap();
-    assert_eq!(store.get(&written.id).await.unwrap(), Some(Sandbox { evidence: Default::default(), ..written }));
+    assert_eq!(
+        store.get(&written.id).await.unwrap(),
+        Some(Sandbox { life: Life { evidence: Default::default(), ..written.life }, ..written })
+    );
 }
 
 #[tokio::test]
@@ -135,143 +139,6 @@ async fn names_are_unique_and_capacity_is_kept() {
     assert!(matches!(refused, Err(StoreError::NameTaken)));
     let refused = store.insert(creating(3), vec![], pool(), vec![], 1).await;
     assert!(matches!(refused, Err(StoreError::Full(1))));
-}
-
-#[tokio::test]
-async fn evidence_beats_a_stop_that_was_only_planned() {
-    let store = Store::in_memory().unwrap();
-    let seen = started(&store, 1).await;
-    let to = State::Stopping { since: at(100), reason: StopReason::Idle };
-    store.check_in(Some(seen.token.clone()), None, 1, at(50)).await.unwrap().unwrap();
-    assert!(!stops(&store, &seen, &to).await);
-    let seen = store.get(&seen.id).await.unwrap().unwrap();
-    store.record_use(used(&seen, seen.generation, 60)).await.unwrap();
-    assert!(!stops(&store, &seen, &to).await, "a connection is evidence too");
-    let seen = store.get(&seen.id).await.unwrap().unwrap();
-    assert!(stops(&store, &seen, &to).await);
-    assert!(!stops(&store, &seen, &to).await, "only once");
-}
-
-#[tokio::test]
-async fn a_connection_beyond_the_cap_does_not_hold_up_a_stop() {
-    let store = Store::in_memory().unwrap();
-    let started = started(&store, 1).await;
-    store.record_use(used(&started, started.generation, 900)).await.unwrap();
-    let seen = store.get(&started.id).await.unwrap().unwrap();
-    store.record_use(used(&started, started.generation, 1_001)).await.unwrap();
-    let to = State::Stopping { since: at(1_001), reason: StopReason::Idle };
-    assert!(stops(&store, &seen, &to).await, "the deadline is the one that was seen");
-}
-
-#[tokio::test]
-async fn use_of_a_start_that_has_ended_is_no_evidence() {
-    let store = Store::in_memory().unwrap();
-    let seen = started(&store, 1).await;
-    store.record_use(used(&seen, seen.generation + 1, 500)).await.unwrap();
-    store.mark(&seen, State::Stopped { at: at(501), reason: StopReason::Idle }).await.unwrap();
-    store.record_use(used(&seen, seen.generation, 502)).await.unwrap();
-    assert_eq!(store.get(&seen.id).await.unwrap().unwrap().evidence.last_of(Source::Connection), None);
-}
-
-#[tokio::test]
-async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
-    let store = Store::in_memory().unwrap();
-    let old = started(&store, 1).await;
-    store.mark(&old, State::Stopped { at: at(1), reason: StopReason::Requested }).await.unwrap();
-    let stopped = store.get(&old.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(2), address: None, mark: "m2".into(), pid: None, boot: None };
-    assert!(store.mark_started(&stopped, again).await.unwrap());
-    assert!(!store.mark(&old, State::Stopping { since: at(3), reason: StopReason::Idle }).await.unwrap());
-    assert!(!store.forget(&old).await.unwrap());
-}
-
-/// `CONTRACT.md` 31.
-#[tokio::test]
-async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
-    let store = Store::in_memory().unwrap();
-    let sandbox = started(&store, 1).await;
-    let report = async |second, value| {
-        store.check_in(Some(sandbox.token.clone()), None, value, at(second)).await.unwrap().unwrap();
-        store.get(&sandbox.id).await.unwrap().unwrap().rhythm
-    };
-    for (second, value, period) in
-        [(2, 1, None), (82, 0, None), (162, 1, Some(80)), (163, 0, Some(80)), (400, 0, Some(80))]
-    {
-        assert_eq!(report(second, value).await.period.map(|p| p.as_secs()), period, "at {second}");
-    }
-    // A stop is decided on it: in the row a report has made the period longer than what was seen.
-    let seen = store.get(&sandbox.id).await.unwrap().unwrap();
-    assert_eq!(deadline(&POLICY, &seen).unwrap().at, at(162 + 240));
-    report(640, 0).await;
-    let stopping = State::Stopping { since: at(641), reason: StopReason::Idle };
-    assert!(!stops(&store, &seen, &stopping).await);
-    // What lies between two runs is no gap.
-    let seen = store.get(&sandbox.id).await.unwrap().unwrap();
-    assert_eq!(seen.rhythm.period.map(|p| p.as_secs()), Some(237));
-    assert!(store.mark(&seen, stopping).await.unwrap());
-    let stopping = store.get(&sandbox.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(9_000), address: None, mark: "n".into(), pid: None, boot: None };
-    assert!(store.mark_started(&stopping, again).await.unwrap());
-    assert_eq!(report(9_002, 0).await, Rhythm { period: Some(Duration::from_secs(237)), gap: None });
-}
-
-#[tokio::test]
-async fn a_check_in_can_do_one_thing() {
-    let store = Store::in_memory().unwrap();
-    let one = started(&store, 1).await;
-    let address = Some("10.0.0.2".parse().unwrap());
-    let done = store.check_in(None, address, 3, at(9)).await.unwrap().unwrap();
-    assert!(done.id == one.id && done.first);
-    assert_eq!(store.get(&one.id).await.unwrap().unwrap().active, 3);
-    let two = started(&store, 2).await;
-    assert_eq!(store.check_in(None, address, 1, at(9)).await.unwrap(), None, "two seem to have the address");
-    assert!(store.forget(&two).await.unwrap());
-    assert_eq!(store.check_in(None, Some("10.0.0.3".parse().unwrap()), 1, at(9)).await.unwrap(), None);
-    let seen = store.get(&one.id).await.unwrap().unwrap();
-    store.mark(&seen, State::Stopped { at: at(10), reason: StopReason::Idle }).await.unwrap();
-    let before = store.get(&one.id).await.unwrap();
-    assert_eq!(store.check_in(None, address, 1, at(11)).await.unwrap(), None);
-    assert_eq!(store.check_in(Some(one.token), address, 1, at(11)).await.unwrap(), None);
-    assert_eq!(store.get(&one.id).await.unwrap(), before);
-}
-
-/// What is ahead is as of now, and nothing is ahead then; what is not stays.
-#[tokio::test]
-async fn no_record_is_later_than_now() {
-    let store = Store::in_memory().unwrap();
-    let (now, ahead, jump) = (at(50), at(5_000), SignedDuration::from_secs(10));
-    let (before, kept) = (started(&store, 1).await, started(&store, 2).await);
-    for source in Source::ALL {
-        store.record_use(vec![(before.id.clone(), 1, Evidence { source, at: ahead })]).await.unwrap();
-    }
-    let mut state = before.state.clone();
-    if let State::Running { since, .. } = &mut state {
-        *since = ahead;
-    }
-    store.mark(&before, state).await.unwrap();
-    store.check_in(Some(before.token.clone()), None, 1, ahead).await.unwrap();
-    let said = Extension { at: ahead, by: "admin".into(), until: at(5_600) };
-    store.extend(&before, said.clone()).await.unwrap();
-    let wish = Change { keep_until: Some(Some(at(9_000))), ..Change::default() };
-    store.extend(&kept, said.clone()).await.unwrap();
-    store.change(&kept.id, wish, POLICY, ahead).await.unwrap();
-    assert_eq!(store.clamp(now, jump, at(60)).await.unwrap(), 2);
-    let after = store.get(&before.id).await.unwrap().unwrap();
-    assert_eq!(after.latest(), now, "{after:?}");
-    assert!(Source::ALL.iter().all(|s| after.evidence.last_of(*s) == Some(now)));
-    let said = Extension { at: now, until: at(650), ..said };
-    assert_eq!((after.keep_until, after.extension), (Some(at(650)), Some(said)), "ten minutes are ten minutes");
-    assert_eq!(store.get(&kept.id).await.unwrap().unwrap().keep_until, Some(at(9_000)), "a moment is that moment");
-    assert_eq!(store.clamp(now, jump, at(60)).await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn a_valid_token_wins_over_the_address() {
-    let store = Store::in_memory().unwrap();
-    let (one, two) = (started(&store, 1).await, started(&store, 2).await);
-    let done = store.check_in(Some(two.token), Some("10.0.0.2".parse().unwrap()), 1, at(5)).await.unwrap();
-    assert_eq!(done.unwrap().id, two.id);
-    assert_eq!(store.get(&one.id).await.unwrap().unwrap().active, 0);
 }
 
 #[tokio::test]
@@ -372,7 +239,7 @@ async fn what_is_known_is_what_is_on_the_disk() {
     same("an exchange of ports").await;
     store.check_in(Some(a.token.clone()), None, 3, at(7)).await.unwrap();
     same("a report").await;
-    store.record_use(used(&a, a.generation, 9)).await.unwrap();
+    store.record_use(used(&a, a.life.generation, 9)).await.unwrap();
     same("use").await;
     let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
     store.change(&a.id, change, POLICY, at(300)).await.unwrap();

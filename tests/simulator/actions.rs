@@ -147,7 +147,7 @@ impl World {
         let mut oracle = self.oracle();
         match made {
             Ok(made) => {
-                oracle.tell(|| format!("{name} is created: {}", word(&made.state)));
+                oracle.tell(|| format!("{name} is created: {}", word(&made.life.state)));
                 if let Some(s) = oracle.subject(&made.id) {
                     s.answered = true;
                 }
@@ -169,7 +169,7 @@ impl World {
                     return;
                 }
                 self.oracle().stop_asked(id, true);
-                self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| word(&s.state))));
+                self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| word(&s.life.state))));
                 // Somebody else wants it to run.
                 if self.dice.in_thousand(self.contrary) {
                     pass(self.dice.of(0..2_000)).await;
@@ -196,7 +196,7 @@ impl World {
 
     /// Somebody wants it to run: if it is being stopped, that is done first.
     fn wants(&self, id: &SandboxId) {
-        if self.row(id).is_some_and(|r| matches!(r.state, State::Stopping { .. })) {
+        if self.row(id).is_some_and(|r| matches!(r.life.state, State::Stopping { .. })) {
             self.oracle().wanted(id);
         }
     }
@@ -210,9 +210,9 @@ impl World {
             let row = self.row(&aim.id);
             let mut oracle = self.oracle();
             oracle.takes_from(row.as_slice());
-            oracle.tell(|| format!("start {}: {:?}", aim.name, answer.as_ref().map(|s| word(&s.state))));
+            oracle.tell(|| format!("start {}: {:?}", aim.name, answer.as_ref().map(|s| word(&s.life.state))));
             match answer {
-                Ok(s) => oracle.start_answered(&aim.id, since, &s.state),
+                Ok(s) => oracle.start_answered(&aim.id, since, &s.life.state),
                 // For as long as it was under way nothing else that became of it was recorded.
                 Err(_) => oracle.excuse(&aim.id),
             }
@@ -222,7 +222,7 @@ impl World {
     pub async fn report(&self, server: &Arc<Server>, aim: &Aim, value: u64) {
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
         let since = self.clock.elapsed();
-        let before = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
+        let before = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports(since));
         let done = server.app.check_in(Some(&token), None, value).await;
         if server.life.is_dead() || done.is_err() {
@@ -235,11 +235,13 @@ impl World {
             return;
         }
         let row = self.row(&aim.id);
-        let state = row.as_ref().map(|r| r.state.clone());
+        let state = row.as_ref().map(|r| r.life.state.clone());
         let mut oracle = self.oracle();
         oracle.tell(|| format!("{} reports {value}; its row: {:?}", aim.name, state.as_ref().map(word)));
         let steady = before.is_some_and(|b| {
-            row.as_ref().is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == b.generation)
+            row.as_ref().is_some_and(|r| {
+                matches!(r.life.state, State::Running { .. }) && r.life.generation == b.life.generation
+            })
         });
         let (kept, now) = (oracle.kept, oracle.now);
         let heard = row.as_ref().filter(|_| steady);
@@ -248,7 +250,7 @@ impl World {
         if value == 0 {
             return;
         }
-        let newest = row.as_ref().and_then(|r| r.evidence.last_of(Source::CheckIn));
+        let newest = row.as_ref().and_then(|r| r.life.evidence.last_of(Source::CheckIn));
         let recorded = newest.is_some_and(|at| at.as_millisecond() - oracle.kept >= since);
         // Whoever ran all the while must have been heard.
         oracle.checked_in(&aim.id, since, recorded || steady);
@@ -382,7 +384,7 @@ impl World {
         server.life.light(self.dice.of(0..40));
         server.life.ends_within(self.dice.of(1..8_000)).await;
         // What only its record tells, that it is being made or removed, cannot be rebuilt.
-        let tells = |r: &Sandbox| matches!(r.state, State::Running { .. } | State::Stopped { .. });
+        let tells = |r: &Sandbox| matches!(r.life.state, State::Running { .. } | State::Stopped { .. });
         let quiet = self.rows().iter().all(tells);
         let records_too = quiet && self.dice.in_thousand(100);
         self.bury(server, self.relay_is_ours, records_too);

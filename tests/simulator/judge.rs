@@ -18,7 +18,7 @@ impl Oracle {
     pub fn signalled(&mut self, container: &ContainerId, row: Option<&Sandbox>) -> StopReason {
         let (now, held, default, kepts) = (self.now, self.held_until, self.default, self.kepts());
         let name = self.name(container);
-        let reason = match row.map(|r| &r.state) {
+        let reason = match row.map(|r| &r.life.state) {
             Some(State::Stopping { reason, .. }) => *reason,
             // Somebody deletes it just as it is being stopped.
             Some(State::Deleting) => return StopReason::Requested,
@@ -83,7 +83,8 @@ impl Oracle {
         self.takes_from(rows);
         let mut wrong = Vec::new();
         for row in rows {
-            let (State::Stopped { reason, .. }, Some(s)) = (&row.state, self.subjects.iter().find(|s| s.id == row.id))
+            let (State::Stopped { reason, .. }, Some(s)) =
+                (&row.life.state, self.subjects.iter().find(|s| s.id == row.id))
             else {
                 continue;
             };
@@ -108,7 +109,7 @@ impl Oracle {
         for s in &self.subjects {
             let row = rows.iter().find(|r| r.id == s.id);
             let shown = observed.iter().find(|o| o.container == s.container).map(|o| o.phase);
-            let row = row.map(|r| word(&r.state));
+            let row = row.map(|r| word(&r.life.state));
             if s.answered && !s.delete_asked && !s.removed_by_others && (row.is_none() || shown.is_none()) {
                 wrong.push((Kind::Lost, format!("{} is lost: row {row:?}, container {shown:?}", s.name)));
             }
@@ -119,7 +120,7 @@ impl Oracle {
         let mut ports = HashSet::new();
         for row in rows {
             let shown = observed.iter().find(|o| Some(&o.container) == row.container.as_ref()).map(|o| o.phase);
-            let agree = match row.state {
+            let agree = match row.life.state {
                 State::Running { .. } => shown == Some(Phase::Running),
                 State::Stopped { .. } => shown == Some(Phase::Exited),
                 _ => false,
@@ -127,7 +128,10 @@ impl Oracle {
             // Of an engine that shows nothing at all nothing is believed.
             let all_gone = observed.is_empty() && rows.len() > 1;
             if !agree && !all_gone {
-                wrong.push((Kind::HalfDone, format!("{}: row {}, container {shown:?}", row.name, word(&row.state))));
+                wrong.push((
+                    Kind::HalfDone,
+                    format!("{}: row {}, container {shown:?}", row.name, word(&row.life.state)),
+                ));
             }
             if row.ports.iter().any(|p| !ports.insert(p.outside.port)) {
                 wrong.push((Kind::HalfDone, format!("{} shares a port", row.name)));

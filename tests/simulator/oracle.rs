@@ -112,7 +112,7 @@ impl Oracle {
         let Some(s) = self.of(container).filter(|s| s.exists) else { return };
         (s.runs, s.exists) = (false, false);
         s.removed_by_others |= !by_us;
-        let wanted = row.is_none_or(|r| matches!(r.state, State::Deleting | State::Creating));
+        let wanted = row.is_none_or(|r| matches!(r.life.state, State::Deleting | State::Creating));
         if by_us && !(wanted && (s.delete_asked || !s.answered)) {
             self.violated(Kind::Lost, format!("{name} was removed, and nobody asked for that"));
         }
@@ -141,7 +141,7 @@ impl Oracle {
     pub fn uses_are_lost(&mut self, rows: &[Sandbox]) {
         let kept = self.kept;
         for s in &mut self.subjects {
-            let row = rows.iter().find(|r| r.id == s.id).and_then(|r| r.evidence.last_of(Source::Connection));
+            let row = rows.iter().find(|r| r.id == s.id).and_then(|r| r.life.evidence.last_of(Source::Connection));
             s.uses.retain(|at| row.is_some_and(|r| r.as_millisecond() - kept >= *at));
         }
     }
@@ -209,7 +209,7 @@ impl Oracle {
     /// everybody could report again.
     pub fn unrecorded(&mut self, since: i64, rows: &[Sandbox]) {
         self.calm_since = self.now;
-        let runs = |id: &SandboxId| rows.iter().any(|r| r.id == *id && matches!(r.state, State::Running { .. }));
+        let runs = |id: &SandboxId| rows.iter().any(|r| r.id == *id && matches!(r.life.state, State::Running { .. }));
         for s in self.subjects.iter_mut().filter(|s| runs(&s.id)) {
             s.held_since = s.held_since.max(since);
         }
@@ -311,7 +311,7 @@ impl Oracle {
         let (default, now, kept) = (self.default, self.now, self.kept);
         self.compare_rhythms(rows);
         // What is changed while it is being stopped is about its next start.
-        for row in rows.iter().filter(|r| !matches!(r.state, State::Stopping { .. })) {
+        for row in rows.iter().filter(|r| !matches!(r.life.state, State::Stopping { .. })) {
             if let Some(s) = self.subject(&row.id) {
                 s.takes_from(row, default, kept);
                 // It begins anew when its record is there again.

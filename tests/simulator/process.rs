@@ -14,7 +14,7 @@ impl Oracle {
             s.troubles = 0;
             s.calm_since = self.now;
             let row = rows.iter().find(|r| r.id == s.id);
-            let reported = row.and_then(|r| r.evidence.last_of(Source::CheckIn));
+            let reported = row.and_then(|r| r.life.evidence.last_of(Source::CheckIn));
             let reported = reported.map(|at| (at.as_millisecond() - self.kept).min(self.now));
             s.latest.0 = s.latest.0.max(reported.unwrap_or(i64::MIN));
             // Whether it was taken up nobody knows.

@@ -80,7 +80,8 @@ impl SimRelay {
         let mut inner = self.inner();
         let Some(route) = inner.routes.get(id).filter(|r| r.target.is_open()) else { return false };
         // A relay that was not told of the latest start turns connections away.
-        let is_this = row.is_some_and(|r| matches!(r.state, State::Running { .. }) && r.generation == route.generation);
+        let is_this =
+            row.is_some_and(|r| matches!(r.life.state, State::Running { .. }) && r.life.generation == route.generation);
         if !is_this {
             return false;
         }

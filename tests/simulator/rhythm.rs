@@ -29,8 +29,8 @@ impl Report {
     /// One at `at`; `row`: what the store says of who ran all the while and was heard; `kept`: what its clock shows when the
     /// trace begins.
     fn new(at: i64, answered: i64, row: Option<&Sandbox>, kept: i64) -> Self {
-        let recorded = row.and_then(|row| match row.state {
-            State::Running { since, .. } => Some((row.generation, since.as_millisecond() - kept)),
+        let recorded = row.and_then(|row| match row.life.state {
+            State::Running { since, .. } => Some((row.life.generation, since.as_millisecond() - kept)),
             _ => None,
         });
         Self { at, answered, recorded }
@@ -88,10 +88,10 @@ impl Oracle {
     /// How often a sandbox is said to report must be what was seen (`CONTRACT.md` 31).
     pub fn compare_rhythms(&mut self, rows: &[Sandbox]) {
         let mut wrong = Vec::new();
-        for row in rows.iter().filter(|r| matches!(r.state, State::Running { .. })) {
+        for row in rows.iter().filter(|r| matches!(r.life.state, State::Running { .. })) {
             let Some(s) = self.subject(&row.id) else { continue };
-            let said = row.rhythm.period.map_or(0, |p| p.as_millis() as i64);
-            let seen = s.came_twice(row.generation)..=s.longest_gap();
+            let said = row.life.rhythm.period.map_or(0, |p| p.as_millis() as i64);
+            let seen = s.came_twice(row.life.generation)..=s.longest_gap();
             if !seen.contains(&said) {
                 wrong.push(format!("{} is said to report every {said} ms, and was seen to every {seen:?}", s.name));
             }

@@ -119,13 +119,13 @@ impl Subject {
     pub fn takes_from(&mut self, row: &Sandbox, default: Law, kept: i64) {
         let own = |own: Option<Limit>, other| own.map_or(other, |l| l.span().map(|l| l.as_millis() as i64));
         // Whether it was seen to report so rarely is judged apart.
-        let rare = 3_000 * row.rhythm.period.map_or(0, |p| p.as_secs() as i64);
-        self.grace = GRACE.max(2 * row.rhythm.period.map_or(0, |p| p.as_millis() as i64));
+        let rare = 3_000 * row.life.rhythm.period.map_or(0, |p| p.as_secs() as i64);
+        self.grace = GRACE.max(2 * row.life.rhythm.period.map_or(0, |p| p.as_millis() as i64));
         self.law = Law {
-            limit: own(row.own.idle_limit, default.limit).map(|limit| limit.max(rare)),
-            cap: own(row.own.connection_cap, default.cap),
-            age: own(row.own.max_age, default.age),
-            keep: row.keep_until.map(|t| t.as_millisecond() - kept),
+            limit: own(row.recipe.own.idle_limit, default.limit).map(|limit| limit.max(rare)),
+            cap: own(row.recipe.own.connection_cap, default.cap),
+            age: own(row.recipe.own.max_age, default.age),
+            keep: row.life.keep_until.map(|t| t.as_millisecond() - kept),
             spared: self.law.spared,
         };
     }
@@ -154,7 +154,7 @@ impl Subject {
     /// When it is due by what was recorded, or should have been, before `now`.
     pub fn due_on_record(&self, row: Option<&Sandbox>, now: i64, kept: i64) -> Option<i64> {
         let recorded =
-            |source| row.and_then(|r| r.evidence.last_of(source)).map_or(i64::MIN, |t| t.as_millisecond() - kept);
+            |source| row.and_then(|r| r.life.evidence.last_of(source)).map_or(i64::MIN, |t| t.as_millisecond() - kept);
         let known = |at, source| now - at > UNSEEN || recorded(source) >= at;
         let start = Some(self.started).filter(|at| known(*at, Source::Start));
         let person = start.max(self.checked_in).unwrap_or(i64::MIN / 2);

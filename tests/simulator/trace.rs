@@ -222,7 +222,7 @@ async fn settle(world: &Arc<World>) {
     let mut calm_for = 0;
     for _ in 0..MOST_SECONDS {
         pass(1_000).await;
-        let done = |r: &Sandbox| matches!(r.state, State::Running { .. } | State::Stopped { .. });
+        let done = |r: &Sandbox| matches!(r.life.state, State::Running { .. } | State::Stopped { .. });
         let calm = world.oracle().is_calm() && world.rows().iter().all(done);
         calm_for = if calm { calm_for + 1_000 } else { 0 };
         if calm_for > 2 * PERIOD {

@@ -64,7 +64,7 @@ impl World {
             self.oracle().wished(&aim.id, None, Some(until.as_millisecond()));
         }
         // Who does not run has no time that could be over.
-        let running = self.row(&aim.id).filter(|r| matches!(r.state, State::Running { .. }));
+        let running = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         let spared = running.and_then(|row| self.oracle().sparing(&aim.id, &row));
         let changed = server.app.change(&aim.name, "admin", change.clone()).await;
         if server.life.is_dead() {

@@ -243,7 +243,7 @@ impl World {
     /// Whether a row is about the latest start of its container.
     pub fn has_seen(&self, row: &Sandbox) -> bool {
         let starts = row.container.as_ref().and_then(|container| self.starts_of(container));
-        matches!(&row.state, State::Running { mark, .. } if starts.as_ref() == Some(mark))
+        matches!(&row.life.state, State::Running { mark, .. } if starts.as_ref() == Some(mark))
     }
 
     /// Begins another process of the server.
@@ -266,7 +266,7 @@ impl World {
         self.oracle().tell(|| "server: begins".into());
         self.excuse_what_is_unseen(&self.rows());
         self.oracle().begun();
-        for row in self.rows().iter().filter(|r| !matches!(r.state, State::Running { .. })) {
+        for row in self.rows().iter().filter(|r| !matches!(r.life.state, State::Running { .. })) {
             row.container.iter().for_each(|c| self.oracle().is_seen_late(c));
         }
         let (never, has_door) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));

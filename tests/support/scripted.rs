@@ -198,7 +198,7 @@ impl Scripted {
         // A delete is answered before its removal, which goes on without anybody's help.
         let mut known = self.store.all().await.unwrap();
         for _ in 0..10_000 {
-            if known.iter().all(|s| s.state != State::Deleting) {
+            if known.iter().all(|s| s.life.state != State::Deleting) {
                 break;
             }
             tokio::task::yield_now().await;

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::DockerSettings;
 use crate::{
     domain::{
-        Access, Carrier, ContainerId, Cpus, Endpoint, EvidenceLog, ImageRef, Label, Memory, OwnPolicy, PortMapping,
-        PortSpec, Rhythm, Sandbox, SandboxId, SandboxName, Seen, State, StopReason, Token, Traffic, Wake, Zone,
+        Access, Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Memory, OwnPolicy, PortMapping, PortSpec,
+        Recipe, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake, Zone,
     },
     engine::{CheckIn, SandboxSpec},
 };
@@ -48,7 +48,7 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
     let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     env.push(format!("{CHECK_IN_URL}={}", spec.check_in.url));
     ContainerCreateBody {
-        image: Some(sandbox.image.to_string()),
+        image: Some(sandbox.recipe.image.to_string()),
         env: Some(env),
         labels: Some(labels(spec, &settings.deployment)),
         exposed_ports: Some(sandbox.ports.iter().map(|p| p.inside.to_string()).collect()),
@@ -57,10 +57,10 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             network_mode: Some(settings.network.clone()),
             port_bindings: Some(bindings(&sandbox.ports)),
             binds: Some(vec![format!("{}:{MOUNT}:ro", files.display())]),
-            memory: Some(sandbox.memory.bytes() as i64),
+            memory: Some(sandbox.recipe.memory.bytes() as i64),
             // The same as memory: no swap.
-            memory_swap: Some(sandbox.memory.bytes() as i64),
-            nano_cpus: Some(sandbox.cpus.nano()),
+            memory_swap: Some(sandbox.recipe.memory.bytes() as i64),
+            nano_cpus: Some(sandbox.recipe.cpus.nano()),
             pids_limit: Some(i64::from(settings.pids_limit)),
             ulimits: Some(vec![open_files(settings.open_files_limit.into())]),
             mounts: Some(vec![terminals(settings, &spec.sandbox.id)]),
@@ -123,29 +123,29 @@ fn bindings(ports: &[PortMapping]) -> PortMap {
 
 fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
     let s = &spec.sandbox;
-    let keys: Vec<&str> = s.labels.iter().map(Label::key).collect();
+    let keys: Vec<&str> = s.recipe.labels.iter().map(Label::key).collect();
     let ports: Vec<String> =
         s.ports.iter().map(|p| format!("{}={}:{}", p.inside, p.outside.host, p.outside.port)).collect();
-    let [wake_on, app_protocol, proxy_protocol] = s.traffic.words();
+    let [wake_on, app_protocol, proxy_protocol] = s.recipe.traffic.words();
     let ours = [
         (DEPLOYMENT, Some(deployment.to_owned())),
         (ID, Some(s.id.to_string())),
-        (IMAGE, Some(s.image.to_string())),
+        (IMAGE, Some(s.recipe.image.to_string())),
         (CREATED, Some(s.created_at.to_string())),
         (PORTS, Some(ports.join(","))),
-        (APP_PORT, Some(s.app_port.map(|p| p.to_string()).unwrap_or_default())),
+        (APP_PORT, Some(s.recipe.app_port.map(|p| p.to_string()).unwrap_or_default())),
         (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
         (LABELS, Some(keys.join(","))),
-        (WAKE, Some(s.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
-        (TZ, Some(s.zone.name().to_owned())),
+        (WAKE, Some(s.recipe.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
+        (TZ, Some(s.recipe.zone.name().to_owned())),
         (WAKE_ON, Some(wake_on)),
         (APP_PROTOCOL, Some(app_protocol)),
         (PROXY_PROTOCOL, Some(proxy_protocol)),
-        (ACCESS, Some(s.access.as_ref().map(ToString::to_string).unwrap_or_default())),
+        (ACCESS, Some(s.recipe.access.as_ref().map(ToString::to_string).unwrap_or_default())),
     ];
     // Empty where unset: the image's own, and those of an image made from a sandbox, would be handed on.
-    let own = OWN.into_iter().zip(s.own.words().map(|word| Some(word.unwrap_or_default())));
-    let theirs = s.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
+    let own = OWN.into_iter().zip(s.recipe.own.words().map(|word| Some(word.unwrap_or_default())));
+    let theirs = s.recipe.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
     theirs.chain(ours.into_iter().chain(own).filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
 }
 
@@ -164,40 +164,28 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     let theirs = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
     let id = SandboxId::parse(label(ID)?)?;
     let name = SandboxName::parse(shown.name.as_deref()?.trim_start_matches('/'));
+    let (memory, cpus) = (Memory::in_force(host.memory?)?, Cpus::in_force(host.nano_cpus?)?);
+    let traffic = [WAKE_ON, APP_PROTOCOL, PROXY_PROTOCOL].map(|key| label(key).unwrap_or_default());
+    let recipe = Recipe {
+        app_port: label(APP_PORT).and_then(PortSpec::parse),
+        access: label(ACCESS).and_then(|path| Access::parse(path).ok()),
+        traffic: Traffic::parse(traffic[0], traffic[1], traffic[2]).ok()?,
+        zone: label(TZ).and_then(Zone::read).unwrap_or_default(),
+        own,
+        wake: label(WAKE).and_then(Wake::from_word),
+        labels: theirs.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
+        ..Recipe::of(ImageRef::parse(label(IMAGE)?).ok()?, memory, cpus)
+    };
+    let state = State::Stopped { at: created_at, reason: StopReason::Exited };
     Some(Sandbox {
         container: Some(ContainerId::parse(shown.id.as_deref()?)?),
         // Somebody may have given it a name that is none with us.
         name: name.unwrap_or_else(|_| SandboxName::generated(&id)),
-        image: ImageRef::parse(label(IMAGE)?).ok()?,
-        created_at,
-        state: State::Stopped { at: created_at, reason: StopReason::Exited },
-        generation: 1,
-        ports: ports.collect::<Option<_>>()?,
-        app_port: label(APP_PORT).and_then(PortSpec::parse),
-        active: 0,
-        last_report: None,
-        rhythm: Rhythm::default(),
-        evidence: EvidenceLog::default(),
-        own,
-        keep_until: None,
-        spared_until: None,
-        warned_for: None,
-        extension: None,
-        memory: Memory::in_force(host.memory?)?,
-        cpus: Cpus::in_force(host.nano_cpus?)?,
-        labels: theirs.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         token,
-        wake: label(WAKE).and_then(Wake::from_word),
-        wake_failure: None,
-        zone: label(TZ).and_then(Zone::read).unwrap_or_default(),
-        traffic: Traffic::parse(
-            label(WAKE_ON).unwrap_or_default(),
-            label(APP_PROTOCOL).unwrap_or_default(),
-            label(PROXY_PROTOCOL).unwrap_or_default(),
-        )
-        .ok()?,
-        access: label(ACCESS).and_then(|path| Access::parse(path).ok()),
-        seen: Seen::default(),
+        created_at,
+        ports: ports.collect::<Option<_>>()?,
+        recipe,
+        life: Life { state, generation: 1, ..Life::default() },
         id,
     })
 }
@@ -230,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Limit,
+        EvidenceLog, Limit,
         fixtures::{at, running},
     };
 
@@ -243,13 +231,16 @@ mod tests {
                 port("80/tcp", Carrier::Engine),
                 port("53/udp", Carrier::Engine),
             ],
-            app_port: PortSpec::parse("53/udp"),
-            wake: Some(Wake::Always),
-            zone: Zone::read("Asia/Kolkata").unwrap(),
-            traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
-            access: Access::parse("/lab?token={token}").ok(),
-            own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },
-            labels: vec![Label::parse("course", "db, 101").unwrap()],
+            recipe: Recipe {
+                app_port: PortSpec::parse("53/udp"),
+                wake: Some(Wake::Always),
+                zone: Zone::read("Asia/Kolkata").unwrap(),
+                traffic: Traffic::parse("connect", "tcp", "80").unwrap(),
+                access: Access::parse("/lab?token={token}").ok(),
+                own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },
+                labels: vec![Label::parse("course", "db, 101").unwrap()],
+                ..running(60).recipe
+            },
             ..running(60)
         };
         SandboxSpec {
@@ -310,11 +301,9 @@ mod tests {
             host_config: body.host_config,
             ..Default::default()
         };
-        let expected = Sandbox {
-            state: State::Stopped { at: at(60), reason: StopReason::Exited },
-            evidence: EvidenceLog::default(),
-            ..spec.sandbox.clone()
-        };
+        let state = State::Stopped { at: at(60), reason: StopReason::Exited };
+        let life = Life { state, evidence: EvidenceLog::default(), ..spec.sandbox.life.clone() };
+        let expected = Sandbox { life, ..spec.sandbox.clone() };
         assert_eq!(recover(&shown, spec.sandbox.token.clone()), Some(expected));
         let [url, token, key] = files(&shown, &spec.sandbox);
         assert_eq!(url, ("check_in_url", spec.check_in.url.clone()));

@@ -61,7 +61,7 @@ impl FakeEngine {
 
     /// Changes a container's limits behind Spindle's back.
     pub fn update(&self, container: &ContainerId, memory: Memory, cpus: Cpus) {
-        self.change(container, |c| (c.sandbox.memory, c.sandbox.cpus) = (memory, cpus));
+        self.change(container, |c| (c.sandbox.recipe.memory, c.sandbox.recipe.cpus) = (memory, cpus));
     }
 
     fn change(&self, container: &ContainerId, change: impl FnOnce(&mut Container)) {
@@ -86,7 +86,7 @@ impl FakeEngine {
             return Ok(());
         }
         c.begin();
-        let ends = ends.get(&c.sandbox.image.tagged()).copied();
+        let ends = ends.get(&c.sandbox.recipe.image.tagged()).copied();
         drop(inner);
         self.tell(container, Happening::Started);
         if let Some(exit) = ends {

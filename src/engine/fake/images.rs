@@ -127,7 +127,7 @@ impl FakeEngine {
 
     /// How many containers were made from an image.
     pub(super) fn made_from(&self, id: &str) -> usize {
-        let made = |c: &&super::Container| self.images.get(&c.sandbox.image).is_ok_and(|i| i.id == id);
+        let made = |c: &&super::Container| self.images.get(&c.sandbox.recipe.image).is_ok_and(|i| i.id == id);
         self.inner().containers.values().filter(made).count()
     }
 }
