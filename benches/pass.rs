@@ -26,8 +26,8 @@ async fn filled(number: u32, directory: &Path) -> Scripted {
     world.engine.add_image("lab:latest", &["9000/udp", "9001/udp"], None);
     for _ in 0..number {
         let made = world.app.create(CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
-        world.app.check_in(Some(made.token.reveal()), None, 1).await.unwrap();
-        world.app.extend(made.container.unwrap().as_str(), "admin", None).await.unwrap();
+        world.app.asked.check_in(Some(made.token.reveal()), None, 1).await.unwrap();
+        world.app.asked.extend(made.container.unwrap().as_str(), "admin", None).await.unwrap();
     }
     world
 }
@@ -44,7 +44,7 @@ async fn pass(number: u32) -> f64 {
         let evidence = Evidence { source: Source::Connection, at: support::scripted::now(&world) };
         let used = known.iter().step_by(10).map(|s| (s.id.clone(), s.life.generation, evidence));
         world.store.record_use(used.collect()).await.unwrap();
-        samples.time(world.app.converge()).await;
+        samples.time(world.app.pass.converge()).await;
     }
     std::fs::remove_dir_all(&directory).unwrap();
     samples.median()

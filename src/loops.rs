@@ -85,7 +85,7 @@ pub(crate) async fn converge_when_woken(app: Arc<App>, every: Duration, shutdown
             () = app.woken() => {}
             () = tokio::time::sleep(next) => {}
         }
-        let wake_in = caught("converge", app.converge()).await.and_then(|report| report.wake_in);
+        let wake_in = caught("converge", app.pass.converge()).await.and_then(|report| report.wake_in);
         next = wake_in.unwrap_or(longest).min(longest);
         tokio::select! {
             biased;
@@ -96,11 +96,11 @@ pub(crate) async fn converge_when_woken(app: Arc<App>, every: Duration, shutdown
 }
 
 async fn keep_relay(app: Arc<App>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(caught("relay", app.keep_relay())).await == Some(None) {}
+    while shutdown.run_until_cancelled(caught("relay", app.asked.keep_relay())).await == Some(None) {}
 }
 
 pub(crate) async fn follow_relay(app: Arc<App>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(caught("follow relay", app.follow_relay())).await == Some(None) {}
+    while shutdown.run_until_cancelled(caught("follow relay", app.asked.follow_relay())).await == Some(None) {}
 }
 
 pub(crate) async fn follow_events(app: Arc<App>, shutdown: CancellationToken) {
@@ -109,7 +109,7 @@ pub(crate) async fn follow_events(app: Arc<App>, shutdown: CancellationToken) {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            heard = caught("follow", app.follow(since)) => since = heard.flatten(),
+            heard = caught("follow", app.pass.follow(since)) => since = heard.flatten(),
         }
         tokio::select! {
             biased;

@@ -378,13 +378,13 @@ async fn launch(server: Rocket<rocket::Ignite>) -> Result<(), Sentence> {
 /// Keeps the check-in door open from the moment that the network is there until `closing`.
 async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
     while !closing.is_cancelled() {
-        let wait = match app.door_address() {
+        let wait = match app.vitals.door_address() {
             None => Duration::from_millis(50),
             Some(address) => {
                 let listen = std::net::SocketAddr::new(address, port);
                 if let Err(why) = http::keep_door(Arc::clone(&app), listen, closing.clone()).await {
                     let why = cannot_listen(listen, &why, "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT");
-                    app.set_door(CheckInDoor::Shut(why));
+                    app.vitals.set_door(CheckInDoor::Shut(why));
                 }
                 DOOR_RETRY
             }

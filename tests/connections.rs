@@ -149,7 +149,7 @@ async fn the_pass_sees_what_moved_a_moment_before() {
     w.pass_seconds(LIMIT - 1).await;
     use_it(&mut stream, 3_000).await;
     w.clock.advance(Duration::from_secs(1));
-    w.app.converge().await;
+    w.app.pass.converge().await;
     let now = w.http().now(&c).await;
     assert_eq!(now["status"], "running");
     assert_eq!((&now["traffic"][1]["bytes_in"], &now["traffic"][1]["bytes_out"]), (&3_000.into(), &3_000.into()));

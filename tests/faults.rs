@@ -42,14 +42,14 @@ async fn a_missing_container_is_looked_for_once_more() {
     let c = w.http().create("image=spindle/mimic").await;
     for fault in ["list", "inspect", "info"] {
         w.engine.next(fault, Fault::Fail(EngineError::Refused("scripted".into())));
-        w.app.converge().await;
+        w.app.pass.converge().await;
     }
     assert_eq!(w.http().now(&c).await["status"], "running");
     w.remove_behind_back(&c).await;
     w.engine.next("inspect", Fault::Fail(EngineError::Refused("scripted".into())));
-    w.app.converge().await;
+    w.app.pass.converge().await;
     w.http().get(support::uri(&c)).await.expect(200);
-    w.app.converge().await;
+    w.app.pass.converge().await;
     w.http().get(support::uri(&c)).await.expect(404);
     w.check().await;
 }
@@ -60,7 +60,7 @@ async fn a_restart_between_our_look_and_the_record_is_seen() {
     let w = world().await;
     let c = w.http().create("image=spindle/mimic").await;
     w.engine.force(&container(&c), Phase::Running);
-    w.app.converge().await;
+    w.app.pass.converge().await;
     assert_eq!(activity(&w, &c).await["sources"][0]["count"], 2, "it has been started twice");
     w.check().await;
 }
@@ -115,7 +115,7 @@ async fn nothing_is_forgotten_when_all_is_gone_at_once() {
     // Removed by hand while somebody listens, they are forgotten, even all at once.
     let follower = tokio::spawn({
         let app = Arc::clone(&w.app);
-        async move { app.follow(None).await }
+        async move { app.pass.follow(None).await }
     });
     while w.engine.calls("watch") == 0 {
         tokio::task::yield_now().await;
@@ -186,7 +186,7 @@ async fn those_who_ask_at_once_share_one_question_to_the_engine() {
     }
     let before = w.engine.calls("info");
     w.engine.next("info", Fault::Hang);
-    let stops = futures_util::future::join_all(made.iter().map(|c| w.app.stop(support::id(c))));
+    let stops = futures_util::future::join_all(made.iter().map(|c| w.app.asked.stop(support::id(c))));
     // When this one's turn comes all of them wait.
     let (stops, ()) = tokio::join!(stops, async { w.engine.release() });
     for stopping in stops {

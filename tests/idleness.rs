@@ -60,7 +60,7 @@ async fn evidence_beats_a_stop_that_was_only_planned() {
     w.engine.next("list", Fault::Hang);
     let looks = w.engine.calls("list");
     let app = Arc::clone(&w.app);
-    let pass = tokio::spawn(async move { app.converge().await });
+    let pass = tokio::spawn(async move { app.pass.converge().await });
     while w.engine.calls("list") == looks {
         tokio::task::yield_now().await;
     }
@@ -147,11 +147,11 @@ async fn an_idle_stop_that_was_cut_off_keeps_its_reason() {
 async fn while_the_door_is_shut_nobody_is_stopped() {
     let w = world().await;
     let c = w.http().create("image=spindle/mimic").await;
-    w.app.set_door(CheckInDoor::Shut("scripted".into()));
+    w.app.vitals.set_door(CheckInDoor::Shut("scripted".into()));
     w.pass_seconds(2 * LIMIT).await;
     assert_eq!(w.http().now(&c).await["status"], "running");
     w.http().get("/v1/health").await.expect(503);
-    w.app.set_door(CheckInDoor::Open("127.0.0.1:80".parse().unwrap()));
+    w.app.vitals.set_door(CheckInDoor::Open("127.0.0.1:80".parse().unwrap()));
     w.pass_seconds(8).await;
     settle(&w, &c, "stopped").await;
 }

@@ -115,6 +115,11 @@ pub enum State {
 }
 
 impl State {
+    /// Whether its deadline passed, and nobody asked for the stop that is under way.
+    pub fn ends_by_deadline(&self) -> bool {
+        matches!(self, State::Stopping { reason, .. } if reason.is_by_deadline())
+    }
+
     /// Whether callers of the API may see a sandbox in this state.
     pub fn is_visible(&self) -> bool {
         !matches!(self, State::Creating | State::Deleting)

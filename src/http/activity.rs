@@ -84,7 +84,7 @@ impl Activity {
     /// The object for `activity`.
     pub fn new(app: &App, activity: &app::Activity) -> Self {
         let sandbox = &activity.sandbox;
-        let policy = app.policy_of(sandbox);
+        let policy = app.asked.policy_of(sandbox);
         let evidence = |source: Source| Evidence {
             source: source.word(),
             class: if source.is_interactive() { "interactive" } else { "connection" },
@@ -113,7 +113,7 @@ impl Activity {
                 last_at: sandbox.life.last_report.map(instant),
                 last_value: sandbox.life.active,
                 period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
-                needed: app.policy_set_for(sandbox).idle_limit.span().map(|limit| limit.as_secs() / 3),
+                needed: app.asked.policy_set_for(sandbox).idle_limit.span().map(|limit| limit.as_secs() / 3),
                 note: activity.rare.clone(),
             },
             ports,
@@ -166,7 +166,7 @@ impl Kept {
         Self {
             keep_until: sandbox.life.keep_until.map(instant),
             keep_until_local: local,
-            stops_at: app.stops_at(sandbox).map(instant),
+            stops_at: app.asked.stops_at(sandbox).map(instant),
         }
     }
 }

@@ -64,11 +64,11 @@ async fn check_in(
     let tokens = reporter.token.into_iter().chain(body.all(&["token"]).flatten());
     let token = tokens.into_iter().find(|token| Token::parse(token).is_some());
     if let Some(value) = value {
-        app.check_in(token.as_deref(), reporter.peer, value).await?;
+        app.asked.check_in(token.as_deref(), reporter.peer, value).await?;
     }
     // A wish that cannot be read takes nothing away from the report beside it.
     let kept = match keep? {
-        Some(length) => app.keep_from_inside(token.as_deref(), reporter.peer, length).await?,
+        Some(length) => app.asked.keep_from_inside(token.as_deref(), reporter.peer, length).await?,
         None => None,
     };
     Ok(match kept {

@@ -54,7 +54,7 @@ async fn list(
     audit: Option<&str>,
 ) -> Result<Json<Vec<Container>>, ApiError> {
     audit_if_asked(app, audit).await?;
-    let sandboxes = app.list().await?;
+    let sandboxes = app.asked.list().await?;
     Ok(Json(sandboxes.iter().map(|s| Container::new(app, s, asked)).collect()))
 }
 
@@ -67,7 +67,7 @@ async fn get_one(
     audit: Option<&str>,
 ) -> Result<Json<Container>, ApiError> {
     audit_if_asked(app, audit).await?;
-    Ok(Json(Container::new(app, &app.get(id).await?, asked)))
+    Ok(Json(Container::new(app, &app.asked.get(id).await?, asked)))
 }
 
 #[post("/v1/containers", data = "<body>")]
@@ -80,7 +80,7 @@ async fn create(
     let spec = wishes::create_spec(app, &body?.only(&CREATE)?)?;
     let sandbox = app.create(spec).await?;
     // That it could not be warned of is no reason to deny what was made.
-    let warnings = app.namesakes(&sandbox).await.unwrap_or_default();
+    let warnings = app.asked.namesakes(&sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
     let container = Container::new(app, &sandbox, asked);
     let location = Header::new("Location", container.uri());
@@ -97,7 +97,7 @@ async fn patch_one(
 ) -> Result<Json<Container>, ApiError> {
     let fields = body?.only(&PATCH)?;
     let status = fields.string("status")?;
-    app.get(id).await?;
+    app.asked.get(id).await?;
     // All of it is read before any of it is done: what is refused changes nothing.
     if let Some(other) = status.as_deref().filter(|s| !["running", "stopped"].contains(s)) {
         return Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\""));
@@ -106,28 +106,28 @@ async fn patch_one(
     let (own, to_default) = wishes::own_policy(app, &fields)?;
     let change = Change { own, to_default, keep_until: wishes::keep_until(&fields)? };
     if !change.is_empty() {
-        app.change(id, admin.user(), change).await?;
+        app.asked.change(id, admin.user(), change).await?;
     }
     if let Some(wake) = wake {
-        app.set_wake(id, wake).await?;
+        app.asked.set_wake(id, wake).await?;
     }
     let sandbox = match status.as_deref() {
-        Some("running") => app.start(id).await?,
-        Some("stopped") => app.stop(id).await?,
-        _ => app.get(id).await?,
+        Some("running") => app.asked.start(id).await?,
+        Some("stopped") => app.asked.stop(id).await?,
+        _ => app.asked.get(id).await?,
     };
     Ok(Json(Container::new(app, &sandbox, asked)))
 }
 
 #[delete("/v1/containers/<id>")]
 async fn delete_one(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Status, ApiError> {
-    app.delete(id).await?;
+    app.asked.delete(id).await?;
     Ok(Status::NoContent)
 }
 
 #[get("/v1/containers/<id>/activity")]
 async fn activity(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Json<Activity>, ApiError> {
-    let activity = app.activity(id).await?;
+    let activity = app.asked.activity(id).await?;
     Ok(Json(Activity::new(app, &activity)))
 }
 
@@ -140,7 +140,7 @@ async fn extend(
     body: Result<Body, ApiError>,
 ) -> Result<Json<Container>, ApiError> {
     let length = body?.only(&EXTEND)?.text("for")?.map(|text| wishes::length("for", &text)).transpose()?;
-    let sandbox = app.extend(id, admin.user(), length).await?;
+    let sandbox = app.asked.extend(id, admin.user(), length).await?;
     Ok(Json(Container::new(app, &sandbox, asked)))
 }
 

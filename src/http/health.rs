@@ -14,7 +14,7 @@ pub fn routes() -> Vec<Route> {
 
 #[get("/v1/health")]
 async fn health(app: &State<Arc<App>>) -> (Status, Json<HealthBody>) {
-    let health = app.health().await;
+    let health = app.asked.health().await;
     let status = if health.is_well() { Status::Ok } else { Status::ServiceUnavailable };
     (status, Json(HealthBody::new(&health)))
 }

@@ -33,7 +33,7 @@ pub fn routes() -> Vec<Route> {
 
 #[get("/v1/images")]
 async fn list(_admin: Admin, app: &State<Arc<App>>) -> Result<Json<Vec<String>>, ApiError> {
-    Ok(Json(app.images().await?))
+    Ok(Json(app.asked.images().await?))
 }
 
 #[get("/v1/images/<first>/<rest..>")]
@@ -44,7 +44,7 @@ async fn get_one(
     rest: Segments<'_, Path>,
 ) -> Result<Json<Image>, ApiError> {
     let image = reference(first, rest)?;
-    Ok(Json(Image::new(&image, app.image(&image).await?)))
+    Ok(Json(Image::new(&image, app.asked.image(&image).await?)))
 }
 
 /// Answers with lines of JSON: `pulling` while it is at it, and in the end `present` or `failed`.
@@ -56,7 +56,7 @@ async fn put_one(
     rest: Segments<'_, Path>,
 ) -> Result<(ContentType, TextStream![String]), ApiError> {
     let image = reference(first, rest)?;
-    let mut pull = match app.ensure_image(&image).await? {
+    let mut pull = match app.asked.ensure_image(&image).await? {
         Ensured::Present => None,
         Ensured::Pulling(pull) => Some(pull),
     };
@@ -81,7 +81,7 @@ async fn put_one(
                 }
             }
         }
-        yield match app.image(&image).await {
+        yield match app.asked.image(&image).await {
             Ok(shown) => line(json!({"status": "present", "image": Image::new(&image, shown)})),
             Err(e) => failed(e),
         };
@@ -96,7 +96,7 @@ async fn delete_one(
     first: &str,
     rest: Segments<'_, Path>,
 ) -> Result<Status, ApiError> {
-    app.remove_image(&reference(first, rest)?).await?;
+    app.asked.remove_image(&reference(first, rest)?).await?;
     Ok(Status::NoContent)
 }
 

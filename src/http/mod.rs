@@ -113,7 +113,7 @@ pub async fn keep_door(app: Arc<App>, listen: SocketAddr, closing: CancellationT
     tokio::pin!(launched);
     let gated = async {
         let Ok(port) = inside.await else { return };
-        app.set_door(CheckInDoor::Open(listen));
+        app.vitals.set_door(CheckInDoor::Open(listen));
         gate::keep(gate, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), peers).await;
     };
     tokio::select! {

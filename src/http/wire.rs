@@ -65,7 +65,7 @@ pub struct Policy {
 impl Policy {
     /// What is set for `sandbox`, and how long before a stop it is warned.
     pub fn new(app: &App, sandbox: &Sandbox) -> Self {
-        let (policy, lead) = (app.policy_set_for(sandbox), app.policy_of(sandbox).lead());
+        let (policy, lead) = (app.asked.policy_set_for(sandbox), app.asked.policy_of(sandbox).lead());
         let limit = |limit: Limit| limit.span().map_or("never".into(), |span| span.as_secs().into());
         Self {
             idle_timeout: limit(policy.idle_limit),
@@ -177,11 +177,11 @@ impl Container {
             started_at: started_at.map(instant),
             stopped_at: stopped.map(|(at, _)| instant(at)),
             stopped_reason: stopped.map(|(_, reason)| reason.word()),
-            stops_at: app.stops_at(sandbox).map(instant),
+            stops_at: app.asked.stops_at(sandbox).map(instant),
             last_active_at: sandbox.life.evidence.newest(|s| s != Source::Start).map(|e| instant(e.at)),
             last_check_in_at: sandbox.life.last_report.map(instant),
             report_period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
-            why: app.why(sandbox),
+            why: app.asked.why(sandbox),
             keep_until: sandbox.life.keep_until.map(instant),
             extended: sandbox.life.extension.as_ref().map(Extended::from),
             policy: Policy::new(app, sandbox),
@@ -190,7 +190,7 @@ impl Container {
             cpus: sandbox.recipe.cpus.cores(),
             labels: sandbox.recipe.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
             traffic: sandbox.relayed().map(|p| Traffic::new(app, sandbox, p)).collect(),
-            wake: app.wakes(sandbox).word(),
+            wake: app.asked.wakes(sandbox).word(),
             wake_failed_at: sandbox.life.wake_failure.as_ref().map(|f| instant(f.at)),
             wake_failure: sandbox.life.wake_failure.as_ref().map(|f| f.why.clone()),
             paused: sandbox.life.seen.paused && status == "running",
@@ -261,7 +261,7 @@ impl Image {
 
 impl Traffic {
     fn new(app: &App, sandbox: &Sandbox, mapping: &PortMapping) -> Self {
-        let counted = app.traffic(&sandbox.id, mapping.inside);
+        let counted = app.asked.traffic(&sandbox.id, mapping.inside);
         Self {
             container_port: mapping.inside.port,
             connections: counted.as_ref().map_or(0, |c| c.open),

@@ -119,7 +119,7 @@ pub fn own_policy(app: &App, fields: &Fields) -> Result<(OwnPolicy, Vec<&'static
         }
     }
     let text = |key| texts.iter().find(|(k, _)| *k == key).and_then(|(_, text)| text.as_deref());
-    Ok((OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.report_period()), text)?, to_default))
+    Ok((OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.asked.report_period()), text)?, to_default))
 }
 
 /// Reads until when a sandbox shall be kept; `Some(None)`: no longer.

@@ -164,7 +164,7 @@ impl World {
             Action::Stop => {
                 self.oracle().tell(|| format!("stop {name}"));
                 self.oracle().stop_asked(id, false);
-                let answer = server.app.stop(name).await;
+                let answer = server.app.asked.stop(name).await;
                 if server.life.is_dead() {
                     return;
                 }
@@ -182,7 +182,7 @@ impl World {
             Action::Delete => {
                 self.oracle().tell(|| format!("delete {name}"));
                 self.oracle().delete_asked(id);
-                let answer = server.app.delete(name).await;
+                let answer = server.app.asked.delete(name).await;
                 if !server.life.is_dead() {
                     self.oracle().tell(|| format!("delete {name}: {answer:?}"));
                     if answer.is_ok() {
@@ -205,7 +205,7 @@ impl World {
         self.oracle().tell(|| format!("start {}", aim.name));
         self.wants(&aim.id);
         let since = self.clock.elapsed();
-        let answer = server.app.start(&aim.name).await;
+        let answer = server.app.asked.start(&aim.name).await;
         if !server.life.is_dead() {
             let row = self.row(&aim.id);
             let mut oracle = self.oracle();
@@ -224,7 +224,7 @@ impl World {
         let since = self.clock.elapsed();
         let before = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         self.oracle().subject(&aim.id).into_iter().for_each(|s| s.reports(since));
-        let done = server.app.check_in(Some(&token), None, value).await;
+        let done = server.app.asked.check_in(Some(&token), None, value).await;
         if server.life.is_dead() || done.is_err() {
             if let (false, Err(e)) = (server.life.is_dead(), done) {
                 self.oracle().tell(|| format!("{} reports {value}: {e}", aim.name));
@@ -271,13 +271,13 @@ impl World {
 
     async fn look(&self, server: &Arc<Server>) {
         match self.dice.of(0..4) {
-            0 => drop(server.app.health().await),
+            0 => drop(server.app.asked.health().await),
             1 => drop(server.app.audit().await),
-            2 => drop(server.app.get("box-0").await),
+            2 => drop(server.app.asked.get("box-0").await),
             _ => {
                 // Who is deleted before the look begins is not seen.
                 let gone: Vec<_> = self.oracle().subjects.iter().filter(|s| s.deleted).map(|s| s.id.clone()).collect();
-                let Ok(listed) = server.app.list().await else { return };
+                let Ok(listed) = server.app.asked.list().await else { return };
                 if let Some(undead) = listed.iter().find(|s| gone.contains(&s.id)) {
                     let what = format!("{} was deleted, and is listed", undead.name);
                     self.oracle().violated(super::violation::Kind::Undead, what);
@@ -332,7 +332,7 @@ impl World {
         let since = self.clock.elapsed();
         self.oracle().tell(|| "the check-in door is shut".into());
         self.oracle().outage(None);
-        server.app.set_door(CheckInDoor::Shut("scripted".into()));
+        server.app.vitals.set_door(CheckInDoor::Shut("scripted".into()));
         pass(self.dice.of(200..30_000)).await;
         server.open_door();
         self.oracle().tell(|| "the check-in door is open".into());

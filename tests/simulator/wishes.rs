@@ -26,11 +26,11 @@ impl World {
         self.oracle().wished(&aim.id, Some(since + at_most), None);
         let length = Duration::from_secs(length as u64);
         let kept = if inside {
-            let kept = server.app.keep_from_inside(Some(&token), None, length).await;
+            let kept = server.app.asked.keep_from_inside(Some(&token), None, length).await;
             kept.map(|kept| kept.is_some())
         } else {
             let length = Some(length).filter(|_| !for_limit);
-            server.app.extend(&aim.name, "somebody", length).await.map(|_| true)
+            server.app.asked.extend(&aim.name, "somebody", length).await.map(|_| true)
         };
         if server.life.is_dead() {
             return;
@@ -66,7 +66,7 @@ impl World {
         // Who does not run has no time that could be over.
         let running = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         let spared = running.and_then(|row| self.oracle().sparing(&aim.id, &row));
-        let changed = server.app.change(&aim.name, "admin", change.clone()).await;
+        let changed = server.app.asked.change(&aim.name, "admin", change.clone()).await;
         if server.life.is_dead() {
             return;
         }

@@ -321,13 +321,13 @@ async fn tick(app: Arc<App>, clock: Arc<SimClock>) {
 
 /// What the check-in door does.
 async fn open_door(app: Arc<App>, has_door: Arc<AtomicBool>) {
-    while app.door_address().is_none() {
+    while app.vitals.door_address().is_none() {
         pass(50).await;
     }
     open(&app, &has_door);
 }
 
 fn open(app: &App, has_door: &AtomicBool) {
-    app.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
+    app.vitals.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
     has_door.store(true, Ordering::Relaxed);
 }

@@ -125,7 +125,7 @@ async fn launch(build: impl Fn(SocketAddr) -> rocket::Rocket<rocket::Build>) -> 
 async fn open_door(app: &Arc<App>) -> (SocketAddr, CancellationToken) {
     let (at, closing) = (free_port(), CancellationToken::new());
     let door = tokio::spawn(http::keep_door(app.clone(), at, closing.clone()));
-    while !matches!(app.health().await.door, CheckInDoor::Open(_)) {
+    while !matches!(app.asked.health().await.door, CheckInDoor::Open(_)) {
         assert!(!door.is_finished(), "the door did not open");
         tokio::task::yield_now().await;
     }
@@ -163,7 +163,7 @@ impl TestApp {
         let (api_at, api_shutdown) = launch(api).await;
         let (door_at, door) = open_door(&app).await;
         let loops = if self.loops { Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap()) } else { None };
-        app.converge().await;
+        app.pass.converge().await;
         Scripted {
             app,
             engine,
@@ -189,7 +189,7 @@ impl Scripted {
     pub async fn pass_seconds(&self, seconds: u64) {
         for _ in 0..seconds {
             self.clock.advance(Duration::from_secs(1));
-            self.app.converge().await;
+            self.app.pass.converge().await;
         }
     }
 
@@ -317,7 +317,7 @@ impl World for Scripted {
     async fn restart(&mut self) {
         self.begin_anew().await;
         self.loops = Some(Loops::start(&self.app, Duration::from_secs(1)).await.unwrap());
-        self.app.converge().await;
+        self.app.pass.converge().await;
     }
 }
 
@@ -344,7 +344,7 @@ pub async fn settle(w: &Scripted, container: &Value, status: &str) -> Value {
         if now["status"] == status {
             return now;
         }
-        w.app.converge().await;
+        w.app.pass.converge().await;
         tokio::task::yield_now().await;
     }
     panic!("never {status}: {}", w.http().now(container).await)
@@ -353,7 +353,7 @@ pub async fn settle(w: &Scripted, container: &Value, status: &str) -> Value {
 /// Makes a number of passes, time standing still, for what must not happen.
 pub async fn passes(w: &Scripted, number: usize) {
     for _ in 0..number {
-        w.app.converge().await;
+        w.app.pass.converge().await;
         tokio::task::yield_now().await;
     }
 }

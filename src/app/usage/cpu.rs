@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
-use super::{App, Error, Result, chain};
-use crate::domain::{Evidence, Sandbox, Source, State};
+use super::Usage;
+use crate::{
+    app::{Error, Result, chain},
+    domain::{Evidence, Sandbox, Source, State},
+};
 
 /// The shortest time over which use is measured: below it, what a start of a program takes looks like work.
 const LEAST: Duration = Duration::from_secs(1);
@@ -26,24 +29,24 @@ pub(super) struct CpuSample {
     compared: bool,
 }
 
-impl App {
+impl Usage {
     fn threshold(&self, sandbox: &Sandbox) -> Option<u32> {
-        self.policy_of(sandbox).evidence.cpu.filter(|_| matches!(sandbox.life.state, State::Running { .. }))
+        self.settings.policy.of(sandbox).evidence.cpu.filter(|_| matches!(sandbox.life.state, State::Running { .. }))
     }
 
     /// Looks at those sandboxes for which cpu counts, each once in a report period, as a task of its own: an engine that
     /// is slow to tell delays no pass. One such task runs at a time.
-    pub(super) fn sample_cpu(self: &Arc<Self>, known: &[Arc<Sandbox>], now: Timestamp) {
+    pub fn sample_cpu(self: &Arc<Self>, known: &[Arc<Sandbox>], now: Timestamp) {
         let counting: Vec<_> = known.iter().filter(|s| self.threshold(s).is_some()).collect();
         let Some(looking) = Arc::clone(&self.cpu_looks).try_lock_owned().ok().filter(|_| !counting.is_empty()) else {
             return;
         };
         let due: Vec<Arc<Sandbox>> = {
-            let mut pulse = self.pulse();
+            let mut samples = self.cpu();
             let mut is_due = |sandbox: &Sandbox| {
                 let never =
                     CpuSample { generation: sandbox.life.generation, asked_at: now, last: None, compared: false };
-                let sample = pulse.cpu.entry(sandbox.id.clone()).or_insert(CpuSample { generation: u64::MAX, ..never });
+                let sample = samples.entry(sandbox.id.clone()).or_insert(CpuSample { generation: u64::MAX, ..never });
                 if sample.generation != sandbox.life.generation {
                     *sample = never;
                     return true;
@@ -61,13 +64,13 @@ impl App {
         if due.is_empty() {
             return;
         }
-        let app = Arc::clone(self);
+        let usage = Arc::clone(self);
         self.tasks.spawn(async move {
             let _looking = looking;
             let looks = due.into_iter().map(|sandbox| {
-                let app = Arc::clone(&app);
+                let usage = Arc::clone(&usage);
                 async move {
-                    if let Err(e) = app.look_at_cpu(&sandbox).await {
+                    if let Err(e) = usage.look_at_cpu(&sandbox).await {
                         tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its cpu use is not known");
                     }
                 }
@@ -78,12 +81,12 @@ impl App {
 
     /// Looks at a sandbox's use of the cpu, if that counts, and records it as evidence if it was above the threshold since
     /// the last look.
-    pub(super) async fn look_at_cpu(&self, sandbox: &Sandbox) -> Result<()> {
+    pub async fn look_at_cpu(&self, sandbox: &Sandbox) -> Result<()> {
         let (Some(threshold), Some(container)) = (self.threshold(sandbox), &sandbox.container) else { return Ok(()) };
         let told = self.engine.cpu_time(container).await;
         let used = told.map_err(|e| Error::engine("its cpu use could not be looked at", e))?;
         let (at, steady) = (self.clock.now(), self.clock.steady());
-        let before = self.pulse().cpu.get(&sandbox.id).copied().filter(|b| b.generation == sandbox.life.generation);
+        let before = self.cpu().get(&sandbox.id).copied().filter(|b| b.generation == sandbox.life.generation);
         let last = before.and_then(|b| b.last);
         if let Some((used_before, then)) = last {
             let passed = steady.saturating_sub(then);
@@ -93,7 +96,7 @@ impl App {
             let percent = used.saturating_sub(used_before).as_secs_f64() / passed.as_secs_f64() * 100.0;
             if percent >= f64::from(threshold) {
                 let evidence = Evidence { source: Source::Cpu, at };
-                self.store.record_use(vec![(sandbox.id.clone(), sandbox.life.generation, evidence)]).await?;
+                self.records.store.record_use(vec![(sandbox.id.clone(), sandbox.life.generation, evidence)]).await?;
             }
         }
         let fresh = CpuSample {
@@ -102,13 +105,13 @@ impl App {
             last: Some((used, steady)),
             compared: last.is_some(),
         };
-        self.pulse().cpu.insert(sandbox.id.clone(), fresh);
+        self.cpu().insert(sandbox.id.clone(), fresh);
         Ok(())
     }
 
     /// Whether it is known how much a sandbox used of the cpu lately, if that counts.
-    pub(super) fn is_cpu_known(&self, sandbox: &Sandbox) -> bool {
+    pub fn is_cpu_known(&self, sandbox: &Sandbox) -> bool {
         let is_known = |s: &CpuSample| s.generation == sandbox.life.generation && s.compared;
-        self.threshold(sandbox).is_none() || self.pulse().cpu.get(&sandbox.id).is_some_and(is_known)
+        self.threshold(sandbox).is_none() || self.cpu().get(&sandbox.id).is_some_and(is_known)
     }
 }

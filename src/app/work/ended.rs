@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{App, chain, steps::Tried};
+use super::{Tried, Work};
 use crate::{
+    app::chain,
     domain::{
         ContainerId, Decided, EndedBy, Ending, Observed, Phase, Sandbox, Seen, State, StopReason, explain,
         seen::{QUICK, last_lines},
@@ -14,9 +15,9 @@ use crate::{
 /// For how long what a sandbox wrote last is waited for, before it is recorded that it has stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-impl App {
+impl Work {
     /// Records that a sandbox has stopped, if the engine shows it so.
-    pub(super) async fn record_stopped(&self, known: &Sandbox, engine_was_away: bool) -> Tried {
+    pub async fn record_stopped(&self, known: &Sandbox, engine_was_away: bool) -> Tried {
         let Some(container) = &known.container else { return Ok(false) };
         let shown = match self.engine.inspect(container).await {
             Ok(shown) if shown.phase == Phase::Running => return Ok(false),
@@ -25,7 +26,7 @@ impl App {
             Err(e) => return Err(e.into()),
         };
         // Somebody may have asked for the stop meanwhile that was an idle one.
-        let Some(now) = self.store.get(&known.id).await? else { return Ok(false) };
+        let Some(now) = self.records.store.get(&known.id).await? else { return Ok(false) };
         let reason = match now.life.state {
             State::Stopping { reason, .. } => reason,
             State::Running { boot: Some(ref boot), .. } if *boot != self.clock.boot() => StopReason::Reboot,
@@ -35,17 +36,17 @@ impl App {
         let is_news = matches!(now.life.state, State::Running { .. });
         let ended = self.how_it_ended(&now, container, &shown, reason).await;
         let to = State::Stopped { at: self.clock.now(), reason };
-        if !self.mark_ended(known, to, ended).await? {
+        if !self.records.mark_ended(known, to, ended).await? {
             return Ok(false);
         }
-        self.pulse().cut_off.remove(&known.id);
+        self.cut_off().remove(&known.id);
         tracing::info!(sandbox = %known.id, name = %known.name, reason = reason.word(), "stopped");
-        if let Some(ended) = self.store.get(&known.id).await?.filter(|_| is_news) {
+        if let Some(ended) = self.records.store.get(&known.id).await?.filter(|_| is_news) {
             let why = explain::ended(&self.settings.policy, &ended, reason, self.clock.now());
             if ended.life.seen.keeps_ending() {
                 tracing::warn!(sandbox = %ended.id, name = %ended.name, why, "it is not woken any more");
             }
-            self.decided(&ended, Decided::Stopped, why).await;
+            self.records.decided(&ended, Decided::Stopped, why).await;
         }
         Ok(true)
     }
@@ -86,20 +87,20 @@ impl App {
     }
 
     /// Records who ended a sandbox, which was heard of after its end.
-    pub(super) async fn record_ended_by(&self, known: &Sandbox, by: EndedBy) -> Tried {
-        let done = self.set_ended_by(known, by).await?;
-        if let Some(ended) = self.store.get(&known.id).await?.filter(|_| done)
+    pub async fn record_ended_by(&self, known: &Sandbox, by: EndedBy) -> Tried {
+        let done = self.records.set_ended_by(known, by).await?;
+        if let Some(ended) = self.records.store.get(&known.id).await?.filter(|_| done)
             && let State::Stopped { reason, .. } = ended.life.state
         {
             let why = explain::ended(&self.settings.policy, &ended, reason, self.clock.now());
-            self.decided(&ended, Decided::Stopped, why).await;
+            self.records.decided(&ended, Decided::Stopped, why).await;
         }
         Ok(done)
     }
 
     /// Records what others have made of a sandbox through the engine.
-    pub(super) async fn record_shown(&self, known: &Sandbox, shown: &Observed) -> Tried {
-        let done = self.store.record_shown(known, shown).await?;
+    pub async fn record_shown(&self, known: &Sandbox, shown: &Observed) -> Tried {
+        let done = self.records.store.record_shown(known, shown).await?;
         if done {
             let (called, paused) = (shown.name.as_deref(), shown.paused);
             let (memory, cpus) = (shown.memory.map(|m| m.to_string()), shown.cpus.map(|c| c.to_string()));

@@ -4,42 +4,43 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{App, Result, chain};
+use super::Pass;
 use crate::{
+    app::{Result, chain},
     domain::{Decided, Sandbox, SandboxId, Warning, tell::warning_text, warning},
     engine::{Announced, EngineError},
-    relay::Request,
 };
 
 /// How long it may take until what is said on terminals has reached those who sit at them; at most half of what is left.
 const SAYING: Duration = Duration::from_secs(15);
 
-impl App {
-    /// Warns those inside, once for each moment at which they are to be stopped, as a task that [`App::drain`] owns. It
+impl Pass {
+    /// Warns those inside, once for each moment at which they are to be stopped, as a task that [`Pass::drain`] owns. It
     /// claims nothing: a sandbox that does not answer must not delay who wants to stop or start it.
     pub(super) fn warn(self: &Arc<Self>, id: SandboxId) {
-        if !self.pulse().being_warned.insert(id.clone()) {
+        if !self.own().being_warned.insert(id.clone()) {
             return;
         }
-        let app = Arc::clone(self);
+        let pass = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(e) = app.try_warn(&id).await {
+            if let Err(e) = pass.try_warn(&id).await {
                 tracing::error!(sandbox = %id, error = chain(&e), "a warning is given later");
             }
-            app.pulse().being_warned.remove(&id);
+            pass.own().being_warned.remove(&id);
         });
     }
 
     /// Warns if that is still due when its turn comes: it may have been used since.
     async fn try_warn(&self, id: &SandboxId) -> Result<()> {
         let Ok(_voice) = self.voices.acquire().await else { return Ok(()) };
-        let Some(sandbox) = self.store.get(id).await? else { return Ok(()) };
-        let (now, grace) = (self.clock.now(), self.grace());
+        let Some(sandbox) = self.records.store.get(id).await? else { return Ok(()) };
+        let now = self.clock.now();
+        let grace = self.vitals.grace(now);
         let Warning::Due { deadline, stop } = warning(&self.settings.policy, grace, &sandbox, now) else {
             return Ok(());
         };
-        let Some(container) = sandbox.container.clone().filter(|_| !self.pulse().impaired) else { return Ok(()) };
-        if !self.store.mark_warned(&sandbox, Some(stop)).await? {
+        let Some(container) = sandbox.container.clone().filter(|_| !self.vitals.is_impaired()) else { return Ok(()) };
+        if !self.records.store.mark_warned(&sandbox, Some(stop)).await? {
             return Ok(());
         }
         self.overlook(&sandbox, stop, now).await;
@@ -48,26 +49,21 @@ impl App {
             Ok(announced) => told(announced),
             Err(e @ (EngineError::Unavailable(_) | EngineError::Timeout { .. })) => {
                 tracing::debug!(sandbox = %id, error = %e, "a warning is given later");
-                self.store.mark_warned(&sandbox, None).await?;
+                self.records.store.mark_warned(&sandbox, None).await?;
                 return Ok(());
             }
             Err(e) => format!("nobody could be told: {e}"),
         };
         tracing::info!(sandbox = %id, name = %sandbox.name, told, stop = %stop, "warned");
-        let why = format!("{}; {told}", self.why(&sandbox));
-        self.decided(&sandbox, Decided::Warned, why).await;
+        let why = format!("{}; {told}", self.usage.why(&sandbox, now));
+        self.records.decided(&sandbox, Decided::Warned, why).await;
         Ok(())
     }
 
     /// What we say there ourselves must not keep it (`IDLENESS.md`, rule 13).
     async fn overlook(&self, sandbox: &Sandbox, stop: Timestamp, now: Timestamp) {
         let left = Duration::try_from(stop.duration_since(now)).unwrap_or_default();
-        let for_ms = SAYING.min(left / 2).as_millis() as u64;
-        let overlook = Request::Overlook { sandbox: sandbox.id.clone(), for_ms };
-        if let Err(e) = self.relay.ask(overlook).await {
-            // At worst what we say is taken for use.
-            self.miss_relay(&e);
-        }
+        self.records.overlook(&sandbox.id, SAYING.min(left / 2).as_millis() as u64).await;
     }
 }
 

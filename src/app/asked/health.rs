@@ -1,9 +1,10 @@
 //! Health: whether Spindle can do its work, in a form that a person and a monitor can read.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use super::{App, ConvergeReport, chain};
+use super::Asked;
 use crate::{
+    app::{CheckInDoor, ConvergeReport, chain},
     engine::EngineInfo,
     relay::{Load, Unopened},
     store::Counts,
@@ -11,18 +12,6 @@ use crate::{
 
 /// How long a monitor is kept waiting for an engine that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Where the check-in door stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum CheckInDoor {
-    /// The network is not there yet.
-    #[default]
-    Waiting,
-    /// Sandboxes can report.
-    Open(SocketAddr),
-    /// It cannot be opened, for this reason.
-    Shut(String),
-}
 
 /// The state of everything that Spindle depends on.
 #[derive(Debug, Clone)]
@@ -60,38 +49,35 @@ impl Health {
     }
 }
 
-impl App {
+impl Asked {
     /// Asks everybody. Never fails: what does not answer is part of the answer.
     pub async fn health(&self) -> Health {
         let asked = match tokio::time::timeout(PATIENCE, self.engine.info()).await {
             Ok(answer) => answer.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the container engine did not answer within {} s", PATIENCE.as_secs())),
         };
-        let (counts, database) = tokio::join!(tokio::time::timeout(PATIENCE, self.store.counts()), self.database());
+        let (counts, database) =
+            tokio::join!(tokio::time::timeout(PATIENCE, self.records.store.counts()), self.vitals.database());
         let counts = match counts {
             Ok(counts) => counts.map_err(|e| chain(&e)),
             Err(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
         };
-        let relay = match tokio::time::timeout(PATIENCE, self.relay_load()).await {
+        let relay = match tokio::time::timeout(PATIENCE, self.records.relay_load()).await {
             Ok(load) => load.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the relay did not answer within {} s", PATIENCE.as_secs())),
         };
-        let pulse = self.pulse();
         // The engine may answer and yet be unusable, as with a network that does not fit.
-        let engine = match (&asked, &pulse.engine) {
-            (Ok(_), _) if pulse.all_absent => Err("it shows none of the sandboxes; is it another engine?".to_owned()),
-            (Ok(_), Some(Err(why))) => Err(why.clone()),
-            _ => asked,
-        };
+        let engine = asked.and_then(|info| self.vitals.engine_failure().map_or(Ok(info), Err));
+        let last_pass = self.vitals.report();
         Health {
             engine,
             database: database.and(counts.as_ref().map(drop).map_err(Clone::clone)),
-            door: pulse.door.clone(),
+            door: self.vitals.door(),
             relay,
-            held: pulse.held.clone(),
-            failing: pulse.failing.len(),
-            has_begun: pulse.passed,
-            last_pass: pulse.report.clone(),
+            held: self.records.held(),
+            failing: self.work.failures(),
+            has_begun: self.vitals.has_begun() && last_pass.is_some(),
+            last_pass,
             counts: counts.unwrap_or_default(),
         }
     }

@@ -1,12 +1,16 @@
 //! Images: what there is, what one is like, making sure that one is here, and removing it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, MutexGuard},
+};
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
-use super::{App, Error, Result};
+use super::Asked;
 use crate::{
+    app::{Error, Result},
     domain::{ImageRef, image::problems, policy::least_idle_limit},
     engine::{EngineError, ImageDetails, LayerProgress},
 };
@@ -72,7 +76,11 @@ pub enum Ensured {
     Pulling(Pull),
 }
 
-impl App {
+impl Asked {
+    fn pulls(&self) -> MutexGuard<'_, HashMap<String, Pull>> {
+        self.pulls.lock().expect("no holder panics")
+    }
+
     /// The images from which sandboxes can be made (`CONTRACT.md` 7).
     ///
     /// # Errors
@@ -118,14 +126,14 @@ impl App {
         }
         let (tell, pull) = watch::channel(PullState::default());
         self.pulls().insert(image.tagged(), pull.clone());
-        let (app, image) = (Arc::clone(self), image.clone());
+        let (asked, image) = (Arc::clone(self), image.clone());
         self.tasks.spawn(async move {
             let ended = tokio::select! {
-                ended = app.pull(&image, &tell) => Some(ended),
+                ended = asked.pull(&image, &tell) => Some(ended),
                 // The engine keeps the layers that it has; who asks again goes on from there.
-                () = app.closing.cancelled() => None,
+                () = asked.closing.cancelled() => None,
             };
-            app.pulls().remove(&image.tagged());
+            asked.pulls().remove(&image.tagged());
             match &ended {
                 Some(Ok(())) => tracing::info!(%image, "pulled"),
                 Some(Err(e)) => tracing::warn!(%image, error = %e, "an image could not be pulled"),
@@ -158,7 +166,7 @@ impl App {
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
     pub async fn remove_image(&self, image: &ImageRef) -> Result<()> {
         let mut containers = self.image(image).await?.containers;
-        while containers > 0 && self.make_way(|deleted| deleted.recipe.image == *image).await? {
+        while containers > 0 && self.work.make_way(|deleted| deleted.recipe.image == *image).await? {
             containers = self.image(image).await?.containers;
         }
         if containers > 0 {
@@ -170,7 +178,7 @@ impl App {
         }
         let mut removed = self.engine.remove_image(image).await;
         // Whose container was deleted a moment ago may still be there.
-        while matches!(removed, Err(EngineError::ImageInUse(_))) && self.make_way(|_| true).await? {
+        while matches!(removed, Err(EngineError::ImageInUse(_))) && self.work.make_way(|_| true).await? {
             removed = self.engine.remove_image(image).await;
         }
         removed.map_err(|e| match e {

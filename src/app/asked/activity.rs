@@ -2,9 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::{App, Result};
-use crate::domain::{
-    Deadline, Decision, PortMapping, PortUse, Reports, Sandbox, Warning, deadline, explain::lengthened, warning,
+use super::Asked;
+use crate::{
+    app::Result,
+    domain::{
+        Deadline, Decision, PortMapping, PortUse, Reports, Sandbox, Warning, deadline, explain::lengthened, warning,
+    },
 };
 
 /// All that can be said of a sandbox's activity at one moment.
@@ -32,18 +35,18 @@ pub struct Activity {
     pub decisions: Vec<Decision>,
 }
 
-impl App {
+impl Asked {
     /// Why a sandbox is in the state that it is in. That somebody asks is no evidence.
     ///
     /// # Errors
     /// [`super::Error::NoSandbox`].
     pub async fn activity(&self, reference: &str) -> Result<Activity> {
-        let sandbox = self.get(reference).await?;
-        let decisions = self.decisions(&sandbox).await?;
-        let (now, grace) = (self.clock.now(), self.grace());
-        let (policy, relay_is_away) = (&self.settings.policy, self.pulse().relay_is_away);
+        let sandbox = self.records.find(reference).await?;
+        let decisions = self.records.decisions(&sandbox).await?;
+        let now = self.clock.now();
+        let (policy, grace) = (&self.settings.policy, self.vitals.grace(now));
         Ok(Activity {
-            why: self.why(&sandbox),
+            why: self.usage.why(&sandbox, now),
             deadline: deadline(policy, &sandbox),
             warns_at: match warning(policy, grace, &sandbox, now) {
                 Warning::At(at) => Some(at),
@@ -53,22 +56,10 @@ impl App {
             hold_until: grace.map(|grace| grace.end_for(&sandbox)).filter(|end| *end > now),
             reports: Reports::of(&sandbox, self.settings.report_period, now),
             rare: lengthened(policy, &sandbox),
-            ports: sandbox.ports.iter().map(|p| (*p, self.port_use(&sandbox, p))).collect(),
-            unseen: self.is_unseen(&sandbox) || relay_is_away,
+            ports: sandbox.ports.iter().map(|p| (*p, self.usage.port_use(&sandbox, p))).collect(),
+            unseen: self.usage.is_unseen(&sandbox),
             decisions,
             sandbox,
         })
-    }
-
-    /// What the relay sees of a sandbox's ports.
-    pub(super) fn port_uses(&self, sandbox: &Sandbox) -> Vec<PortUse> {
-        sandbox.relayed().filter_map(|p| self.port_use(sandbox, p)).collect()
-    }
-
-    fn port_use(&self, sandbox: &Sandbox, port: &PortMapping) -> Option<PortUse> {
-        let count = self.traffic(&sandbox.id, port.inside)?;
-        let last_use = count.last_use.map(|(_, at)| at);
-        let (connections, in_use) = (count.open, count.in_use);
-        Some(PortUse { inside: count.inside, connections, in_use, last_byte: count.last_byte, last_use })
     }
 }

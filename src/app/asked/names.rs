@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{App, Error, Result};
-use crate::domain::{Sandbox, SandboxName, State};
+use super::Asked;
+use crate::{
+    app::{Error, Result},
+    domain::{Sandbox, SandboxName, State},
+};
 
-impl App {
+impl Asked {
     /// The sandboxes whose names differ from that of `sandbox` in nothing but case.
     ///
     /// # Errors
@@ -16,12 +19,12 @@ impl App {
                 && s.id != sandbox.id
                 && s.name.as_str().eq_ignore_ascii_case(sandbox.name.as_str())
         };
-        Ok(self.store.all().await?.into_iter().filter(same).collect())
+        Ok(self.records.store.all().await?.into_iter().filter(same).collect())
     }
 
     /// Says of a name whose it is: that of `container`, if the engine told which, or of the sandbox that has it.
-    pub(super) async fn name_taken(&self, name: SandboxName, container: Option<&str>) -> Error {
-        let known = match self.store.all().await {
+    pub async fn name_taken(&self, name: SandboxName, container: Option<&str>) -> Error {
+        let known = match self.records.store.all().await {
             Ok(known) => known,
             Err(e) => return e.into(),
         };

@@ -4,19 +4,20 @@ use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{App, Change, Error, Result, chain};
-use crate::domain::{
-    Decided, Extension, Invalid, Sandbox, State, Token, Zone, explain::span, idle::end_of_age, time::plus,
+use super::Asked;
+use crate::{
+    app::{Change, Error, Result, chain},
+    domain::{Decided, Extension, Invalid, Sandbox, State, Token, Zone, explain::span, idle::end_of_age, time::plus},
 };
 
-impl App {
+impl Asked {
     /// Changes a sandbox's policy. It applies at once and never into the past: what would be over by then is spared for
     /// a grace, in which those inside are warned (`FAILURES.md` 35).
     ///
     /// # Errors
     /// [`Error::NoSandbox`]; [`Error::Invalid`] if it shall be kept beyond its age.
     pub async fn change(&self, reference: &str, by: &str, change: Change) -> Result<Sandbox> {
-        let sandbox = self.get(reference).await?;
+        let sandbox = self.records.find(reference).await?;
         let now = self.clock.now();
         if let Some(Some(until)) = change.keep_until {
             self.is_ahead(until)?;
@@ -24,18 +25,18 @@ impl App {
         }
         change.own.fits(sandbox.recipe.cpus)?;
         // What connections carried until now belongs to the time that it still had.
-        if let Err(e) = self.collect().await {
+        if let Err(e) = self.usage.collect().await {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
         }
         let grace_end = plus(now, self.settings.resume_grace);
         let words = change.words();
-        let changed = self.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
+        let changed = self.records.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
         let changed = changed.ok_or_else(|| Error::NoSandbox(reference.to_owned()))?;
-        let why = format!("{words} by {by}; {}", self.why(&changed));
+        let why = format!("{words} by {by}; {}", self.usage.why(&changed, now));
         tracing::info!(sandbox = %changed.id, name = %changed.name, why, "its limits were changed");
-        self.decided(&changed, Decided::Changed, why).await;
+        self.records.decided(&changed, Decided::Changed, why).await;
         // An earlier deadline, or a warning, may be due.
-        self.wake();
+        self.next.wake();
         Ok(changed)
     }
 
@@ -45,17 +46,17 @@ impl App {
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::NotRunning`]; [`Error::Invalid`] if `length` reaches beyond its age.
     pub async fn extend(&self, reference: &str, by: &str, length: Option<Duration>) -> Result<Sandbox> {
-        let sandbox = self.get(reference).await?;
+        let sandbox = self.records.find(reference).await?;
         let now = self.clock.now();
         if let Some(length) = length {
             self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default())?;
         }
-        let length = length.or(self.policy_of(&sandbox).idle_limit.span()).unwrap_or_default();
+        let length = length.or(self.settings.policy.of(&sandbox).idle_limit.span()).unwrap_or_default();
         let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
         self.keep(&sandbox, by, until).await?.ok_or(Error::NotRunning)
     }
 
-    /// As [`App::extend`], by somebody inside: for `keep_max` at most. `None` if whoever asks is no running sandbox.
+    /// As [`Asked::extend`], by somebody inside: for `keep_max` at most. `None` if whoever asks is no running sandbox.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it reaches beyond the sandbox's age.
@@ -65,9 +66,10 @@ impl App {
         peer: Option<IpAddr>,
         length: Duration,
     ) -> Result<Option<Sandbox>> {
-        let reporter = self.store.reporter(token.and_then(Token::parse), peer.map(|p| p.to_canonical())).await?;
+        let reporter =
+            self.records.store.reporter(token.and_then(Token::parse), peer.map(|p| p.to_canonical())).await?;
         let Some(id) = reporter else { return Ok(None) };
-        let Some(sandbox) = self.store.get(&id).await? else { return Ok(None) };
+        let Some(sandbox) = self.records.store.get(&id).await? else { return Ok(None) };
         let until = plus(self.clock.now(), length.min(self.settings.keep_max));
         self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.recipe.zone)?;
         self.keep(&sandbox, Extension::INSIDE, until).await
@@ -79,17 +81,17 @@ impl App {
             return Ok(None);
         }
         let extension = Extension { at: self.clock.now(), by: by.to_owned(), until };
-        if !self.store.extend(seen, extension).await? {
+        if !self.records.store.extend(seen, extension).await? {
             return Ok(None);
         }
-        let kept = self.store.get(&seen.id).await?;
+        let kept = self.records.store.get(&seen.id).await?;
         if let Some(kept) = &kept {
-            let why = self.why(kept);
+            let why = self.usage.why(kept, self.clock.now());
             // Whoever is inside can say it as often as they like, and shall neither fill our log nor hide what was decided.
             let news = seen.life.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
             if by != Extension::INSIDE || news {
                 tracing::info!(sandbox = %kept.id, name = %kept.name, by, why, "kept");
-                self.decided(kept, Decided::Extended, why).await;
+                self.records.decided(kept, Decided::Extended, why).await;
             }
         }
         Ok(kept)
@@ -97,7 +99,7 @@ impl App {
 
     /// # Errors
     /// [`Error::Invalid`] if `until` has passed.
-    pub(super) fn is_ahead(&self, until: Timestamp) -> Result<()> {
+    pub fn is_ahead(&self, until: Timestamp) -> Result<()> {
         if until > self.clock.now() {
             Ok(())
         } else {

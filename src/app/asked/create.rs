@@ -1,11 +1,10 @@
 //! Create: from an image's name to a running sandbox with its ports mapped.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
-use super::{App, Error, Result, chain};
+use super::Asked;
 use crate::{
+    app::{Error, Result, chain},
     domain::{
         ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Recipe, Sandbox,
         SandboxId, SandboxName, State, Token, Wake, Zone, policy::least_idle_limit,
@@ -14,6 +13,9 @@ use crate::{
     relay,
     store::StoreError,
 };
+
+/// What fails if it does.
+const DOING: &str = "the container could not be created";
 
 /// How often a start is tried when the engine finds a port held that was free a moment before.
 const PORT_ATTEMPTS: usize = 5;
@@ -64,25 +66,25 @@ impl CreateSpec {
     }
 }
 
-impl App {
+impl Asked {
     /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). Either it runs in the end, or nothing is
-    /// left of it.
+    /// left of it. There has been a complete pass: before it, sandboxes whose records were lost may not be adopted yet, and a
+    /// new one would be given their ports and names.
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
     /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
-    pub async fn create(self: &Arc<Self>, spec: CreateSpec) -> Result<Sandbox> {
+    pub async fn create(&self, spec: CreateSpec) -> Result<Sandbox> {
         if let Some(until) = spec.keep_until {
             self.is_ahead(until)?;
         }
         if let Some(memory) = spec.memory {
             self.host_has(memory).await?;
         }
-        self.first_pass().await?;
         let image = match self.engine.image(&spec.image).await {
             Ok(image) => image,
             Err(EngineError::NoImage) => return Err(Error::NoImage(spec.image)),
-            Err(e) => return Err(Error::engine("the container could not be created", e)),
+            Err(e) => return Err(Error::engine(DOING, e)),
         };
         let check_in = self.where_to_check_in().await?;
         let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
@@ -94,7 +96,7 @@ impl App {
         let zone = told.clone().or(own).unwrap_or_default();
         let mut draft = self.draft(&spec, &image.exposed, labels)?;
         draft.recipe.zone = zone;
-        let _claim = self.claims.claim(&draft.id).await;
+        let _claim = self.work.claims.claim(&draft.id).await;
         let sandbox = self.reserve(draft, image.exposed).await?;
         let ssh_key = self.keys(spec.ssh_keys);
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
@@ -105,7 +107,7 @@ impl App {
         let mut spec = SandboxSpec { sandbox, env, ssh_key, check_in, no_new_privileges };
         let made = async {
             // Of whose name it has the engine may still hold the container.
-            self.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
+            self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
             self.make(&mut spec).await
         };
         let made = made.await;
@@ -121,8 +123,8 @@ impl App {
         loop {
             let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
             let name = draft.name.clone();
-            match self.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await {
-                Err(StoreError::NoPort | StoreError::Full(_)) if self.make_way(|_| true).await? => {}
+            match self.records.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await {
+                Err(StoreError::NoPort | StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
                 Err(StoreError::NameTaken) => return Err(self.name_taken(name, None).await),
                 other => return other.map_err(error_of),
             }
@@ -132,7 +134,7 @@ impl App {
     /// # Errors
     /// [`Error::Invalid`] if a sandbox could never be given so much.
     async fn host_has(&self, memory: Memory) -> Result<()> {
-        let host = self.engine.memory().await.map_err(|e| Error::engine("the container could not be created", e))?;
+        let host = self.engine.memory().await.map_err(|e| Error::engine(DOING, e))?;
         if host == 0 || memory.bytes() <= host {
             return Ok(());
         }
@@ -156,28 +158,12 @@ impl App {
         (!keys.is_empty()).then(|| keys.join("\n"))
     }
 
-    /// Makes sure that there has been a complete pass since our start. Before it, sandboxes whose records were lost
-    /// may not be adopted yet, and a new one would be given their ports and names.
-    async fn first_pass(self: &Arc<Self>) -> Result<()> {
-        if self.pulse().passed {
-            return Ok(());
-        }
-        self.converge().await.has_looked("the container could not be created")?;
-        if self.pulse().passed {
-            return Ok(());
-        }
-        Err(Error::DatabaseAway("what runs already could not be recorded".into()))
-    }
-
     /// The record of a sandbox that does not exist yet.
     fn draft(&self, spec: &CreateSpec, exposed: &[PortSpec], labels: ImageLabels) -> Result<Sandbox> {
         let random = || {
             let mut bytes = [0; 16];
             getrandom::fill(&mut bytes).map(|()| bytes).map_err(|e| {
-                Error::engine(
-                    "the container could not be created",
-                    EngineError::Refused(format!("the machine gives no random numbers: {e}")),
-                )
+                Error::engine(DOING, EngineError::Refused(format!("the machine gives no random numbers: {e}")))
             })
         };
         let cpus = spec.cpus.or(labels.cpus).unwrap_or(self.settings.cpus);
@@ -203,7 +189,7 @@ impl App {
 
     /// Makes and starts the container, with other ports if those reserved turn out to be held.
     async fn make(&self, spec: &mut SandboxSpec) -> Result<Sandbox> {
-        let _slot = self.starts.acquire().await.map_err(|_| Error::ShuttingDown)?;
+        let _turn = self.work.turn_to_start().await?;
         let mut avoid = Vec::new();
         let mut attempts = 0;
         loop {
@@ -211,7 +197,7 @@ impl App {
             if held.is_empty() {
                 // Before the container is made, so that nobody else gets the ports any more.
                 let started = async {
-                    self.listen(&spec.sandbox.id).await?;
+                    self.records.listen(&spec.sandbox.id).await?;
                     self.try_start(spec).await
                 };
                 match started.await {
@@ -226,7 +212,7 @@ impl App {
             }
             avoid.extend(held);
             let pool = self.settings.pool.clone();
-            let exchanged = self.store.exchange_ports(&spec.sandbox.id, pool, avoid.clone()).await;
+            let exchanged = self.records.store.exchange_ports(&spec.sandbox.id, pool, avoid.clone()).await;
             spec.sandbox.ports = exchanged.map_err(error_of)?;
         }
     }
@@ -241,23 +227,23 @@ impl App {
             Err(EngineError::TooManyCpus(allowed)) => {
                 return Err(Invalid::new("cpus", &spec.sandbox.recipe.cpus.to_string(), allowed).into());
             }
-            Err(e) => return Err(Error::engine("the container could not be created", e)),
+            Err(e) => return Err(Error::engine(DOING, e)),
         };
         spec.sandbox.container = Some(container.clone());
-        self.store.set_container(&spec.sandbox.id, &container).await?;
+        self.records.store.set_container(&spec.sandbox.id, &container).await?;
         let started = self.engine.start(&container).await;
         if matches!(started, Err(EngineError::PortHeld(_))) {
             let removed = self.engine.remove(&spec.sandbox.id, Some(&container)).await;
-            removed.map_err(|e| Error::engine("the container could not be created", e))?;
+            removed.map_err(|e| Error::engine(DOING, e))?;
         }
         started.map(|()| container).map_err(|e| Error::engine("the container could not be started", e))
     }
 
     /// Records that a fresh container runs.
     async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
-        let to = self.running(&container).await?;
-        let recorded = self.mark_started(sandbox, to).await?;
-        let made = self.store.get(&sandbox.id).await?.filter(|_| recorded);
+        let to = self.work.running(&container).await?;
+        let recorded = self.records.mark_started(sandbox, to).await?;
+        let made = self.records.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
         tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.recipe.image, "created");
         Ok(made)
@@ -265,28 +251,27 @@ impl App {
 
     /// Leaves nothing of a creation that failed; what cannot be removed now is left to the pass.
     async fn unmake(&self, sandbox: &Sandbox) {
-        let cleared = match self.remove(&sandbox.id, sandbox.container.as_ref()).await {
-            Ok(()) => self.forget(sandbox).await,
+        let cleared = match self.work.remove(&sandbox.id, sandbox.container.as_ref()).await {
+            Ok(()) => self.work.forget(sandbox).await,
             Err(e) => {
                 tracing::warn!(sandbox = %sandbox.id, error = %e, "a failed creation is removed later");
-                self.mark(sandbox, State::Deleting).await
+                self.records.mark(sandbox, State::Deleting).await
             }
         };
         if let Err(e) = cleared {
             tracing::error!(sandbox = %sandbox.id, error = chain(&e), "a failed creation stays recorded");
         }
-        self.wake();
+        self.next.wake();
     }
 
     /// Where and how often a new sandbox checks in; makes the network if that has not been done yet.
     async fn where_to_check_in(&self) -> Result<CheckIn> {
-        if let Some(check_in) = self.reporting() {
+        if let Some(check_in) = self.vitals.reporting() {
             return Ok(check_in);
         }
-        let gateway =
-            self.engine.prepare().await.map_err(|e| Error::engine("the container could not be created", e))?;
-        self.pulse().gateway = Some(gateway);
-        Ok(self.reporting_to(gateway))
+        let gateway = self.engine.prepare().await.map_err(|e| Error::engine(DOING, e))?;
+        self.vitals.set_gateway(gateway);
+        self.vitals.reporting().ok_or_else(|| Error::engine(DOING, EngineError::NoNetwork))
     }
 }
 

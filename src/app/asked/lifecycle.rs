@@ -1,0 +1,162 @@
+//! Stop, start, delete: what a person decides about a sandbox.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Asked;
+use crate::{
+    app::{Error, Result, chain},
+    domain::{
+        Decided, Sandbox, State, StopReason, explain,
+        rules::{Rule, broken},
+    },
+    store::StoreError,
+};
+
+/// Beyond the grace, for how long a start waits for a stop to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it waits before a stop that failed is tried again.
+const STOP_RETRY: Duration = Duration::from_secs(1);
+
+impl Asked {
+    /// Stops a sandbox and answers at once, while it is stopping (`CONTRACT.md` 21 and 23).
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::EngineAway`].
+    pub async fn stop(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
+        loop {
+            let sandbox = self.records.find(reference).await?;
+            match sandbox.life.state {
+                State::Running { .. } => {
+                    self.work.engine_answers().await?;
+                    let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
+                    if self.records.mark(&sandbox, to.clone()).await? {
+                        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", "stopping");
+                        let stopping = sandbox.in_state(to);
+                        let asked = Arc::clone(self);
+                        self.tasks.spawn(async move { asked.carry_out_stop(&sandbox).await });
+                        // As it was recorded: read again it may have stopped already.
+                        return Ok(stopping);
+                    }
+                }
+                // Let the start end; one that was left half done ends here.
+                State::Starting { .. } => {
+                    let _claim = self.work.claims.claim(&sandbox.id).await;
+                    let sandbox = self.records.find(reference).await?;
+                    if matches!(sandbox.life.state, State::Starting { .. }) {
+                        let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
+                        self.records.mark(&sandbox, to).await?;
+                        self.next.wake();
+                    }
+                }
+                // From now on it is stopped because somebody wants it so, and not for what a connection would undo.
+                State::Stopping { since, reason: StopReason::Idle } => {
+                    self.records.mark(&sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
+                }
+                State::Stopped { at, .. } if sandbox.is_undone_by_use() => {
+                    self.records.mark(&sandbox, State::Stopped { at, reason: StopReason::Requested }).await?;
+                }
+                _ => return Ok(sandbox),
+            }
+        }
+    }
+
+    /// Stops a sandbox whose stop was requested and is recorded; `sandbox` as it was before.
+    async fn carry_out_stop(&self, sandbox: &Sandbox) {
+        let why = explain::ended(&self.settings.policy, sandbox, StopReason::Requested, self.clock.now());
+        self.records.decided(sandbox, Decided::Stopped, why).await;
+        let _claim = self.work.claims.claim(&sandbox.id).await;
+        let _ = self.work.finish_stop(&sandbox.id).await;
+    }
+
+    /// Starts a sandbox and answers when it runs; one that is stopping is started afterwards
+    /// (`CONTRACT.md` 22 and 23).
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
+    /// [`Error::StillStopping`].
+    pub async fn start(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
+        self.start_if(reference, |_| true, true).await
+    }
+
+    /// As [`Asked::start`], unless it is not to be started any more when its turn comes: then it is answered as it is.
+    /// `by_request`: a person asks for it, and not a connection.
+    pub(super) async fn start_if(
+        self: &Arc<Self>,
+        reference: &str,
+        may: impl Fn(&Sandbox) -> bool,
+        by_request: bool,
+    ) -> Result<Sandbox> {
+        let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            let sandbox = self.records.find(reference).await?;
+            if matches!(sandbox.life.state, State::Running { .. }) {
+                return Ok(sandbox);
+            }
+            let _claim = tokio::select! {
+                claim = self.work.claims.claim(&sandbox.id) => claim,
+                () = &mut patience => return Err(Error::StillStopping),
+            };
+            let sandbox = self.records.find(reference).await?;
+            match sandbox.life.state {
+                State::Stopping { .. } if broken(Rule::StartWins) => return Ok(sandbox),
+                State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
+                State::Stopped { at, reason } => {
+                    let to = State::Starting { stopped_at: at, reason };
+                    match self.records.store.mark_starting(&sandbox, to, self.settings.max_running, by_request).await {
+                        Err(StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
+                        Err(StoreError::Full(limit)) => return Err(Error::Full(limit)),
+                        Err(e) => return Err(e.into()),
+                        Ok(false) => {}
+                        Ok(true) => {
+                            if let Some(intent) = self.records.store.get(&sandbox.id).await? {
+                                self.work.finish_start(&intent).await?;
+                            }
+                        }
+                    }
+                }
+                State::Starting { .. } => self.work.finish_start(&sandbox).await?,
+                // Its stop has failed, or was left half done: try once more, then again after a while. What cannot be
+                // recorded is not waited for.
+                State::Stopping { .. } => match self.work.finish_stop(&sandbox.id).await {
+                    Err(e @ (Error::DatabaseAway(_) | Error::Store(_))) => return Err(e),
+                    Err(_) => tokio::select! {
+                        () = tokio::time::sleep(STOP_RETRY) => {}
+                        () = &mut patience => return Err(Error::StillStopping),
+                    },
+                    Ok(()) => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// Deletes a sandbox, running or not (`CONTRACT.md` 25). Once the intent is recorded it is as good as gone: its
+    /// connections are cut, its name is free, and its ports are nobody's until the engine has removed it, which is done
+    /// after the answer, or by the pass.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::EngineAway`].
+    pub async fn delete(self: &Arc<Self>, reference: &str) -> Result<()> {
+        self.records.find(reference).await?;
+        self.work.engine_answers().await?;
+        let sandbox = loop {
+            let sandbox = self.records.find(reference).await?;
+            if self.records.mark(&sandbox, State::Deleting).await? {
+                break sandbox;
+            }
+        };
+        // Without waiting for whoever works on it: removal ends their work.
+        let claim = self.work.claims.try_claim(&sandbox.id);
+        let work = Arc::clone(&self.work);
+        self.tasks.spawn(async move {
+            let deleted = sandbox.in_state(State::Deleting);
+            if let Err(e) = work.finish_delete(&deleted).await {
+                tracing::warn!(sandbox = %deleted.id, error = chain(e.as_ref()), "removal failed; it is tried again every pass");
+            }
+            drop(claim);
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Asked: what callers want, one file per verb.
+
+mod activity;
+mod check_in;
+mod create;
+mod health;
+mod images;
+mod lifecycle;
+mod look;
+mod names;
+mod policy;
+mod wake;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Settings, next::Next, records::Records, usage::Usage, vitals::Vitals, work::Work};
+use crate::{clock::RecordClock, engine::Engine, relay::Relay};
+
+pub use activity::Activity;
+pub use create::CreateSpec;
+pub use health::Health;
+pub use images::{Ensured, Image, Pull, PullState};
+
+/// The verbs of those who ask: people, programs, sandboxes themselves, and connections that wake one.
+pub struct Asked {
+    work: Arc<Work>,
+    records: Arc<Records>,
+    usage: Arc<Usage>,
+    vitals: Arc<Vitals>,
+    next: Arc<Next>,
+    engine: Arc<dyn Engine>,
+    relay: Arc<Relay>,
+    clock: Arc<RecordClock>,
+    settings: Arc<Settings>,
+    /// Cancelled when the server is being shut down.
+    closing: CancellationToken,
+    tasks: TaskTracker,
+    /// Images that are being pulled, by tag.
+    pulls: Mutex<HashMap<String, Pull>>,
+}
+
+impl Asked {
+    /// Puts the parts together. `closing` is cancelled when the server is being shut down.
+    pub fn new(work: &Arc<Work>, relay: Arc<Relay>, closing: CancellationToken, tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self {
+            work: Arc::clone(work),
+            records: Arc::clone(&work.records),
+            usage: Arc::clone(&work.usage),
+            vitals: Arc::clone(&work.vitals),
+            next: Arc::clone(&work.next),
+            engine: Arc::clone(&work.engine),
+            relay,
+            clock: Arc::clone(&work.clock),
+            settings: Arc::clone(&work.settings),
+            closing,
+            tasks,
+            pulls: Mutex::default(),
+        })
+    }
+}

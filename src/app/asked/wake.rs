@@ -1,0 +1,81 @@
+//! Wake: what the relay tells and asks: that connections carry something, and that somebody waits for a sandbox.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::Asked;
+use crate::{
+    app::{Error, Result, chain},
+    domain::{Sandbox, SandboxId, State, Wake, WakeFailure},
+    relay::Event,
+};
+
+impl Asked {
+    /// Counts what connections carry. Never ends by itself.
+    pub async fn keep_relay(&self) {
+        self.relay.run().await;
+    }
+
+    /// Listens to the relay until it falls silent, which it does not do by itself.
+    pub async fn follow_relay(self: &Arc<Self>) {
+        while let Some(event) = self.relay.event().await {
+            match event {
+                Event::Fresh => {
+                    self.records.tell_all_again();
+                    self.usage.begin_anew();
+                    self.next.wake();
+                }
+                Event::Counts(counts) => {
+                    if let Err(e) = self.usage.take_up(counts).await {
+                        tracing::warn!(error = chain(&e), "what connections carried is recorded later");
+                    }
+                }
+                Event::Wake { sandbox, peer, inside } => {
+                    let asked = Arc::clone(self);
+                    self.tasks.spawn(async move { asked.wake_up(&sandbox, peer, inside).await });
+                }
+            }
+        }
+    }
+
+    /// Starts a sandbox to which somebody has connected, if that may be.
+    async fn wake_up(self: &Arc<Self>, id: &SandboxId, peer: SocketAddr, inside: u16) {
+        let woken = self.try_wake(id).await;
+        match woken {
+            Ok(true) => tracing::info!(sandbox = %id, %peer, port = inside, "woken by a connection"),
+            Ok(false) => self.records.refuse(id).await,
+            // Another server may do it in a moment.
+            Err(Error::ShuttingDown) => {}
+            Err(e) => {
+                let why = chain(&e);
+                tracing::warn!(sandbox = %id, %peer, port = inside, error = why, "could not be woken");
+                let failure = WakeFailure { at: self.clock.now(), why };
+                if let Err(e) = self.records.store.set_wake_failure(id, failure).await {
+                    tracing::error!(sandbox = %id, error = chain(&e), "that it could not be woken is not recorded");
+                }
+                self.records.refuse(id).await;
+            }
+        }
+    }
+
+    async fn try_wake(self: &Arc<Self>, id: &SandboxId) -> Result<bool> {
+        let Some(sandbox) = self.records.store.get(id).await? else { return Ok(false) };
+        if matches!(sandbox.life.state, State::Running { .. }) {
+            self.records.show(id).await;
+            return Ok(true);
+        }
+        let may = |sandbox: &Sandbox| self.records.wakes(sandbox).allows(sandbox);
+        let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
+        // Whoever stops it meanwhile on purpose wins.
+        let now = self.start_if(container.as_str(), may, false).await?;
+        Ok(matches!(now.life.state, State::Running { .. }))
+    }
+
+    /// Sets which connections wake a sandbox.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`].
+    pub async fn set_wake(&self, reference: &str, wake: Wake) -> Result<()> {
+        let sandbox = self.records.find(reference).await?;
+        self.records.set_wake(&sandbox.id, wake).await
+    }
+}

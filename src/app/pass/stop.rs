@@ -1,0 +1,97 @@
+//! Stop: an idle stop from the decision to the engine, and what becomes of one that is cut off on its way.
+
+use std::time::Duration;
+
+use super::Pass;
+use crate::{
+    app::{chain, work::Tried},
+    domain::{
+        Deadline, Decided, Sandbox, State, StopReason, explain,
+        rules::{Rule, broken},
+    },
+};
+
+impl Pass {
+    /// Stops a sandbox whose deadline has passed, unless that has moved since the decision.
+    pub(super) async fn stop_idle(&self, known: &Sandbox, seen: Deadline) -> Tried {
+        // Its age needs no look.
+        let is_idle = seen.reason() == StopReason::Idle;
+        if is_idle && let Err(e) = self.usage.look_at_cpu(known).await {
+            tracing::debug!(sandbox = %known.id, error = chain(&e), "its cpu use is not known");
+        }
+        if is_idle && self.usage.is_blind(known).is_some() {
+            return Ok(false);
+        }
+        // A restart behind our back, whose event is still on its way, is evidence too.
+        let State::Running { mark, .. } = &known.life.state else { return Ok(false) };
+        if let Some(container) = &known.container
+            && self.engine.inspect(container).await?.mark.as_ref() != Some(mark)
+        {
+            // Its event may also have been lost: then only a close look records the start, and its clock runs again.
+            self.next.look_closely_at(container.clone());
+            self.next.wake();
+            return Ok(false);
+        }
+        let still = self.vitals.still();
+        // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.
+        let counted = if broken(Rule::NewestEvidence) { Ok(()) } else { self.usage.collect().await };
+        if !broken(Rule::CouldNotLook) {
+            counted?;
+        }
+        // It may have waited long for its turn.
+        if self.vitals.holds(known) {
+            return Ok(false);
+        }
+        if let Some(container) = known.container.as_ref().filter(|_| broken(Rule::IntentFirst)) {
+            self.engine.stop(container, self.settings.stop_grace).await?;
+        }
+        if !self.record_stop(known, seen, still).await? {
+            return Ok(false);
+        }
+        let stopped = self.work.try_finish_stop(&known.id).await;
+        if stopped.is_err() {
+            // It is not tried again on what was decided now: by then it may have been used, or started anew.
+            self.work.note_cut_off(known, Some(known.life.state.clone()), self.work.ending());
+        }
+        stopped
+    }
+
+    /// Records an idle stop, unless what it was decided on has changed meanwhile. Whether the engine is to be told now.
+    async fn record_stop(
+        &self,
+        known: &Sandbox,
+        seen: Deadline,
+        still: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Tried {
+        let now = self.clock.now();
+        let to = State::Stopping { since: now, reason: seen.reason() };
+        let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
+        let decision = self.records.decision(known, Decided::Stopped, why.clone());
+        let stopping = known.in_state(to.clone());
+        // From now on until the engine is told it may be heard of.
+        self.work.note_cut_off(known, Some(known.life.state.clone()), Duration::ZERO);
+        let (is_sure, policy) = (still.clone(), self.settings.policy);
+        let marked = self.records.store.mark_idle(known, policy, to, decision, still).await;
+        if !matches!(marked, Ok(true)) {
+            self.work.forget_cut_off(&known.id);
+        }
+        if !marked? {
+            tracing::info!(sandbox = %known.id, "a stop was dropped: its deadline has moved");
+            self.decided_anew(known, Decided::Dropped).await;
+            return Ok(false);
+        }
+        if !is_sure() {
+            // It took long to record, and what moved meanwhile nobody counted.
+            self.vitals.impair();
+            self.work.take_back(&stopping).await?;
+            return Ok(false);
+        }
+        self.work.note_cut_off(known, Some(known.life.state.clone()), self.work.ending());
+        self.records.shown(known, true).await;
+        tracing::info!(
+            sandbox = %known.id, name = %known.name, reason = seen.reason().word(), why,
+            limit = %self.settings.policy.of(known).idle_limit, "stopping"
+        );
+        Ok(true)
+    }
+}

@@ -1,0 +1,38 @@
+//! What was decided about sandboxes, for whoever asks why.
+
+use super::Records;
+use crate::{
+    app::{Result, chain},
+    domain::{Decided, Decision, Sandbox, SandboxId},
+};
+
+impl Records {
+    /// A decision about `sandbox` on what is known of it.
+    pub fn decision(&self, sandbox: &Sandbox, decided: Decided, why: String) -> Decision {
+        let counting = self.settings.policy.of(sandbox).evidence;
+        let evidence = sandbox.life.evidence.newest(|s| counting.count(s));
+        Decision { at: self.clock.now(), decided, why, evidence }
+    }
+
+    /// Remembers a decision. That it cannot be remembered keeps nobody from anything.
+    pub async fn decided(&self, sandbox: &Sandbox, decided: Decided, why: String) {
+        self.remember(vec![(sandbox.id.clone(), self.decision(sandbox, decided, why))]).await;
+    }
+
+    /// As [`Records::decided`], several at once.
+    pub async fn remember(&self, decisions: Vec<(SandboxId, Decision)>) {
+        if !decisions.is_empty()
+            && let Err(e) = self.store.decide(decisions).await
+        {
+            tracing::error!(error = chain(&e), "what was decided is not remembered");
+        }
+    }
+
+    /// The newest decisions about a sandbox, newest first.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseAway`](crate::app::Error::DatabaseAway), [`Error::Store`](crate::app::Error::Store).
+    pub async fn decisions(&self, sandbox: &Sandbox) -> Result<Vec<Decision>> {
+        Ok(self.store.decisions(&sandbox.id).await?)
+    }
+}

@@ -1,0 +1,199 @@
+//! Usage: what connections carry and programs compute, as evidence, and whether anybody sees it.
+
+mod cpu;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Result, Settings,
+    records::{Records, unexpected},
+    vitals::Vitals,
+};
+use crate::{
+    clock::RecordClock,
+    domain::{
+        Evidence, PortMapping, PortSpec, PortUse, Protocol, Sandbox, SandboxId, Sight, Source, explain,
+        rules::{Rule, broken},
+    },
+    engine::Engine,
+    relay::{Count, Relay, Request, Response},
+};
+use cpu::CpuSample;
+
+/// How much newer use must be to be recorded while nothing is decided on it: connections come and go many times a
+/// second, and each record is a write to the disk.
+const STEP: SignedDuration = SignedDuration::from_millis(900);
+
+/// What is known of how sandboxes are used, besides what they report.
+pub struct Usage {
+    records: Arc<Records>,
+    vitals: Arc<Vitals>,
+    engine: Arc<dyn Engine>,
+    relay: Arc<Relay>,
+    clock: Arc<RecordClock>,
+    settings: Arc<Settings>,
+    tasks: TaskTracker,
+    /// What each port has carried.
+    counts: Mutex<HashMap<(SandboxId, u16), Count>>,
+    /// What connections carried could not be looked at.
+    is_relay_away: AtomicBool,
+    /// What each sandbox that counts cpu had used when last looked at.
+    cpu: Mutex<HashMap<SandboxId, CpuSample>>,
+    /// Held while somebody looks at cpu use.
+    cpu_looks: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Usage {
+    /// Puts the parts together.
+    pub fn new(
+        records: Arc<Records>,
+        vitals: Arc<Vitals>,
+        engine: Arc<dyn Engine>,
+        relay: Arc<Relay>,
+        clock: Arc<RecordClock>,
+        settings: Arc<Settings>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            records,
+            vitals,
+            engine,
+            relay,
+            clock,
+            settings,
+            tasks,
+            counts: Mutex::default(),
+            is_relay_away: AtomicBool::new(false),
+            cpu: Mutex::default(),
+            cpu_looks: Arc::default(),
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<(SandboxId, u16), Count>> {
+        self.counts.lock().expect("no holder panics")
+    }
+
+    fn cpu(&self) -> MutexGuard<'_, HashMap<SandboxId, CpuSample>> {
+        self.cpu.lock().expect("no holder panics")
+    }
+
+    /// Reads what the relay has counted, and records what of it is evidence.
+    ///
+    /// # Errors
+    /// [`Error::RelayAway`](super::Error::RelayAway); those of the store, and then it is recorded next time.
+    pub async fn collect(&self) -> Result<()> {
+        match self.relay.ask(Request::Counts).await? {
+            Response::Counts(counts) => self.record(counts, SignedDuration::ZERO).await,
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    /// As [`Usage::collect`], for a pass, which remembers whether it could look.
+    pub async fn collect_for_pass(&self) -> Result<()> {
+        let counted = if broken(Rule::NewestEvidence) { Ok(()) } else { self.collect().await };
+        self.records.note_relay(&counted);
+        self.is_relay_away.store(counted.is_err(), Ordering::Relaxed);
+        counted
+    }
+
+    /// Takes up what the relay tells by itself.
+    ///
+    /// # Errors
+    /// Those of the store, and then it is recorded next time.
+    pub async fn take_up(&self, counts: Vec<Count>) -> Result<()> {
+        self.record(counts, STEP).await
+    }
+
+    /// Takes up counts, and records use that is newer by `step` than what is recorded.
+    async fn record(&self, mut counts: Vec<Count>, step: SignedDuration) -> Result<()> {
+        let mut uses: Vec<(SandboxId, u64, Evidence)> = Vec::new();
+        {
+            let before = self.counts();
+            for count in &mut counts {
+                let known = before.get(&(count.sandbox.clone(), count.inside)).and_then(|c| c.last_use);
+                let Some((generation, at)) = count.last_use.filter(|last| Some(*last) != known) else { continue };
+                let is_little = |before| (SignedDuration::ZERO..step).contains(&at.duration_since(before));
+                if known.is_some_and(|(g, before)| g == generation && is_little(before)) {
+                    count.last_use = known;
+                } else {
+                    let evidence = Evidence { source: Source::Connection, at: self.clock.of_late(at) };
+                    uses.push((count.sandbox.clone(), generation, evidence));
+                }
+            }
+        }
+        if !uses.is_empty() {
+            self.records.store.record_use(uses).await?;
+        }
+        self.counts().extend(counts.into_iter().map(|count| ((count.sandbox.clone(), count.inside), count)));
+        Ok(())
+    }
+
+    /// Another relay answers: what is still open is told anew.
+    pub fn begin_anew(&self) {
+        self.counts().values_mut().for_each(|count| count.open = 0);
+    }
+
+    /// What the relay counted of a sandbox is taken up once more, since it was not recorded.
+    pub fn forget_counts(&self, id: &SandboxId) {
+        self.counts().retain(|(sandbox, _), _| sandbox != id);
+    }
+
+    /// A sandbox is gone.
+    pub fn forget(&self, id: &SandboxId) {
+        self.forget_counts(id);
+        self.cpu().remove(id);
+    }
+
+    /// The newest start of a sandbox of which the relay has counted use.
+    pub fn newest_generation(&self, id: &SandboxId) -> Option<u64> {
+        let counts = self.counts();
+        let used = counts.values().filter(|c| c.sandbox == *id).filter_map(|c| c.last_use);
+        used.map(|(generation, _)| generation).max()
+    }
+
+    /// What one of a sandbox's ports has carried, as far as the relay has told.
+    pub fn count(&self, sandbox: &SandboxId, inside: PortSpec) -> Option<Count> {
+        let key = (sandbox.clone(), inside.port);
+        self.counts().get(&key).filter(|_| inside.protocol == Protocol::Tcp).cloned()
+    }
+
+    /// What the relay sees of one of a sandbox's ports.
+    pub fn port_use(&self, sandbox: &Sandbox, port: &PortMapping) -> Option<PortUse> {
+        let count = self.count(&sandbox.id, port.inside)?;
+        let last_use = count.last_use.map(|(_, at)| at);
+        let (connections, in_use) = (count.open, count.in_use);
+        Some(PortUse { inside: count.inside, connections, in_use, last_byte: count.last_byte, last_use })
+    }
+
+    /// Whether nobody sees what the connections of a sandbox carry.
+    pub fn is_unseen(&self, sandbox: &Sandbox) -> bool {
+        self.records.is_unseen(sandbox) || self.is_relay_away.load(Ordering::Relaxed)
+    }
+
+    /// Why nobody can say whether a sandbox is used, if so: then it is not stopped for being idle.
+    pub fn is_blind(&self, sandbox: &Sandbox) -> Option<&'static str> {
+        if self.settings.policy.of(sandbox).evidence.connection && self.records.is_unseen(sandbox) {
+            Some("another program listens on one of its ports, and nobody sees whether that is used")
+        } else if !self.is_cpu_known(sandbox) {
+            Some("its cpu use counts and is not known")
+        } else {
+            None
+        }
+    }
+
+    /// What there is to say of `sandbox` as it is `now`.
+    pub fn why(&self, sandbox: &Sandbox, now: Timestamp) -> String {
+        let ports = sandbox.relayed().filter_map(|p| self.port_use(sandbox, p)).collect();
+        let sight = Sight { grace: self.vitals.grace(now), ports, blind: self.is_blind(sandbox) };
+        explain(&self.settings.policy, sandbox, &sight, now)
+    }
+}

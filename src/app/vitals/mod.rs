@@ -1,0 +1,249 @@
+//! Vitals: whether what Spindle stands on works, and what that means for idle stops.
+
+mod recording;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Error, Result, Settings, next::Next};
+use crate::{
+    clock::RecordClock,
+    domain::{
+        Grace, Hold, Sandbox,
+        rules::{Rule, broken},
+    },
+    engine::{CheckIn, EngineError, EngineInfo},
+    store::Store,
+};
+
+/// Beyond two periods, how late a pass may be before sandboxes are given a grace.
+const LATENESS: Duration = Duration::from_secs(10);
+
+/// Where the check-in door stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CheckInDoor {
+    /// The network is not there yet.
+    #[default]
+    Waiting,
+    /// Sandboxes can report.
+    Open(SocketAddr),
+    /// It cannot be opened, for this reason.
+    Shut(String),
+}
+
+/// What one pass found and did.
+#[derive(Debug, Clone, Default)]
+pub struct ConvergeReport {
+    /// When it began.
+    pub at: Option<Timestamp>,
+    /// How many sandboxes we knew.
+    pub known: usize,
+    /// How many containers the engine showed.
+    pub observed: usize,
+    /// How many steps were due.
+    pub steps: usize,
+    /// Why the engine could not be looked at; then nothing was decided.
+    pub engine_error: Option<EngineError>,
+    /// Why the store could not be read; then nothing was decided.
+    pub store_error: Option<String>,
+    /// Until when nothing is stopped for being idle.
+    pub hold_until: Option<Timestamp>,
+    /// How long until the next deadline.
+    pub wake_in: Option<Duration>,
+}
+
+impl ConvergeReport {
+    /// Whether the pass has looked. `doing`: what fails if it has not.
+    ///
+    /// # Errors
+    /// [`Error::EngineAway`], [`Error::Engine`], [`Error::DatabaseAway`].
+    pub(super) fn has_looked(self, doing: &'static str) -> Result<()> {
+        match (self.engine_error, self.store_error) {
+            (Some(e), _) => Err(Error::engine(doing, e)),
+            (None, Some(why)) => Err(Error::DatabaseAway(why)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    hold: Hold,
+    door: CheckInDoor,
+    gateway: Option<IpAddr>,
+    /// The engine, as the last pass saw it; or why it cannot be used.
+    engine: Option<std::result::Result<EngineInfo, String>>,
+    /// The engine shows nothing at all, and that is not believed.
+    is_all_absent: bool,
+    /// How often the store had failed when a pass last looked.
+    failures: u64,
+    /// What was said last of why the database cannot be used.
+    database: Option<String>,
+    /// There has been a complete pass since our start.
+    has_begun: bool,
+    report: Option<ConvergeReport>,
+}
+
+/// Whether what Spindle stands on works. In memory only: after a crash it is seen anew, on the safe side.
+pub struct Vitals {
+    store: Arc<Store>,
+    clock: Arc<RecordClock>,
+    settings: Arc<Settings>,
+    next: Arc<Next>,
+    state: Mutex<State>,
+    /// When the database was last tried, by the time that passes whatever the clock does, and with what result.
+    tried: tokio::sync::Mutex<Option<(Duration, std::result::Result<(), String>)>>,
+}
+
+impl Vitals {
+    /// Nothing has been seen yet.
+    pub fn new(store: Arc<Store>, clock: Arc<RecordClock>, settings: Arc<Settings>, next: Arc<Next>) -> Self {
+        Self { store, clock, settings, next, state: Mutex::default(), tried: tokio::sync::Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+
+    /// Says where the check-in door stands. While it is not open no sandbox can report, so none is
+    /// stopped for being idle.
+    pub fn set_door(&self, door: CheckInDoor) {
+        let before = std::mem::replace(&mut self.state().door, door.clone());
+        match door {
+            CheckInDoor::Open(at) => tracing::info!(%at, "the check-in door is open"),
+            CheckInDoor::Shut(why) if before != CheckInDoor::Shut(why.clone()) => {
+                tracing::warn!(why, "sandboxes cannot check in, so none is stopped for being idle");
+            }
+            CheckInDoor::Shut(_) | CheckInDoor::Waiting => {}
+        }
+        self.next.wake();
+    }
+
+    /// Where the check-in door stands.
+    pub fn door(&self) -> CheckInDoor {
+        self.state().door.clone()
+    }
+
+    /// Where the check-in door shall listen; `None` until the network is there.
+    pub fn door_address(&self) -> Option<IpAddr> {
+        self.settings.check_in_address.or(self.state().gateway)
+    }
+
+    /// The network is there, and this is its gateway.
+    pub fn set_gateway(&self, gateway: IpAddr) {
+        self.state().gateway = Some(gateway);
+    }
+
+    /// Where and how often sandboxes check in; `None` until the network is there.
+    pub fn reporting(&self) -> Option<CheckIn> {
+        // A door that listens everywhere is still reached at the gateway.
+        let fixed = self.settings.check_in_address.filter(|a| !a.is_unspecified());
+        let door = SocketAddr::new(fixed.or(self.state().gateway)?, self.settings.check_in_port).to_string();
+        let url = format!("http://{}/v1/check-in", door.strip_suffix(":80").unwrap_or(&door));
+        Some(CheckIn { url, period: self.settings.report_period })
+    }
+
+    /// The engine answered a pass.
+    pub fn engine_answers(&self, info: EngineInfo) {
+        let before = self.state().engine.replace(Ok(info.clone()));
+        if !matches!(before, Some(Ok(_))) {
+            tracing::info!(version = info.version, api_version = info.api_version, "the engine answers");
+        }
+    }
+
+    /// The engine did not answer a pass.
+    pub fn engine_fails(&self, why: &EngineError) {
+        let before = self.state().engine.replace(Err(why.to_string()));
+        if !matches!(before, Some(Err(_))) {
+            tracing::warn!(error = %why, "the engine cannot be looked at; nothing is stopped or forgotten");
+        }
+    }
+
+    /// Why the engine cannot be used, as far as the last pass saw.
+    pub fn engine_failure(&self) -> Option<String> {
+        let state = self.state();
+        if state.is_all_absent {
+            return Some("it shows none of the sandboxes; is it another engine?".into());
+        }
+        state.engine.as_ref().and_then(|seen| seen.as_ref().err().cloned())
+    }
+
+    /// The engine shows none of so many `sandboxes`, and that is not believed; none: it shows what it should.
+    pub fn set_all_absent(&self, sandboxes: Option<usize>) {
+        let before = std::mem::replace(&mut self.state().is_all_absent, sandboxes.is_some());
+        if let Some(sandboxes) = sandboxes.filter(|_| !before) {
+            tracing::error!(
+                sandboxes,
+                "the engine shows none of the sandboxes; is it another engine, or is its disk missing? none is forgotten"
+            );
+        }
+    }
+
+    /// Whether there has been a complete pass since our start.
+    pub fn has_begun(&self) -> bool {
+        self.state().has_begun
+    }
+
+    /// A pass was complete.
+    pub fn begin(&self) {
+        self.state().has_begun = true;
+    }
+
+    /// What the last pass found and did, if there was one.
+    pub fn report(&self) -> Option<ConvergeReport> {
+        self.state().report.clone()
+    }
+
+    /// Keeps what a pass found and did.
+    pub fn set_report(&self, report: ConvergeReport) {
+        self.state().report = Some(report);
+    }
+
+    /// The grace that begins if sandboxes could not report until `since`.
+    pub fn grace_since(&self, since: Timestamp) -> Grace {
+        Grace { since, length: self.settings.resume_grace, period: self.settings.report_period }
+    }
+
+    /// The grace in which nothing is stopped; before the first pass as that will begin at the earliest.
+    pub fn grace(&self, now: Timestamp) -> Option<Grace> {
+        self.state().hold.grace(self.grace_since(now))
+    }
+
+    /// Something failed without which nobody can be judged: until the next pass nothing is stopped.
+    pub fn impair(&self) {
+        self.state().hold.impair();
+    }
+
+    /// Whether something failed without which nobody can be judged.
+    pub fn is_impaired(&self) -> bool {
+        self.state().hold.is_impaired()
+    }
+
+    /// Whether a sandbox is not to be stopped now, as far as the last pass and what was heard since tell.
+    pub fn holds(&self, sandbox: &Sandbox) -> bool {
+        let state = self.state();
+        let is_shut = !matches!(state.door, CheckInDoor::Open(_));
+        let is_held = is_shut || self.has_lost(&state) || state.hold.holds(sandbox, self.clock.now());
+        is_held && !broken(Rule::GraceAfterTrouble)
+    }
+
+    /// Begins a pass, and tells the grace in which nothing is stopped (`IDLENESS.md`, rule 7). `looked`: the engine and the
+    /// connections could be looked at; `recorded`: what sandboxes reported could be.
+    pub fn renew_grace(&self, now: Timestamp, steady: Duration, looked: bool, recorded: bool) -> Option<Grace> {
+        let tolerance = self.settings.converge_every * 2 + LATENESS;
+        let mut state = self.state();
+        let is_open = matches!(state.door, CheckInDoor::Open(_));
+        let is_impaired = !(looked || broken(Rule::CouldNotLook)) || !recorded || !is_open;
+        state.hold.renew(self.grace_since(now), steady, tolerance, is_impaired)
+    }
+
+    /// The clock was set, and all records with it.
+    pub fn shift(&self, by: SignedDuration) {
+        self.state().hold.shift(by);
+    }
+}
