@@ -40,6 +40,9 @@ pub use pass::Pass;
 pub use settings::Settings;
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};
 
+#[cfg(test)]
+mod tests;
+
 /// The use cases' result.
 pub type Result<T> = std::result::Result<T, Error>;
 
