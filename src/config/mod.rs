@@ -1,9 +1,11 @@
-//! The configuration: one struct, parsed once from `spindle.toml` and `SPINDLE_*` variables, the variables
-//! winning. Every value is read as text and parsed by the type that it is for, so that a password of
-//! digits stays what it is. Contradictions are refused here, not discovered in class.
+//! The configuration: one struct, parsed once from `spindle.toml` and `SPINDLE_*` variables; the variables win.
+//! Every value is read as text and parsed by the type that it is for, so that a password of digits stays what it is.
+//! Contradictions are refused here, not discovered in class.
 
 mod policy;
 mod relay;
+mod sandbox;
+mod show;
 mod values;
 
 use std::{
@@ -19,10 +21,11 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::{Cpus, Memory, Zone, limits::BRIDGE};
+use crate::domain::limits::BRIDGE;
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
-use values::{Values, capabilities, log_filter, log_format, log_size, port_range, stop_grace, subnet, word};
+pub use sandbox::SandboxConfig;
+use values::{Values, log_filter, log_format, port_range, stop_grace, subnet, word};
 
 /// The password with which spin-docker came (`CONTRACT.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
@@ -92,71 +95,10 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// What every sandbox is given, unless its creator says otherwise.
-#[derive(Debug, Clone)]
-pub struct SandboxConfig {
-    /// `SPINDLE_MEMORY`: the memory limit of a sandbox whose creator sets none.
-    pub memory: Memory,
-    /// `SPINDLE_CPUS`: the cpu limit of a sandbox whose creator sets none.
-    pub cpus: Cpus,
-    /// `SPINDLE_PIDS_LIMIT`: the most processes in a sandbox.
-    pub pids_limit: u32,
-    /// `SPINDLE_OPEN_FILES_LIMIT`: the most descriptors of each process in a sandbox.
-    pub open_files_limit: u32,
-    /// `SPINDLE_TERMINALS_LIMIT`: the most terminals of a sandbox.
-    pub terminals_limit: u32,
-    /// `SPINDLE_CAPABILITIES`: the capabilities that sandboxes keep.
-    pub capabilities: Vec<String>,
-    /// `SPINDLE_LOG_MAX_SIZE`: the size at which a container's log is rotated.
-    pub log_max_size: String,
-    /// `SPINDLE_LOG_MAX_FILES`: how many of its log files are kept.
-    pub log_max_files: u32,
-    /// `SPINDLE_TZ`: the time zone of sandboxes whose creator and image say none; none: UTC.
-    pub zone: Option<Zone>,
-    /// `SPINDLE_DEFAULT_SSH_KEY`: public keys, one a line, of a sandbox whose creator gives none, or of every one.
-    pub default_ssh_key: Option<String>,
-    /// `SPINDLE_DEFAULT_SSH_KEY_ALWAYS`: whether they are added to those that a creator gives.
-    pub default_ssh_key_always: bool,
-}
-
 /// Why a configuration is refused, as sentences for the person who starts Spindle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
-
-impl SandboxConfig {
-    fn from_values(v: &mut Values) -> Result<Self, ConfigError> {
-        Ok(Self {
-            memory: v.take("memory", "512m", "it is a size of at least 16m, such as 512m or 2g", |t| {
-                Memory::parse(t).ok()
-            })?,
-            cpus: v.take("cpus", "1", "it is a number of cores, at least 0.01", |t| Cpus::parse(t).ok())?,
-            pids_limit: v.at_least_one("pids_limit", "256")?,
-            open_files_limit: v.take("open_files_limit", "16384", "it is a whole number, 256 to 1048576", |t| {
-                t.parse().ok().filter(|n| (256..=1 << 20).contains(n))
-            })?,
-            terminals_limit: v.take("terminals_limit", "64", "it is a whole number, 4 to 1048576", |t| {
-                t.parse().ok().filter(|n| (4..=1 << 20).contains(n))
-            })?,
-            capabilities: v.take(
-                "capabilities",
-                "AUDIT_WRITE,CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
-                "it is a list of capabilities, such as CHOWN,SETUID",
-                capabilities,
-            )?,
-            log_max_size: v.take("log_max_size", "10m", "it is a size, such as 10m", log_size)?,
-            log_max_files: v.at_least_one("log_max_files", "2")?,
-            zone: v.take(
-                "tz",
-                "",
-                Zone::ALLOWED,
-                |t| if t.is_empty() { Some(None) } else { Zone::read(t).map(Some) },
-            )?,
-            default_ssh_key: Some(v.lines("default_ssh_key")).filter(|keys| !keys.is_empty()),
-            default_ssh_key_always: v.flag("default_ssh_key_always", "true")?,
-        })
-    }
-}
 
 impl Config {
     /// Reads the file at `path`, which must exist if `required`, and the variables.
@@ -307,53 +249,6 @@ impl Config {
     /// Where the API listens.
     pub fn listen(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
-    }
-
-    /// What is in force, as a TOML file would say it, secrets masked.
-    pub fn show(&self) -> String {
-        let number = |n: u64| n.to_string();
-        let quoted = |t: &dyn std::fmt::Display| format!("{:?}", t.to_string());
-        let range = format!("{}-{}", self.port_range.start(), self.port_range.end());
-        let check_in = self.check_in_address.map_or("auto".to_owned(), |a| a.to_string());
-        let format = if self.log_format == LogFormat::Json { "json" } else { "text" };
-        let lines = [
-            ("address", quoted(&self.address)),
-            ("port", number(self.port.into())),
-            ("admin_user", quoted(&self.admin_user)),
-            ("database", quoted(&self.database.display())),
-            ("files", quoted(&self.files.display())),
-            ("deployment", quoted(&self.deployment)),
-            ("report_period", number(self.report_period.as_secs())),
-            ("resume_grace", number(self.resume_grace.as_secs())),
-            ("converge_every", number(self.converge_every.as_secs())),
-            ("stop_grace", number(self.stop_grace.as_secs())),
-            ("check_in_address", quoted(&check_in)),
-            ("check_in_port", number(self.check_in_port.into())),
-            ("publish_address", quoted(&self.publish_address)),
-            ("port_range", quoted(&range)),
-            ("subnet", quoted(&self.subnet)),
-            ("max_running", number(self.max_running.into())),
-            ("start_concurrency", number(self.start_concurrency as u64)),
-            ("memory", quoted(&self.sandbox.memory)),
-            ("cpus", quoted(&self.sandbox.cpus)),
-            ("pids_limit", number(self.sandbox.pids_limit.into())),
-            ("open_files_limit", number(self.sandbox.open_files_limit.into())),
-            ("terminals_limit", number(self.sandbox.terminals_limit.into())),
-            ("capabilities", format!("{:?}", self.sandbox.capabilities)),
-            ("log_max_size", quoted(&self.sandbox.log_max_size)),
-            ("log_max_files", number(self.sandbox.log_max_files.into())),
-            ("tz", quoted(&self.sandbox.zone.as_ref().map_or("", Zone::name))),
-            ("default_ssh_key", quoted(&self.sandbox.default_ssh_key.as_deref().unwrap_or_default())),
-            ("default_ssh_key_always", self.sandbox.default_ssh_key_always.to_string()),
-            ("lenient", self.lenient.to_string()),
-            ("log", quoted(&self.log)),
-            ("log_format", quoted(&format)),
-        ];
-        // Commented out, so that what is shown can be used as a file without its mask becoming a password.
-        let password = if self.admin_password == DEFAULT_PASSWORD { "the default" } else { "set, and not shown" };
-        let lines = lines.into_iter().chain(self.policy.lines()).chain(self.relay.lines());
-        let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
-        format!("# admin_password is {password}\n") + &lines
     }
 }
 
