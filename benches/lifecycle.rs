@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use spindle::engine::Engine;
+use spindle::engine::Containers;
 use support::{
     Body, Http, World,
     docker::{Docker, try_docker},

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::Value;
-use spindle::engine::Engine;
+use spindle::engine::Containers;
 use support::{World, docker::Docker, id};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -1,72 +1,26 @@
 //! One story that every engine must tell: what the trait promises, on the scripted engine and on Docker.
 
+#[path = "engine_contract/stand.rs"]
+mod stand;
 mod support;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::BufRead,
     net::IpAddr,
-    process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream::BoxStream};
 use spindle::{
-    domain::{
-        Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Limit, Memory, OwnPolicy, Phase, PortMapping,
-        PortSpec, Recipe, Sandbox, SandboxId, SandboxName, Token, Traffic, Wake,
-    },
+    domain::{ContainerId, ImageRef, Life, Phase, Sandbox, SandboxId, SandboxName},
     engine::{
-        Announced, CheckIn, Engine, EngineError, Event, Happening, SandboxSpec,
+        Announced, Containers, Engine, EngineError, Happening, Inside,
         docker::{DockerEngine, DockerSettings},
         fake::{FakeEngine, Fault},
     },
 };
-use support::docker::{docker, engine_host, try_docker, wait_for};
-
-const GRACE: Duration = Duration::from_secs(2);
-const BRIEFLY: Duration = Duration::from_secs(10);
-
-fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
-    let id = SandboxId::from_bytes([number; 16]);
-    let outside = Endpoint { host: "127.0.0.1".parse().unwrap(), port };
-    let ports = vec![PortMapping { inside: PortSpec::parse("8000").unwrap(), outside, carrier: Carrier::Engine }];
-    let recipe = Recipe {
-        app_port: PortSpec::parse("8000"),
-        own: OwnPolicy { idle_limit: Some(Limit::After(Duration::from_secs(600))), ..OwnPolicy::default() },
-        labels: vec![Label::parse("course", "db").unwrap()],
-        wake: Some(Wake::Always),
-        traffic: Traffic::parse("connect", "http", "8000").unwrap(),
-        ..Recipe::of(ImageRef::parse(image).unwrap(), Memory::parse("64m").unwrap(), Cpus::parse("0.5").unwrap())
-    };
-    let name = SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap();
-    let created_at = "2026-11-20T09:00:00.123Z".parse().unwrap();
-    let sandbox = Sandbox { ports, ..Sandbox::new(id, name, Token::from_bytes([number; 16]), created_at, recipe) };
-    let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
-    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
-}
-
-type Events = BoxStream<'static, Result<Event, EngineError>>;
-
-async fn next(events: &mut Events) -> (ContainerId, Happening) {
-    let heard = tokio::time::timeout(BRIEFLY, events.next()).await.expect("an event").unwrap().unwrap();
-    (heard.container, heard.what)
-}
-
-/// Asserts that this is what is told next.
-async fn hears(events: &mut Events, container: &ContainerId, what: Happening) {
-    assert_eq!(next(events).await, (container.clone(), what));
-}
-
-/// Asserts that a stop is told next. Engine 28 may tell that it has worked before it tells of the end.
-async fn hears_of_a_stop(events: &mut Events, container: &ContainerId) {
-    hears(events, container, Happening::Signalled).await;
-    let mut then = next(events).await;
-    if then.1 == Happening::Signalled {
-        then = next(events).await;
-    }
-    assert_eq!(then, (container.clone(), Happening::Ended));
-}
+use stand::{BRIEFLY, GRACE, Own, hears, hears_of_a_stop, on_a_terminal, spec, started};
+use support::docker::{docker, try_docker, wait_for};
 
 /// The life of a container, with every call twice where "already so" must be success.
 async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
@@ -148,44 +102,6 @@ async fn the_scripted_engine_tells_the_story() {
     story(Arc::new(engine), [16_000, 16_001]).await;
 }
 
-/// A deployment of this test's own on Docker, cleaned up after.
-struct Own {
-    engine: Arc<DockerEngine>,
-    deployment: String,
-    files: std::path::PathBuf,
-}
-
-impl Own {
-    fn new(name: &str, subnet: u8) -> Self {
-        let deployment = format!("test-{name}-{}", std::process::id());
-        let files = std::env::temp_dir().join(format!("spindle-{deployment}"));
-        let settings = DockerSettings {
-            deployment: deployment.clone(),
-            network: deployment.clone(),
-            subnet: format!("10.191.{subnet}.0/24").parse().unwrap(),
-            files: files.clone(),
-            pids_limit: 64,
-            open_files_limit: 4_096,
-            terminals_limit: 8,
-            capabilities: vec!["KILL".into()],
-            log_max_size: "1m".into(),
-            log_max_files: 1,
-        };
-        Self { engine: Arc::new(DockerEngine::new(settings, engine_host())), deployment, files }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let label = format!("label=spindle.deployment={}", self.deployment);
-        for container in try_docker(&["ps", "-aq", "--filter", &label]).1.split_whitespace() {
-            try_docker(&["rm", "-fv", container]);
-        }
-        try_docker(&["network", "rm", &self.deployment]);
-        let _ = std::fs::remove_dir_all(&self.files);
-    }
-}
-
 #[tokio::test]
 async fn docker_tells_the_story() {
     let own = Own::new("story", 1);
@@ -219,28 +135,6 @@ async fn the_scripted_engine_remembers_what_was_announced() {
     assert!(engine.announce(&container, "two").await.is_err());
     assert_eq!(engine.announcements(&container), ["one", "two"]);
     assert_eq!(engine.cpu_time(&container).await, Ok(Duration::from_secs(2)));
-}
-
-/// A container of the test's own that runs.
-async fn started(own: &Own, number: u8) -> ContainerId {
-    own.engine.prepare().await.unwrap();
-    let mut spec = spec(number, "spindle/mimic", 0);
-    spec.sandbox.ports.clear();
-    let container = own.engine.create(&spec).await.unwrap();
-    own.engine.start(&container).await.unwrap();
-    container
-}
-
-/// Runs perl on a terminal of its own inside, and waits until it says that it is ready.
-fn on_a_terminal(container: &ContainerId, code: &str) -> (Child, BufReader<ChildStdout>) {
-    let code = format!("$| = 1; use POSIX; {code}");
-    let mut exec = Command::new("docker");
-    exec.args(["exec", "-t", container.as_str(), "perl", "-e", &code]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut exec = exec.spawn().unwrap();
-    let mut screen = BufReader::new(exec.stdout.take().unwrap());
-    let mut ready = Vec::new();
-    screen.read_until(b'!', &mut ready).unwrap();
-    (exec, screen)
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use spindle::{
         SandboxName, Token,
     },
     engine::{
-        CheckIn, Engine, SandboxSpec,
+        CheckIn, Containers, SandboxSpec,
         docker::{DockerEngine, DockerSettings},
     },
 };

@@ -14,7 +14,7 @@ use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxI
 /// Why the engine did not do what it was asked. `Display` is fit for an instructor's eyes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Nobody answers at its address, or the connection broke: whether anything was done is unknown.
+    /// Nobody answers at its address, or the connection broke: nobody knows whether it was done.
     #[error("the container engine does not answer: {0}")]
     Unavailable(String),
     /// It did not answer in time; it may still be at it.
@@ -87,14 +87,14 @@ pub struct ImageDetails {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How far one layer of an image is that is being pulled.
+/// How far the pull of one layer of an image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerProgress {
     /// Which layer.
     pub layer: String,
     /// Whether it is here.
     pub done: bool,
-    /// Of how many bytes how many are here, while they are being counted.
+    /// How many bytes are here, and of how many, while the engine counts them.
     pub bytes: Option<(u64, u64)>,
 }
 
@@ -107,12 +107,12 @@ pub struct CheckIn {
     pub period: Duration,
 }
 
-/// On how many terminals something was written.
+/// How many terminals an announcement reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Announced {
-    /// On which it is known to stand.
+    /// Those that show it.
     pub reached: u32,
-    /// Whose reader has stopped them (Ctrl-S), so that nothing can be written there.
+    /// Those whose reader has stopped them (Ctrl-S): nothing can be written there.
     pub stopped: u32,
 }
 
@@ -131,7 +131,7 @@ pub struct SandboxSpec {
     pub no_new_privileges: bool,
 }
 
-/// That something happened to a container.
+/// Something that happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// To which.
@@ -157,56 +157,13 @@ pub enum Happening {
     Changed,
 }
 
-/// An engine. Every method has a deadline of its own; "already so" is success.
+/// The containers of a deployment, each as a whole: they are made, started, stopped, removed and looked at.
 #[async_trait]
-pub trait Engine: Send + Sync {
-    /// Asks the engine what it is.
-    async fn info(&self) -> Result<EngineInfo>;
-
-    /// Sees whether the engine answers, as cheaply as it can be seen.
-    async fn answers(&self) -> Result<()> {
-        self.info().await.map(drop)
-    }
-
-    /// How many bytes of memory its machine has.
-    async fn memory(&self) -> Result<u64>;
-
-    /// Makes the sandboxes' network if it is absent, and tells its gateway's address.
-    ///
-    /// # Errors
-    /// [`EngineError::Refused`] if a network of that name exists and does not fit.
-    async fn prepare(&self) -> Result<IpAddr>;
-
-    /// The tagged images, as flat `repository:tag` without duplicates (`CONTRACT.md` 7).
-    async fn images(&self) -> Result<Vec<String>>;
-
-    /// Looks at one image. Never pulls.
-    async fn image(&self, image: &ImageRef) -> Result<ImageDetails>;
-
-    /// Pulls an image from its registry; the stream ends when it is here. Whoever drops it breaks the pull off.
-    ///
-    /// # Errors
-    /// [`EngineError::NoImage`] if the registry has none of that name; [`EngineError::Refused`] with why it could not
-    /// be had.
-    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>>;
-
-    /// Removes an image's name, and the image with its last one.
-    ///
-    /// # Errors
-    /// [`EngineError::NoImage`]; [`EngineError::ImageInUse`] if a container was made from it, ours or not.
-    async fn remove_image(&self, image: &ImageRef) -> Result<()>;
-
-    /// How many containers of this deployment were made from an image; `id` as in [`ImageDetails`].
-    async fn containers_of(&self, id: &str) -> Result<usize>;
-
+pub trait Containers: Send + Sync {
     /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries
-    /// labels from which [`Engine::recover`] rebuilds the sandbox, and finds `check_in_url`, `report_period`,
+    /// labels from which [`Containers::recover`] rebuilds the sandbox, and finds `check_in_url`, `report_period`,
     /// `token` and `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
-
-    /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where and
-    /// how often it checks in from now on, and, if somebody removed them, its token and its key too.
-    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()>;
 
     /// Starts a container.
     ///
@@ -224,12 +181,55 @@ pub trait Engine: Send + Sync {
     /// Looks at one container, closely: `mark` is always told, `exit` if it has ended, and `pid` if the engine knows it.
     async fn inspect(&self, container: &ContainerId) -> Result<Observed>;
 
+    /// Looks at all containers of this deployment, running or not. What is not in the answer is not there.
+    async fn list(&self) -> Result<Vec<Observed>>;
+
+    /// Rebuilds a sandbox from what its container carries; its state is left for the caller to set.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if the labels do not read as ours.
+    async fn recover(&self, container: &ContainerId) -> Result<Sandbox>;
+}
+
+/// The images that the engine has, and those that it can pull.
+#[async_trait]
+pub trait Images: Send + Sync {
+    /// The tagged images, as flat `repository:tag` without duplicates (`CONTRACT.md` 7).
+    async fn images(&self) -> Result<Vec<String>>;
+
+    /// Looks at one image. Never pulls.
+    async fn image(&self, image: &ImageRef) -> Result<ImageDetails>;
+
+    /// How many containers of this deployment were made from an image; `id` as in [`ImageDetails`].
+    async fn containers_of(&self, id: &str) -> Result<usize>;
+
+    /// Pulls an image from its registry; the stream ends when it is here. To drop the stream breaks the pull off.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`] if the registry has none of that name; [`EngineError::Refused`] with why the pull
+    /// failed.
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>>;
+
+    /// Removes an image's name, and the image with its last one.
+    ///
+    /// # Errors
+    /// [`EngineError::NoImage`]; [`EngineError::ImageInUse`] if a container was made from it, ours or not.
+    async fn remove_image(&self, image: &ImageRef) -> Result<()>;
+}
+
+/// The inside of a container: the files that it finds, what its programs say and use, the terminals of its users.
+#[async_trait]
+pub trait Inside: Send + Sync {
+    /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where and
+    /// how often it checks in from now on, and, if somebody removed them, its token and its key too.
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()>;
+
     /// The end of what a container has written, as it wrote it: enough for some lines, and not much more.
     async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>>;
 
-    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; on how many
-    /// terminals. What would steer a terminal is left out of it. A terminal whose reader has stopped is given a
-    /// second.
+    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; returns on how
+    /// many terminals. It leaves out what would steer a terminal. It waits a second for a terminal whose reader has
+    /// stopped.
     ///
     /// # Errors
     /// [`EngineError::Refused`] if the container does not run, is paused, has no process left or has nothing to write
@@ -241,15 +241,28 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`EngineError::Refused`] if it does not run.
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
+}
 
-    /// Looks at all containers of this deployment, running or not. What is not in the answer is not there.
-    async fn list(&self) -> Result<Vec<Observed>>;
+/// An engine: its containers, their inside, its images, and here the engine itself. Every method has a deadline of its
+/// own; "already so" is success.
+#[async_trait]
+pub trait Engine: Containers + Images + Inside {
+    /// Asks the engine what it is.
+    async fn info(&self) -> Result<EngineInfo>;
 
-    /// Rebuilds a sandbox from what its container carries; its state is left for the caller to set.
+    /// Sees whether the engine answers, as cheaply as possible.
+    async fn answers(&self) -> Result<()> {
+        self.info().await.map(drop)
+    }
+
+    /// How many bytes of memory its machine has.
+    async fn memory(&self) -> Result<u64>;
+
+    /// Makes the sandboxes' network if it is absent, and tells its gateway's address.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] if the labels do not read as ours.
-    async fn recover(&self, container: &ContainerId) -> Result<Sandbox>;
+    /// [`EngineError::Refused`] if a network of that name exists and does not fit.
+    async fn prepare(&self) -> Result<IpAddr>;
 
     /// Tells what happened to the containers of this deployment from `since` on, in the order in which it did. The
     /// stream may end at any time, without an error.

@@ -5,6 +5,9 @@
 //! `SPINDLE_SIMULATE_SEED=… make simulate` tells one at length.
 
 mod actions;
+mod befall;
+mod behind;
+mod calls;
 mod clock;
 mod crash;
 mod disk;

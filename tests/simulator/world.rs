@@ -25,7 +25,7 @@ use super::{
 use crate::{
     app::{App, CheckInDoor, Settings},
     domain::{ContainerId, Cpus, Limit, Memory, Observed, Phase, Policy, Sandbox, SandboxId, Sources, State, Wake},
-    engine::{Engine, fake::FakeEngine},
+    engine::{Containers, fake::FakeEngine},
     loops,
     relay::Relay,
     store::{PortPool, Store},

@@ -2,24 +2,30 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bollard::{
     errors::Error,
-    models::CreateImageInfo,
+    models::{ContainerSummary, CreateImageInfo},
     query_parameters::{CreateImageOptionsBuilder, ListImagesOptions, RemoveImageOptions},
 };
 use futures_util::{StreamExt, stream::BoxStream};
 
-use super::{DockerEngine, QUICK, SLOW, errors::translate, within};
+use super::{
+    DockerEngine, QUICK, SLOW,
+    errors::{translate, within},
+    spec,
+};
 use crate::{
     domain::{ImageRef, PortSpec},
-    engine::{EngineError, ImageDetails, LayerProgress, Result},
+    engine::{EngineError, ImageDetails, Images, LayerProgress, Result},
 };
 
 /// For how long a pull may tell nothing at all before it is given up.
 const STALLED: Duration = Duration::from_secs(300);
 
-impl DockerEngine {
-    pub(super) async fn tagged_images(&self) -> Result<Vec<String>> {
+#[async_trait]
+impl Images for DockerEngine {
+    async fn images(&self) -> Result<Vec<String>> {
         let client = self.client().await?;
         let call = client.list_images(None::<ListImagesOptions>);
         let images = self.seen(within(QUICK, "list images", call, EngineError::NoImage).await)?;
@@ -30,7 +36,7 @@ impl DockerEngine {
         Ok(tags)
     }
 
-    pub(super) async fn image_details(&self, image: &ImageRef) -> Result<ImageDetails> {
+    async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
         let client = self.client().await?;
         let call = client.inspect_image(image.as_str());
         let shown = self.seen(within(QUICK, "inspect image", call, EngineError::NoImage).await)?;
@@ -53,7 +59,13 @@ impl DockerEngine {
         })
     }
 
-    pub(super) async fn pull_image(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+    async fn containers_of(&self, id: &str) -> Result<usize> {
+        let all = self.all_of_this_deployment().await?;
+        let is_sandbox = |s: &&ContainerSummary| s.labels.as_ref().is_some_and(|l| l.contains_key(spec::ID));
+        Ok(all.iter().filter(is_sandbox).filter(|s| s.image_id.as_deref() == Some(id)).count())
+    }
+
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
         let client = self.client().await?;
         // Without a tag Docker would pull all that there are.
         let options = CreateImageOptionsBuilder::default().from_image(&image.tagged()).build();
@@ -70,7 +82,7 @@ impl DockerEngine {
         Ok(told.filter_map(|line| async { line.map(progress).transpose() }).boxed())
     }
 
-    pub(super) async fn untag(&self, image: &ImageRef) -> Result<()> {
+    async fn remove_image(&self, image: &ImageRef) -> Result<()> {
         let client = self.client().await?;
         let call = client.remove_image(image.as_str(), None::<RemoveImageOptions>, None);
         self.seen(within(SLOW, "remove image", call, EngineError::NoImage).await).map(drop)

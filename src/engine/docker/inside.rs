@@ -1,7 +1,8 @@
-//! What is done inside a running container, and what is read of it: words on its terminals, its cpu time.
+//! The inside of Docker's containers: the files that they find, what their programs write and use, their terminals.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bollard::{
     exec::{CreateExecOptions, StartExecOptions, StartExecResults},
     query_parameters::StatsOptionsBuilder,
@@ -11,37 +12,54 @@ use futures_util::TryStreamExt;
 use super::{
     DockerEngine, QUICK,
     errors::{translate, within},
+    files, observe, spec,
 };
 use crate::{
-    domain::ContainerId,
-    engine::{Announced, EngineError, Result},
+    domain::{ContainerId, Sandbox},
+    engine::{Announced, CheckIn, EngineError, Inside, Result},
 };
 
 /// Writes its argument to every terminal, and prints on how many.
 const TO_TERMINALS: &str = include_str!("announce.sh");
 
-/// As much of what a program inside says as is read: it may be the learner's own, and never end.
+/// How many bytes are read of what a program inside says: it may be the learner's own, and never end.
 const ENOUGH: usize = 500;
 
-impl DockerEngine {
-    /// [`crate::engine::Engine::announce`].
-    pub(super) async fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<Announced> {
+#[async_trait]
+impl Inside for DockerEngine {
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()> {
+        let directory = self.directory(&sandbox.id);
+        let whole = ["token", "authorized_keys"].iter().all(|name| directory.join(name).is_file());
+        let mut wanted = spec::check_in_files(check_in).to_vec();
+        if let Some(container) = sandbox.container.as_ref().filter(|_| !whole) {
+            let [_, token, key] = spec::files(&self.look(container).await?, sandbox);
+            wanted.extend([token, key]);
+        }
+        files::write(&directory, &wanted)
+    }
+
+    async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {
+        let client = self.client().await?;
+        let written = observe::written(client.logs(container.as_str(), Some(observe::last_logs())));
+        self.seen(within(QUICK, "logs", written, EngineError::NoContainer).await)
+    }
+
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         let lines = plain(text);
-        // A bell, and a line of its own. Nobody turns a line's end into two characters where a program has the
-        // terminal to itself.
+        // A bell, and a line of its own. A program that has the terminal to itself has switched off that a line's end
+        // becomes two characters.
         let shown = format!("\r\n\x07{}\r\n", lines.join("\r\n"));
         match self.run_inside(container, &["sh", "-c", TO_TERMINALS, "sh", &shown]).await {
             Ok(said) if is_no_program(&said) => {}
             Err(EngineError::Refused(why)) if is_no_program(&why) => {}
             said => return said.and_then(|said| announced(&said).ok_or_else(|| not_written(&said))),
         }
-        // It finds terminals only where somebody keeps a record of logins, and tells nobody how many.
+        // `wall` finds only terminals that are in the record of logins, and does not say how many.
         let said = self.run_inside(container, &["wall", "--", &lines.join("\n")]).await?;
         if said.is_empty() { Ok(Announced::default()) } else { Err(not_written(&said)) }
     }
 
-    /// [`crate::engine::Engine::cpu_time`].
-    pub(super) async fn total_cpu_time(&self, container: &ContainerId) -> Result<Duration> {
+    async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
         let client = self.client().await?;
         // One sample: for two, which make a rate, the engine would take a second or more.
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
@@ -53,7 +71,9 @@ impl DockerEngine {
         }
         Ok(Duration::from_nanos(used))
     }
+}
 
+impl DockerEngine {
     /// Runs a program inside as root; the beginning of what it printed, and of why it could not be run.
     async fn run_inside(&self, container: &ContainerId, words: &[&str]) -> Result<String> {
         let client = self.client().await?;
@@ -78,7 +98,7 @@ impl DockerEngine {
         };
         match tokio::time::timeout(QUICK, run).await {
             Ok(said) => self.seen(said.map_err(|e| translate(e, EngineError::NoContainer))),
-            // It may be the container that hangs, so that this is no sign of the engine's being away.
+            // The container may hang: this is no sign that the engine is away.
             Err(_) => Err(EngineError::Refused(format!("nothing inside answered within {} s", QUICK.as_secs()))),
         }
     }
@@ -94,14 +114,14 @@ fn is_no_program(said: &str) -> bool {
     said.contains("executable file") && said.contains("not found")
 }
 
-/// On how many terminals was written, and how many are stopped. It may be the learner's own program that says so.
+/// The two counts that the script prints. The learner's own program may stand in its place and print anything.
 fn announced(said: &str) -> Option<Announced> {
     let number = |text: &str| text.parse().ok().filter(|n| *n <= 4_096);
     let (reached, stopped) = said.split_once(' ')?;
     Some(Announced { reached: number(reached)?, stopped: number(stopped)? })
 }
 
-/// The words are the learner's perhaps: nothing in them shall steer the terminal of whoever reads them.
+/// Why nothing was written. The words may be the learner's: nothing in them may steer a reader's terminal.
 fn not_written(said: &str) -> EngineError {
     let said: String = said.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(200).collect();
     let said = if said.is_empty() {

@@ -1,14 +1,10 @@
 //! The sandboxes' network: one bridge of our own, on which they do not reach each other.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::{
     Docker,
     models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect},
-    query_parameters::InspectNetworkOptions,
 };
 
 use super::{DockerEngine, QUICK, SLOW, errors::within, spec};
@@ -18,29 +14,13 @@ use crate::{
 };
 
 impl DockerEngine {
-    fn gateway(&self) -> Option<Ipv4Addr> {
+    /// The gateway of the sandboxes' network: its first address.
+    pub(super) fn gateway(&self) -> Option<Ipv4Addr> {
         self.settings.subnet.hosts().next()
     }
 
-    /// Makes the network if it is absent, and tells its gateway's address.
-    pub(super) async fn ensure_network(&self) -> Result<IpAddr> {
-        let client = self.client().await?;
-        let name = &self.settings.network;
-        let missing = EngineError::NoNetwork;
-        let call = client.inspect_network(name, None::<InspectNetworkOptions>);
-        match self.seen(within(QUICK, "inspect network", call, missing.clone()).await) {
-            Ok(shown) => {
-                self.fits(&shown)
-                    .map_err(|why| EngineError::Refused(format!("the network {name} exists, but {why}")))?;
-            }
-            Err(e) if e == missing => self.create_network(&client).await?,
-            Err(e) => return Err(e),
-        }
-        self.gateway().map(IpAddr::V4).ok_or_else(|| EngineError::Refused("the subnet is empty".into()))
-    }
-
     /// Whether a network that exists can be ours.
-    fn fits(&self, shown: &NetworkInspect) -> std::result::Result<(), String> {
+    pub(super) fn fits(&self, shown: &NetworkInspect) -> std::result::Result<(), String> {
         let deployment = shown.labels.as_ref().and_then(|l| l.get(spec::DEPLOYMENT));
         if deployment != Some(&self.settings.deployment) {
             return Err("it is not Spindle's; choose another deployment name, or remove it".into());
@@ -69,7 +49,8 @@ impl DockerEngine {
         self.seen(within(QUICK, "connect", call, EngineError::NoNetwork).await)
     }
 
-    async fn create_network(&self, client: &Docker) -> Result<()> {
+    /// Makes the network.
+    pub(super) async fn create_network(&self, client: &Docker) -> Result<()> {
         let s = &self.settings;
         let request = NetworkCreateRequest {
             name: s.network.clone(),

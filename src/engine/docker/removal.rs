@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl DockerEngine {
-    /// Removes a container and its volumes. Whether it was there to be removed.
+    /// Removes a container and its volumes; false if there was none.
     pub(super) async fn remove_container(&self, container: &ContainerId) -> Result<bool> {
         let client = self.client().await?;
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
@@ -25,19 +25,19 @@ impl DockerEngine {
         match self.seen(within(SLOW, "remove", call, EngineError::NoContainer).await) {
             Ok(()) => Ok(true),
             Err(EngineError::NoContainer) => Ok(false),
-            Err(EngineError::Removing) => self.is_removed(container).await.map(|()| true),
+            Err(EngineError::Removing) => self.wait_until_removed(container).await.map(|()| true),
             Err(e) => Err(e),
         }
     }
 
-    /// Waits until a container is gone that somebody else is removing.
-    async fn is_removed(&self, container: &ContainerId) -> Result<()> {
+    /// Waits until somebody else has removed a container.
+    async fn wait_until_removed(&self, container: &ContainerId) -> Result<()> {
         let client = self.client().await?;
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
         let mut waited = client.wait_container(container.as_str(), Some(options));
         let gone = async {
             match waited.next().await {
-                // With which code it ended is of no interest.
+                // The code with which it ended does not matter.
                 None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => Ok(()),
                 Some(Err(e)) => Err(e),
             }
@@ -48,7 +48,7 @@ impl DockerEngine {
         }
     }
 
-    /// Removes the volumes of a sandbox whose container others have removed, and not its volumes, as `docker rm` does.
+    /// Removes the volumes of a sandbox after others have removed its container and left them, as `docker rm` does.
     pub(super) async fn remove_volumes(&self, sandbox: &SandboxId) -> Result<()> {
         let client = self.client().await?;
         let filters = HashMap::from([("label", vec![format!("{}={sandbox}", spec::ID)])]);

@@ -1,9 +1,12 @@
 //! What befalls scripted containers: their programs end, and others meddle with them behind Spindle's back.
 
-use super::{Container, FakeEngine, TERMINATED};
+use super::{
+    FakeEngine,
+    containers::{Container, TERMINATED},
+};
 use crate::{
     domain::{ContainerId, Cpus, Exit, Memory, Phase},
-    engine::{EngineError, Happening, Result},
+    engine::Happening,
 };
 
 impl FakeEngine {
@@ -72,26 +75,5 @@ impl FakeEngine {
     /// Makes the program of an image end as soon as it is started.
     pub fn end_at_once(&self, image: &str, exit: Exit) {
         self.inner().ends.insert(image.to_owned(), exit);
-    }
-
-    /// Starts a container, if it does not run.
-    pub(super) fn begin(&self, container: &ContainerId) -> Result<()> {
-        let mut inner = self.inner();
-        let (held, ends) = (inner.held_ports.clone(), inner.ends.clone());
-        let c = inner.containers.get_mut(container).ok_or(EngineError::NoContainer)?;
-        if let Some(port) = c.published.iter().find(|p| held.contains(p)) {
-            return Err(EngineError::PortHeld(format!("port {port} (scripted)")));
-        }
-        if c.phase == Phase::Running {
-            return Ok(());
-        }
-        c.begin();
-        let ends = ends.get(&c.sandbox.recipe.image.tagged()).copied();
-        drop(inner);
-        self.tell(container, Happening::Started);
-        if let Some(exit) = ends {
-            self.crash(container, exit, "");
-        }
-        Ok(())
     }
 }

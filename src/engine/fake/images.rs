@@ -5,27 +5,28 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use async_trait::async_trait;
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::sync::watch;
 
-use super::FakeEngine;
+use super::{FakeEngine, containers::Container, or_lie};
 use crate::{
     domain::{ImageRef, PortSpec},
-    engine::{EngineError, ImageDetails, LayerProgress, Result},
+    engine::{EngineError, ImageDetails, Images, LayerProgress, Result},
 };
 
 /// All images, by tag.
 #[derive(Debug)]
-pub(super) struct Images {
+pub(super) struct Stock {
     here: Mutex<BTreeMap<String, ImageDetails>>,
     elsewhere: Mutex<BTreeMap<String, ImageDetails>>,
     /// Whether pulls stand still after their first bytes.
     stalled: watch::Sender<bool>,
-    /// What becomes of pulls in the end instead.
+    /// How pulls fail in the end, if they do.
     broken: Mutex<Option<EngineError>>,
 }
 
-impl Default for Images {
+impl Default for Stock {
     fn default() -> Self {
         Self {
             here: Mutex::default(),
@@ -36,42 +37,65 @@ impl Default for Images {
     }
 }
 
-impl Images {
+impl Stock {
     fn here(&self) -> MutexGuard<'_, BTreeMap<String, ImageDetails>> {
         self.here.lock().expect("no holder panics")
     }
 
-    pub(super) fn tags(&self) -> Vec<String> {
-        self.here().keys().cloned().collect()
-    }
-
+    /// An image that is here.
     pub(super) fn get(&self, image: &ImageRef) -> Result<ImageDetails> {
         self.here().get(&image.tagged()).cloned().ok_or(EngineError::NoImage)
     }
+}
 
-    pub(super) fn remove(&self, image: &ImageRef) {
-        self.here().remove(&image.tagged());
+#[async_trait]
+impl Images for FakeEngine {
+    async fn images(&self) -> Result<Vec<String>> {
+        let lie = self.enter("images").await?;
+        or_lie(self.stock.here().keys().cloned().collect(), lie)
     }
 
-    pub(super) fn pull(self: &Arc<Self>, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+    async fn image(&self, image: &ImageRef) -> Result<ImageDetails> {
+        let lie = self.enter("image").await?;
+        or_lie(self.stock.get(image)?, lie)
+    }
+
+    async fn containers_of(&self, id: &str) -> Result<usize> {
+        let lie = self.enter("containers_of").await?;
+        or_lie(self.made_from(id), lie)
+    }
+
+    async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
+        let lie = self.enter("pull").await?;
         let tag = image.tagged();
-        let found = self.elsewhere.lock().expect("no holder panics").get(&tag).cloned().ok_or(EngineError::NoImage)?;
+        let found = self.stock.elsewhere.lock().expect("no holder panics").get(&tag).cloned();
+        let found = found.ok_or(EngineError::NoImage)?;
         let layer = |done, bytes| LayerProgress { layer: "layer".into(), done, bytes };
-        let images = Arc::clone(self);
+        let stock = Arc::clone(&self.stock);
         let rest = async move {
-            let mut stalled = images.stalled.subscribe();
+            let mut stalled = stock.stalled.subscribe();
             // Its sender is there as long as the images are.
             let _ = stalled.wait_for(|stalled| !stalled).await;
-            match images.broken.lock().expect("no holder panics").clone() {
+            match stock.broken.lock().expect("no holder panics").clone() {
                 Some(error) => Err(error),
                 None => {
-                    images.here().insert(tag, found);
+                    stock.here().insert(tag, found);
                     Ok(layer(true, None))
                 }
             }
         };
-        let first = layer(false, Some((1, 2)));
-        Ok(futures_util::stream::iter([Ok(first)]).chain(futures_util::stream::once(rest)).boxed())
+        let first = futures_util::stream::iter([Ok(layer(false, Some((1, 2))))]);
+        or_lie(first.chain(futures_util::stream::once(rest)).boxed(), lie)
+    }
+
+    async fn remove_image(&self, image: &ImageRef) -> Result<()> {
+        let lie = self.enter("remove_image").await?;
+        let id = self.stock.get(image)?.id;
+        if self.made_from(&id) > 0 {
+            return Err(EngineError::ImageInUse("a container is using it (scripted)".into()));
+        }
+        self.stock.here().remove(&image.tagged());
+        or_lie((), lie)
     }
 }
 
@@ -91,43 +115,43 @@ impl FakeEngine {
             exposed,
             labels,
         };
-        self.images.here().insert(tag.to_owned(), image);
+        self.stock.here().insert(tag.to_owned(), image);
     }
 
     /// Has an image tell its programs their time zone.
     pub fn set_image_tz(&self, tag: &str, tz: &str) {
-        if let Some(image) = self.images.here().get_mut(tag) {
+        if let Some(image) = self.stock.here().get_mut(tag) {
             image.tz = Some(tz.to_owned());
         }
     }
 
     /// Labels an image; `key` is without `spindle.`.
     pub fn label_image(&self, tag: &str, key: &str, value: &str) {
-        if let Some(image) = self.images.here().get_mut(tag) {
+        if let Some(image) = self.stock.here().get_mut(tag) {
             image.labels.insert(format!("spindle.{key}"), value.to_owned());
         }
     }
 
     /// Takes an image from here to the registry, from which it can be pulled.
     pub fn move_to_registry(&self, tag: &str) {
-        if let Some(image) = self.images.here().remove(tag) {
-            self.images.elsewhere.lock().expect("no holder panics").insert(tag.to_owned(), image);
+        if let Some(image) = self.stock.here().remove(tag) {
+            self.stock.elsewhere.lock().expect("no holder panics").insert(tag.to_owned(), image);
         }
     }
 
     /// Makes pulls stand still after their first bytes, or go on.
     pub fn stall_pulls(&self, stalled: bool) {
-        self.images.stalled.send_replace(stalled);
+        self.stock.stalled.send_replace(stalled);
     }
 
     /// Makes pulls fail in the end.
     pub fn break_pulls(&self, error: EngineError) {
-        *self.images.broken.lock().expect("no holder panics") = Some(error);
+        *self.stock.broken.lock().expect("no holder panics") = Some(error);
     }
 
     /// How many containers were made from an image.
-    pub(super) fn made_from(&self, id: &str) -> usize {
-        let made = |c: &&super::Container| self.images.get(&c.sandbox.recipe.image).is_ok_and(|i| i.id == id);
+    fn made_from(&self, id: &str) -> usize {
+        let made = |c: &&Container| self.stock.get(&c.sandbox.recipe.image).is_ok_and(|i| i.id == id);
         self.inner().containers.values().filter(made).count()
     }
 }

@@ -1,16 +1,18 @@
-//! The inside of scripted containers: terminals and what was written to them, cpu time.
+//! The inside of scripted containers: where they check in, terminals and what was written to them, cpu time.
 
 use std::time::Duration;
 
-use super::{Container, FakeEngine};
+use async_trait::async_trait;
+
+use super::{FakeEngine, containers::Container, or_lie};
 use crate::{
-    domain::{ContainerId, Phase},
-    engine::{Announced, EngineError, Result},
+    domain::{ContainerId, Phase, Sandbox},
+    engine::{Announced, CheckIn, EngineError, Inside, Result},
 };
 
 /// What a container has inside.
 #[derive(Debug, Clone)]
-pub(super) struct Inside {
+pub(super) struct Interior {
     terminals: u32,
     stopped: u32,
     announcements: Vec<String>,
@@ -20,15 +22,47 @@ pub(super) struct Inside {
     pub(super) written: Vec<u8>,
 }
 
-impl Default for Inside {
+impl Default for Interior {
     fn default() -> Self {
         Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO, written: Vec::new() }
     }
 }
 
-impl Inside {
+impl Interior {
+    /// The container is started.
     pub(super) fn begin(&mut self) {
         self.cpu = Duration::ZERO;
+    }
+}
+
+#[async_trait]
+impl Inside for FakeEngine {
+    async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()> {
+        let lie = self.enter("furnish").await?;
+        let mut inner = self.inner();
+        if let Some(c) = inner.containers.values_mut().find(|c| c.sandbox.id == sandbox.id) {
+            c.check_in = check_in.clone();
+        }
+        or_lie((), lie)
+    }
+
+    async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {
+        let lie = self.enter("last_words").await?;
+        or_lie(self.inner().containers.get(container).ok_or(EngineError::NoContainer)?.inside.written.clone(), lie)
+    }
+
+    async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
+        let lie = self.enter("announce").await?;
+        let announced = self.in_running(container, |inside| {
+            inside.announcements.push(text.to_owned());
+            Announced { reached: inside.terminals, stopped: inside.stopped }
+        })?;
+        or_lie(announced, lie)
+    }
+
+    async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
+        let lie = self.enter("cpu_time").await?;
+        or_lie(self.in_running(container, |inside| inside.cpu)?, lie)
     }
 }
 
@@ -45,7 +79,7 @@ impl FakeEngine {
         }
     }
 
-    /// Has those at so many further terminals stop them, as by Ctrl-S.
+    /// Makes so many further terminals stopped ones, as by Ctrl-S.
     pub fn stop_terminals(&self, container: &ContainerId, stopped: u32) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.inside.stopped = stopped;
@@ -59,18 +93,8 @@ impl FakeEngine {
         }
     }
 
-    pub(super) fn write_to_terminals(&self, container: &ContainerId, text: &str) -> Result<Announced> {
-        self.in_running(container, |inside| {
-            inside.announcements.push(text.to_owned());
-            Announced { reached: inside.terminals, stopped: inside.stopped }
-        })
-    }
-
-    pub(super) fn total_cpu_time(&self, container: &ContainerId) -> Result<Duration> {
-        self.in_running(container, |inside| inside.cpu)
-    }
-
-    fn in_running<T>(&self, container: &ContainerId, look: impl FnOnce(&mut Inside) -> T) -> Result<T> {
+    /// Looks into a container that runs.
+    fn in_running<T>(&self, container: &ContainerId, look: impl FnOnce(&mut Interior) -> T) -> Result<T> {
         match self.inner().containers.get_mut(container) {
             Some(Container { phase: Phase::Running, inside, .. }) => Ok(look(inside)),
             Some(_) => Err(EngineError::Refused(format!("container {container} does not run (scripted)"))),
