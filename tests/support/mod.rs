@@ -4,6 +4,7 @@
 
 pub mod docker;
 pub mod scripted;
+mod servers;
 pub mod talk;
 
 use std::{

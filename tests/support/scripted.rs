@@ -2,7 +2,7 @@
 //! clock that the test moves.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -14,18 +14,20 @@ use std::{
 use async_trait::async_trait;
 use serde_json::Value;
 use spindle::{
-    app::{App, CheckInDoor, Settings},
+    app::{App, Settings},
     clock::{Clock, ManualClock},
     domain::{ContainerId, Cpus, Exit, Limit, Memory, Phase, Policy, Sources, State, TrafficLimits, Wake},
     engine::fake::FakeEngine,
-    http::{self, ApiSettings, Credentials},
     loops::Loops,
     relay::Relay,
     store::{PortPool, Store},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, Meddling, World, id};
+use super::{
+    Http, Meddling, World, id,
+    servers::{launch_api, open_door},
+};
 
 /// What the relay of a scripted world allows.
 pub const LIMITS: TrafficLimits = TrafficLimits {
@@ -101,37 +103,6 @@ pub struct Scripted {
     closing: CancellationToken,
 }
 
-fn free_port() -> SocketAddr {
-    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), super::free_port())
-}
-
-async fn launch(build: impl Fn(SocketAddr) -> rocket::Rocket<rocket::Build>) -> (SocketAddr, rocket::Shutdown) {
-    for _ in 0..5 {
-        let at = free_port();
-        let server = build(at).ignite().await.unwrap();
-        let shutdown = server.shutdown();
-        let task = tokio::spawn(server.launch());
-        while !task.is_finished() {
-            if tokio::net::TcpStream::connect(at).await.is_ok() {
-                return (at, shutdown);
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-    panic!("no port is free");
-}
-
-/// Opens the door, and waits until somebody is let in.
-async fn open_door(app: &Arc<App>) -> (SocketAddr, CancellationToken) {
-    let (at, closing) = (free_port(), CancellationToken::new());
-    let door = tokio::spawn(http::keep_door(app.clone(), at, closing.clone()));
-    while !matches!(app.asked.health().await.door, CheckInDoor::Open(_)) {
-        assert!(!door.is_finished(), "the door did not open");
-        tokio::task::yield_now().await;
-    }
-    (at, closing)
-}
-
 impl TestApp {
     /// A world with the mimic images, whose server answers and has made its first pass.
     pub async fn start(self) -> Scripted {
@@ -150,17 +121,7 @@ impl TestApp {
         });
         let relay = Arc::new(Relay::here(LIMITS, clock.clone()));
         let app = App::new(store.clone(), engine.clone(), relay.clone(), clock.clone(), self.settings.clone());
-        let api = |listen| {
-            let settings = ApiSettings {
-                listen,
-                credentials: Credentials::new("admin", "spindocker"),
-                sandboxes: self.sandboxes.parse().unwrap(),
-                lenient: self.lenient,
-                grace: 1,
-            };
-            http::api(app.clone(), settings)
-        };
-        let (api_at, api_shutdown) = launch(api).await;
+        let (api_at, api_shutdown) = launch_api(&app, self.sandboxes, self.lenient).await;
         let (door_at, door) = open_door(&app).await;
         let loops = if self.loops { Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap()) } else { None };
         app.pass.converge().await;
@@ -298,14 +259,7 @@ impl World for Scripted {
             self.clock.clone(),
             fresh.settings.clone(),
         );
-        let settings = |listen| ApiSettings {
-            listen,
-            credentials: Credentials::new("admin", "spindocker"),
-            sandboxes: fresh.sandboxes.parse().unwrap(),
-            lenient: fresh.lenient,
-            grace: 1,
-        };
-        let (api_at, shutdown) = launch(|listen| http::api(app.clone(), settings(listen))).await;
+        let (api_at, shutdown) = launch_api(&app, fresh.sandboxes, fresh.lenient).await;
         self.servers.push(shutdown);
         self.closing.cancel();
         let (door_at, door) = open_door(&app).await;
