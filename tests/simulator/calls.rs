@@ -55,7 +55,7 @@ impl Containers for Driven {
         let done = self.call("stop", Some(container), deadline, self.end(container, grace, reason)).await;
         if !self.life.is_dead() {
             self.world.oracle().trouble(Some(container), false);
-            self.world.oracle().is_seen_late(container);
+            self.world.oracle().see_late(container);
         }
         done
     }

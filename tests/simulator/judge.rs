@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    oracle::{Oracle, SLACK},
+    excuses::SLACK,
+    oracle::Oracle,
     subject::Ended,
     violation::{Kind, word},
     world::PERIOD,

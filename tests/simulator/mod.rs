@@ -12,6 +12,7 @@ mod clock;
 mod crash;
 mod disk;
 mod engine;
+mod excuses;
 mod judge;
 mod life;
 mod oracle;

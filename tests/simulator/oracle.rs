@@ -2,14 +2,11 @@
 //! that it judges.
 
 use super::{
-    subject::{Ended, Law, Subject, UNSEEN},
+    subject::{Ended, Law, Subject},
     violation::{Kind, Violation, word},
-    world::{GRACE, PERIOD},
+    world::GRACE,
 };
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
-
-/// Beyond one pass and one grace, how late a stop may be: the pass itself takes a while.
-pub const SLACK: i64 = 9_000;
 
 /// What is known of all.
 #[derive(Debug, Default)]
@@ -34,8 +31,8 @@ pub struct Oracle {
     pub loses_events: bool,
     /// Whether no process runs.
     pub down: bool,
-    /// When the clock was set last, and what it showed before when the trace began, as `kept`.
-    jumped: Option<(i64, i64)>,
+    /// When the clock was set last, and `kept` before that.
+    pub jumped: Option<(i64, i64)>,
     /// Whether the records are gone since the last process began.
     pub records_lost: bool,
     pub down_since: i64,
@@ -165,131 +162,13 @@ impl Oracle {
         }
     }
 
-    /// Something is in the way: of one sandbox, or of all.
-    pub fn trouble(&mut self, about: Option<&ContainerId>, begins: bool) {
-        let now = self.now;
-        let (troubles, calm) = match about {
-            Some(container) => match self.of(container) {
-                Some(s) => (&mut s.troubles, &mut s.calm_since),
-                None => return,
-            },
-            None => (&mut self.troubles, &mut self.calm_since),
-        };
-        *troubles = if begins { *troubles + 1 } else { troubles.saturating_sub(1) };
-        *calm = now;
-        // Who could not look does not stop, and takes back what it cannot finish.
-        if about.is_none() {
-            self.could_not_report(i64::MAX, None);
-        }
-    }
-
-    /// Sandboxes may have been unable to report from `since` until now: those that were not idle before have a grace.
-    pub fn could_not_report(&mut self, since: i64, held_since: Option<i64>) {
-        let now = self.now;
-        for s in &mut self.subjects {
-            let Some(idle_for) = s.due().map(|due| now - due) else { continue };
-            if now - idle_for > since {
-                s.held_since = held_since.unwrap_or(i64::MIN / 2);
-            }
-            // What was being stopped may be taken back, once, at any time in the grace.
-            if idle_for > -SLACK {
-                s.excused = s.excused.max(now + GRACE);
-            }
-        }
-    }
-
-    /// Something is wrong with the disk from now on, or no longer.
-    pub fn disk(&mut self, begins: bool) {
-        self.calm_since = self.now;
-        self.outages = if begins { self.outages + 1 } else { self.outages - 1 };
-        self.could_not_report(i64::MAX, None);
-    }
-
-    /// Evidence that arrived at `since` could not be recorded: of all who run still nobody is stopped for being idle before
-    /// everybody could report again.
-    pub fn unrecorded(&mut self, since: i64, rows: &[Sandbox]) {
-        self.calm_since = self.now;
-        let runs = |id: &SandboxId| rows.iter().any(|r| r.id == *id && matches!(r.life.state, State::Running { .. }));
-        for s in self.subjects.iter_mut().filter(|s| runs(&s.id)) {
-            s.held_since = s.held_since.max(since);
-        }
-        self.could_not_report(i64::MAX, None);
-    }
-
-    /// The engine, the relay or the check-in door goes away, or comes back.
-    pub fn outage(&mut self, since: Option<i64>) {
-        self.calm_since = self.now;
-        let Some(since) = since else {
-            self.outages += 1;
-            return;
-        };
-        self.outages -= 1;
-        // Of a short one no pass need have known; in a long one the last pass was not long ago.
-        let known = self.now - since > 2 * PERIOD + 3_000;
-        self.could_not_report(since, known.then_some(self.now - PERIOD));
-    }
-
-    /// While it was being stopped nobody saw what else happened to it; if it was started, that is seen only now.
-    pub fn is_seen_late(&mut self, container: &ContainerId) {
-        let now = self.now;
-        if let Some(s) = self.of(container) {
-            s.excused = s.excused.max(now + GRACE);
-        }
-    }
-
-    /// Whoever knows less than what is true here is told so: nothing of it is anybody's fault.
-    pub fn excuse(&mut self, id: &SandboxId) {
-        let now = self.now;
-        if let Some(s) = self.subject(id) {
-            s.excused = s.excused.max(now + 2 * PERIOD);
-        }
-    }
-
-    /// So much time has passed, and the rows are kept by such a clock. What moved before it could be recorded that the clock
-    /// was set is as of then.
-    pub fn is_at(&mut self, now: i64, kept: i64) {
+    /// So much time has passed, and the clock that keeps the rows shows `kept`. If that clock was set, what moved and is
+    /// not on record yet counts as of now.
+    pub fn set_now(&mut self, now: i64, kept: i64) {
         if kept != self.kept {
-            self.subjects.iter_mut().for_each(|s| s.is_set_back(now));
+            self.subjects.iter_mut().for_each(|s| s.set_back(now));
         }
         (self.now, self.kept) = (now, kept);
-    }
-
-    /// What the clock of the rows shows when the trace begins; what it showed before as well, if it was set a moment ago:
-    /// what was decided by that is not wrong.
-    pub fn kepts(&self) -> [i64; 2] {
-        let before = self.jumped.filter(|(at, _)| self.now - at < PERIOD + UNSEEN).map(|(_, before)| before);
-        [self.kept, before.unwrap_or(self.kept)]
-    }
-
-    /// Whether the last jump of the clock has been noticed by now.
-    pub fn may_jump(&self) -> bool {
-        self.jumped.is_none_or(|(at, _)| self.now - at > 30_000)
-    }
-
-    /// The clock was set: who was not idle before has a grace, unless that is only a correction.
-    pub fn jumped(&mut self, by: i64) {
-        let now = self.now;
-        self.calm_since = now;
-        self.jumped = Some((now, self.kept));
-        if by < 0 {
-            self.subjects.iter_mut().for_each(|s| s.is_set_back(now));
-        }
-        if by.abs() > 10_000 {
-            for s in self.subjects.iter_mut().filter(|s| s.due().is_some_and(|due| now < due - SLACK)) {
-                s.held_since = s.held_since.max(now);
-            }
-        }
-        self.could_not_report(i64::MAX, None);
-    }
-
-    /// Whether something keeps us from seeing.
-    pub fn is_blind(&self) -> bool {
-        self.down || self.troubles + self.outages > 0
-    }
-
-    /// Whether nothing is in anybody's way.
-    pub fn is_calm(&self) -> bool {
-        !self.down && self.troubles + self.outages == 0 && self.subjects.iter().all(|s| s.troubles == 0)
     }
 
     /// The number of the next sandbox.

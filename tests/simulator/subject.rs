@@ -103,7 +103,7 @@ impl Subject {
     }
 
     /// The clock was set back at `now`: a relay's counts that lay ahead are as of then, and seem to be new.
-    pub fn is_set_back(&mut self, now: i64) {
+    pub fn set_back(&mut self, now: i64) {
         if !self.uses.is_empty() {
             self.excused = self.excused.max(now + PERIOD + UNSEEN);
         }

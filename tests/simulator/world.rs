@@ -166,7 +166,7 @@ impl World {
         let elapsed = self.clock.elapsed();
         let kept = self.store().scale().map_or(self.clock.wall() - elapsed, |scale| scale.ahead);
         let mut oracle = self.oracle.lock().expect("no holder panics");
-        oracle.is_at(elapsed, kept);
+        oracle.set_now(elapsed, kept);
         oracle
     }
 
@@ -267,7 +267,7 @@ impl World {
         self.excuse_what_is_unseen(&self.rows());
         self.oracle().begun();
         for row in self.rows().iter().filter(|r| !matches!(r.life.state, State::Running { .. })) {
-            row.container.iter().for_each(|c| self.oracle().is_seen_late(c));
+            row.container.iter().for_each(|c| self.oracle().see_late(c));
         }
         let (never, has_door) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let tasks = vec![
