@@ -3,7 +3,7 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,10 +19,10 @@ use super::{
     courtesy::{HttpRequest, Matter, Notice},
     door::keep_alive,
     entry::Entry,
+    hall::Hall,
     message::{Event, Listen, Target},
     proxy_protocol,
     state::State,
-    table::Core,
 };
 
 /// How long a client that wants a sleeping sandbox may take to say its first byte.
@@ -56,7 +56,7 @@ enum Away {
     NotWoken,
     /// It runs, and nothing listens on that port.
     Refused,
-    /// It is on its way, and the client is a browser that shall not wait without a word.
+    /// It is being started, and the client is a browser, which is told so.
     Soon,
 }
 
@@ -68,20 +68,20 @@ struct Reached {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, client: TcpStream, peer: SocketAddr) {
-    let visit = Visit { core: &core, entry: &entry, listen: &listen, client: &client, peer };
+pub async fn serve(hall: Arc<Hall>, entry: Arc<Entry>, listen: Listen, client: TcpStream, peer: SocketAddr) {
+    let visit = Visit { hall: &hall, entry: &entry, listen: &listen, client: &client, peer };
     match visit.reach().await {
-        Ok(reached) => carry_through(&core, &entry, &listen, client, peer, reached).await,
+        Ok(reached) => carry_through(&hall, &entry, &listen, client, peer, reached).await,
         Err(away) => {
             tracing::debug!(sandbox = %entry.sandbox, %peer, port = listen.inside, ?away, "not carried");
-            turn_away(client, &core, &entry, &listen, away).await;
+            turn_away(client, &hall, &entry, &listen, away).await;
         }
     }
 }
 
 /// Carries a connection that has reached its sandbox, and counts it.
 async fn carry_through(
-    core: &Core,
+    hall: &Hall,
     entry: &Entry,
     listen: &Listen,
     client: TcpStream,
@@ -98,13 +98,13 @@ async fn carry_through(
     }
     let meter = entry.meter(listen.inside);
     let bytes = meter.begin(generation);
-    core.changed();
+    hall.hurry_counts();
     carry(client, server, &bytes, cut(state, generation)).await;
-    meter.end(&bytes, core.clock.now(), core.limits.floor);
-    core.changed();
+    meter.end(&bytes, hall.clock.now(), hall.limits.floor);
+    hall.hurry_counts();
 }
 
-/// Waits until a connection that belongs to `generation` has had its grace after that start has ended.
+/// Waits until the start `generation` has ended, and then for the grace that its connections have.
 async fn cut(mut state: watch::Receiver<State>, generation: u64) {
     loop {
         let now = state.borrow_and_update().clone();
@@ -124,7 +124,7 @@ async fn cut(mut state: watch::Receiver<State>, generation: u64) {
 }
 
 struct Visit<'a> {
-    core: &'a Core,
+    hall: &'a Hall,
     entry: &'a Entry,
     listen: &'a Listen,
     client: &'a TcpStream,
@@ -136,9 +136,9 @@ impl Visit<'_> {
     async fn reach(&self) -> Result<Reached, Away> {
         let waiting = async {
             tokio::select! {
-                () = sleep(self.core.limits.wake_timeout) => Away::NotWoken,
+                () = sleep(self.hall.limits.wake_timeout) => Away::NotWoken,
                 () = self.browser_is_impatient() => Away::Soon,
-                // It has broken off: nobody waits any more.
+                // The client has broken off: nobody waits.
                 _ = self.client.ready(Interest::ERROR) => Away::Silent,
             }
         };
@@ -150,7 +150,7 @@ impl Visit<'_> {
     }
 
     async fn try_reach(&self) -> Result<Reached, Away> {
-        let mut state = self.entry.subscribe();
+        let mut state = self.entry.follow();
         let refused = state.borrow().refused;
         loop {
             let now = state.borrow_and_update().clone();
@@ -172,11 +172,11 @@ impl Visit<'_> {
                     Some(server) if state.borrow().is_same_start(&now) && now.is_alive() => {
                         return Ok(Reached { server, generation: now.generation, state });
                     }
-                    // It runs no more, whatever the table says, or says otherwise by now.
+                    // It has ended. The table will say so.
                     _ if !now.is_alive() => drop(state.changed().await),
                     Some(_) => {}
-                    // What was started a moment ago may not listen yet.
-                    None if now.since.elapsed() < self.core.limits.wake_timeout => {
+                    // A program that was started a moment ago may not listen yet.
+                    None if now.since.elapsed() < self.hall.limits.wake_timeout => {
                         let _ = timeout(RETRY, state.changed()).await;
                     }
                     None => return Err(Away::Refused),
@@ -185,7 +185,7 @@ impl Visit<'_> {
         }
     }
 
-    /// Waits until the client has said something, or need not. A scan of ports says nothing.
+    /// Waits until the client has said something, unless it need not. A scan of ports says nothing.
     async fn wants_it(&self) -> Result<(), Away> {
         if self.listen.wakes_silent {
             return Ok(());
@@ -198,22 +198,17 @@ impl Visit<'_> {
 
     /// Asks for the sandbox's wake, unless that has been done.
     fn ask_to_wake(&self, state: &watch::Receiver<State>) -> Result<(), Away> {
-        if self.entry.asked.swap(true, Ordering::AcqRel) {
+        if !self.entry.take_question(state) {
             return Ok(());
         }
-        // It may have changed since it was looked at; then what was changed has reset the question.
-        if state.has_changed().unwrap_or(true) {
-            self.entry.asked.store(false, Ordering::Release);
-            return Ok(());
-        }
-        if !self.core.wakes.allow(self.peer.ip(), &self.core.limits) {
-            // Somebody else may ask who was told that this one does.
+        if !self.hall.wakes.allow(self.peer.ip(), &self.hall.limits) {
+            // Others wait because this one was to ask: one of them may be allowed to.
             self.entry.ask_again();
             return Err(Away::TooMany);
         }
-        self.entry.begins(self.core.clock.now());
+        self.entry.begin_wake(self.hall.clock.now());
         let sandbox = self.entry.sandbox.clone();
-        self.core.tell(Event::Wake { sandbox, peer: self.peer, inside: self.listen.inside });
+        self.hall.tell(Event::Wake { sandbox, peer: self.peer, inside: self.listen.inside });
         Ok(())
     }
 
@@ -225,7 +220,7 @@ impl Visit<'_> {
         timeout(CONNECT, TcpStream::connect((address, self.listen.inside))).await.ok()?.ok()
     }
 
-    /// Waits until a browser has waited long enough to be told so. Others are not told, and wait to the end.
+    /// Waits until a browser has waited long enough to be told so. Other clients are not told, and wait on.
     async fn browser_is_impatient(&self) {
         sleep(PATIENCE).await;
         match peek_http(self.client, self.listen).await {
@@ -245,10 +240,10 @@ async fn peek_http(client: &TcpStream, listen: &Listen) -> Option<HttpRequest> {
     HttpRequest::parse(&begun[..length])
 }
 
-/// Tells who speaks HTTP how it is, and breaks off with the others.
-async fn turn_away(mut client: TcpStream, core: &Core, entry: &Entry, listen: &Listen, away: Away) {
-    let now = core.clock.now();
-    let (name, begun) = entry.started(now);
+/// Tells a client that speaks HTTP why, and breaks off with the others.
+async fn turn_away(mut client: TcpStream, hall: &Hall, entry: &Entry, listen: &Listen, away: Away) {
+    let now = hall.clock.now();
+    let (name, begun) = (entry.name(), entry.started_at(now));
     let matter = match away {
         Away::Silent => return break_off(&client),
         Away::Soon => Matter::Starting(begun),
@@ -266,13 +261,13 @@ async fn turn_away(mut client: TcpStream, core: &Core, entry: &Entry, listen: &L
 
 async fn explain(client: &mut TcpStream, listen: &Listen, notice: &Notice<'_>) -> Option<()> {
     let request = peek_http(client, listen).await?;
-    // Read it, since a socket that is closed with something unread takes the answer back.
+    // Read the request: a socket that is closed with something unread takes the answer back.
     let mut unread = vec![0; PEEK];
     loop {
         match client.try_read(&mut unread) {
             Ok(1..) => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-            // It has ended its side, and listens.
+            // The client has ended its side, and still reads.
             Ok(0) => break,
             Err(_) => return None,
         }

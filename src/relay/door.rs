@@ -9,12 +9,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{carry::break_off, connection, entry::Entry, message::Listen, table::Core};
+use super::{carry::break_off, connection, entry::Entry, hall::Hall, message::Listen};
 
 /// How many connections the kernel keeps for us to accept.
 const BACKLOG: i32 = 1024;
 
-/// A peer of which nothing is heard is asked whether it is there, then asked again, then given up.
+/// A silent peer is asked whether it is there, is asked again, and is given up in the end.
 const ASK_AFTER: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 const ASKED: u32 = 4;
@@ -24,7 +24,7 @@ const ASKED: u32 = 4;
 pub struct Door {
     /// What it is for.
     pub listen: Listen,
-    /// The socket, which outlives the acceptance of connections when another process takes it over.
+    /// The socket. It goes on when another process takes it over, and this door does not.
     pub socket: Arc<TcpListener>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -35,19 +35,19 @@ impl Door {
     ///
     /// # Errors
     /// What the kernel says; somebody else may be listening there.
-    pub fn open(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen) -> io::Result<Self> {
+    pub fn open(hall: &Arc<Hall>, entry: &Arc<Entry>, listen: Listen) -> io::Result<Self> {
         let socket = bind(listen.outside)?;
-        Ok(Self::with(core, entry, listen, Arc::new(socket)))
+        Ok(Self::with(hall, entry, listen, Arc::new(socket)))
     }
 
     /// Accepts connections on a socket that listens already.
-    pub fn with(core: &Arc<Core>, entry: &Arc<Entry>, listen: Listen, socket: Arc<TcpListener>) -> Self {
+    pub fn with(hall: &Arc<Hall>, entry: &Arc<Entry>, listen: Listen, socket: Arc<TcpListener>) -> Self {
         let stop = CancellationToken::new();
-        let accepting = accept(Arc::clone(core), Arc::clone(entry), listen.clone(), Arc::clone(&socket), stop.clone());
+        let accepting = accept(Arc::clone(hall), Arc::clone(entry), listen.clone(), Arc::clone(&socket), stop.clone());
         Self { listen, socket, stop, task: tokio::spawn(accepting) }
     }
 
-    /// Accepts no more. The socket is what it was.
+    /// Accepts no more connections. The socket goes on listening.
     pub async fn rest(&mut self) {
         self.stop.cancel();
         // A task that has panicked has ended.
@@ -80,7 +80,7 @@ fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, socket: Arc<TcpListener>, stop: CancellationToken) {
+async fn accept(hall: Arc<Hall>, entry: Arc<Entry>, listen: Listen, socket: Arc<TcpListener>, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -92,8 +92,8 @@ async fn accept(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, socket: Arc<
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        if core.limits.refused.is_some_and(|range| range.contains(peer.ip())) {
-            if core.refusals.is_news(peer.ip()) {
+        if hall.limits.refused.is_some_and(|range| range.contains(peer.ip())) {
+            if hall.refusals.remember(peer.ip()) {
                 let (sandbox, port) = (&entry.sandbox, listen.outside.port());
                 tracing::warn!(
                     from = %peer.ip().to_canonical(), %sandbox, port,
@@ -104,21 +104,20 @@ async fn accept(core: Arc<Core>, entry: Arc<Entry>, listen: Listen, socket: Arc<
             break_off(&client);
             continue;
         }
-        let Some(admitted) = core.shares.admit(&entry.sandbox, peer.ip(), &core.limits) else {
+        let Some(admitted) = hall.shares.admit(&entry.sandbox, peer.ip(), &hall.limits) else {
             break_off(&client);
             continue;
         };
         keep_alive(&client);
-        let (core, entry, listen) = (Arc::clone(&core), Arc::clone(&entry), listen.clone());
-        let served = connection::serve(Arc::clone(&core), entry, listen, client, peer);
-        core.tasks.spawn(async move {
+        let served = connection::serve(Arc::clone(&hall), Arc::clone(&entry), listen.clone(), client, peer);
+        hall.connections.spawn(async move {
             served.await;
             drop(admitted);
         });
     }
 }
 
-/// Makes a peer that vanished without a word noticed, and small writes leave at once.
+/// Has the kernel notice a peer that vanished without a word, and send small writes at once.
 pub fn keep_alive(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_AGAIN).with_retries(ASKED);
     // A socket that is closed already needs neither.

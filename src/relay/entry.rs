@@ -1,4 +1,4 @@
-//! One sandbox as the relay knows it: its doors, where its connections go now, and what they carried.
+//! An entry: one sandbox as its connections see it. Where they go now, who asks for its wake, and what they carried.
 
 use std::{
     collections::HashMap,
@@ -6,94 +6,153 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::{count::Meter, door::Door, message::Route, state::State};
+use super::{
+    count::Meter,
+    message::{Count, Route, Target},
+    state::State,
+};
 use crate::domain::SandboxId;
 
-/// One sandbox in the table.
+/// One sandbox as its connections see it.
 #[derive(Debug)]
 pub struct Entry {
     /// Which one.
     pub sandbox: SandboxId,
-    /// Its wake was asked for, and it is still where it was.
-    pub asked: AtomicBool,
-    /// Since when it is being woken.
-    begun: Mutex<Option<Timestamp>>,
+    name: Mutex<String>,
     /// Where its connections go.
-    pub state: watch::Sender<State>,
+    state: watch::Sender<State>,
+    /// Its wake was asked for, and it is still where it was.
+    asked: AtomicBool,
+    /// Since when it is being woken.
+    woken_since: Mutex<Option<Timestamp>>,
     /// What its ports have carried.
-    pub meters: Mutex<HashMap<u16, Arc<Meter>>>,
-    /// Its listeners.
-    pub doors: tokio::sync::Mutex<Vec<Door>>,
-    /// What was last told of it.
-    pub route: Mutex<Route>,
+    meters: Mutex<HashMap<u16, Arc<Meter>>>,
 }
 
 impl Entry {
-    /// One of which nothing is known but `route`. Nobody listens for it yet.
+    /// A sandbox of which only `route` is known.
     pub fn new(route: &Route) -> Self {
         Self {
             sandbox: route.sandbox.clone(),
-            asked: AtomicBool::new(false),
-            begun: Mutex::default(),
+            name: Mutex::new(route.name.clone()),
             state: watch::Sender::new(State::of(route, None)),
+            asked: AtomicBool::new(false),
+            woken_since: Mutex::default(),
             meters: Mutex::default(),
-            doors: tokio::sync::Mutex::default(),
-            route: Mutex::new(route.clone()),
         }
     }
 
+    /// Takes over what the table is told of it.
+    pub fn update(&self, route: &Route) {
+        self.state.send_if_modified(|state| {
+            let next = State::of(route, Some(state));
+            let moved = !next.is_same_start(state);
+            // Clear `asked` before the new state is visible, or a client's fresh question is erased. A start that is under
+            // way is told of too, and is still the one that was asked for.
+            if moved {
+                self.asked.store(false, Ordering::Release);
+            }
+            // The next wake has another beginning.
+            if moved && !next.target.is_open() {
+                *self.woken_since.lock().expect("no holder panics") = None;
+            }
+            let changed = moved || next.cut_after != state.cut_after;
+            *state = next;
+            changed
+        });
+        *self.name.lock().expect("no holder panics") = route.name.clone();
+    }
+
+    /// Turns all connections away, now and from now on.
+    pub fn shut(&self) {
+        self.state.send_modify(|state| {
+            state.target = Target::Shut;
+            state.cut_after = Duration::ZERO;
+        });
+    }
+
+    /// Turns away those who wait for its wake. The next one may ask again.
+    pub fn refuse(&self) {
+        self.asked.store(false, Ordering::Release);
+        self.state.send_modify(|state| state.refused += 1);
+    }
+
     /// Follows its state.
-    pub fn subscribe(&self) -> watch::Receiver<State> {
+    pub fn follow(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 
-    /// The counts of its port `inside`.
-    pub fn meter(&self, inside: u16) -> Arc<Meter> {
-        Arc::clone(self.meters.lock().expect("no holder panics").entry(inside).or_default())
+    /// What it is called.
+    pub fn name(&self) -> String {
+        self.name.lock().expect("no holder panics").clone()
     }
 
-    /// Makes those who wait for a wake ask for it anew, if it was asked for.
+    /// Since when it is being started: since its wake was asked for, else since the table says that it is open.
+    pub fn started_at(&self, now: Timestamp) -> Timestamp {
+        let open = SignedDuration::try_from(self.state.borrow().since.elapsed()).unwrap_or_default();
+        self.woken_since.lock().expect("no holder panics").unwrap_or(now - open)
+    }
+}
+
+/// Its wake: of all connections that want it one asks.
+impl Entry {
+    /// Takes the question. True for the one connection that is to ask; `seen` is the state in which it wants to.
+    pub fn take_question(&self, seen: &watch::Receiver<State>) -> bool {
+        if self.asked.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        // The state has changed since: that change has cleared the question, and this must not set it again.
+        let outdated = seen.has_changed().unwrap_or(true);
+        if outdated {
+            self.asked.store(false, Ordering::Release);
+        }
+        !outdated
+    }
+
+    /// Makes those who wait for a wake ask anew, if it was asked for.
     pub fn ask_again(&self) {
         if self.asked.swap(false, Ordering::AcqRel) {
             self.state.send_modify(|_| ());
         }
     }
 
-    /// Its wake begins.
-    pub fn begins(&self, now: Timestamp) {
-        *self.begun.lock().expect("no holder panics") = Some(now);
+    /// Begins its wake.
+    pub fn begin_wake(&self, now: Timestamp) {
+        *self.woken_since.lock().expect("no holder panics") = Some(now);
+    }
+}
+
+/// What its ports have carried.
+impl Entry {
+    /// The meter of its port `inside`.
+    pub fn meter(&self, inside: u16) -> Arc<Meter> {
+        Arc::clone(self.meters.lock().expect("no holder panics").entry(inside).or_default())
     }
 
-    /// Its name, and since when it is being started: when its wake was asked for, else when it was told to be open.
-    pub fn started(&self, now: Timestamp) -> (String, Timestamp) {
-        let open = SignedDuration::try_from(self.state.borrow().since.elapsed()).unwrap_or_default();
-        let begun = self.begun.lock().expect("no holder panics").unwrap_or(now - open);
-        (self.route.lock().expect("no holder panics").name.clone(), begun)
+    /// The counts of its ports that have changed since they were told; `all`: of every port that was ever used.
+    pub fn counts(&self, now: Timestamp, floor: u64, all: bool) -> Vec<Count> {
+        let meters = self.meters.lock().expect("no holder panics");
+        meters.iter().filter_map(|(inside, meter)| meter.read(&self.sandbox, *inside, now, floor, all)).collect()
     }
 
-    /// Takes over what is told of it.
-    pub fn take(&self, route: &Route) {
-        self.state.send_if_modified(|state| {
-            let next = State::of(route, Some(state));
-            let moved = !next.is_same_start(state);
-            // Before anybody sees the new state, and asks in it. A start that is under way is told of too, and is still
-            // the one that was asked for.
-            if moved {
-                self.asked.store(false, Ordering::Release);
-            }
-            // What comes next begins another time.
-            if moved && !next.target.is_open() {
-                *self.begun.lock().expect("no holder panics") = None;
-            }
-            let changed = moved || next.cut_after != state.cut_after;
-            *state = next;
-            changed
-        });
-        *self.route.lock().expect("no holder panics") = route.clone();
+    /// From now on, and for that long, nothing that it sends to clients is use.
+    pub fn overlook(&self, now: Timestamp, lasting: SignedDuration, floor: u64) {
+        self.meters.lock().expect("no holder panics").values().for_each(|m| m.overlook(now, lasting, floor));
+    }
+
+    /// An older relay has ended, and with it its connections.
+    pub fn disinherit(&self, elder: u64) {
+        self.meters.lock().expect("no holder panics").values().for_each(|m| m.disinherit(elder));
+    }
+
+    /// How many connections older relays carry to it.
+    pub fn elsewhere(&self) -> u64 {
+        self.meters.lock().expect("no holder panics").values().map(|m| u64::from(m.elsewhere())).sum()
     }
 }

@@ -7,7 +7,9 @@ mod connection;
 mod count;
 mod courtesy;
 mod door;
+mod elders;
 mod entry;
+mod hall;
 mod hand_over;
 pub mod message;
 mod process;
@@ -35,12 +37,13 @@ use crate::{
     clock::Clock,
     domain::{PortMapping, Protocol, TrafficLimits},
 };
+use hall::Hall;
 pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened};
 pub use process::{Ended, Process};
 use remote::Remote;
 #[cfg(test)]
 pub use script::Script;
-use table::Core;
+use table::Table;
 
 /// The relay cannot be spoken to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +66,7 @@ pub struct Relay {
 
 #[derive(Debug)]
 enum Link {
-    Here(Arc<Core>),
+    Here(Arc<Table>),
     There {
         remote: Remote,
         at: PathBuf,
@@ -77,9 +80,9 @@ enum Link {
 impl Relay {
     /// A relay in this process. It counts while [`Relay::run`] runs.
     pub fn here(limits: TrafficLimits, clock: Arc<dyn Clock>) -> Self {
-        let (core, events) = Core::new(limits, clock);
-        core.tell(Event::Fresh);
-        Self { link: Link::Here(core), events: Mutex::new(events) }
+        let (hall, events) = Hall::new(limits, clock);
+        hall.tell(Event::Fresh);
+        Self { link: Link::Here(Table::new(hall)), events: Mutex::new(events) }
     }
 
     /// A relay in a process of its own, spoken to at the socket `at` while [`Relay::run`] runs.
@@ -103,7 +106,7 @@ impl Relay {
     /// If the relay's process does not answer; whether it was done is unknown.
     pub async fn ask(&self, request: Request) -> Result<Response, Unreachable> {
         match &self.link {
-            Link::Here(core) => Ok(core.handle(request).await),
+            Link::Here(table) => Ok(table.handle(request).await),
             Link::There { remote, at, .. } => remote.ask(request).await.map_err(|e| e.at(at)),
             #[cfg(test)]
             Link::Scripted(script) => script.ask(request).await,
@@ -117,15 +120,15 @@ impl Relay {
 
     /// Closes every listener and every connection of a relay in this process; another goes on carrying.
     pub async fn close(&self) {
-        if let Link::Here(core) = &self.link {
-            core.close().await;
+        if let Link::Here(table) = &self.link {
+            table.close().await;
         }
     }
 
     /// Does what must be done all the time. Never ends by itself.
     pub async fn run(&self) {
         match &self.link {
-            Link::Here(core) => core.tell_counts().await,
+            Link::Here(table) => table.tell_counts().await,
             Link::There { remote, at, deployment, events } => remote.keep(at, deployment, events).await,
             #[cfg(test)]
             Link::Scripted(_) => std::future::pending().await,

@@ -21,10 +21,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    hall::{Hall, TELL_EVERY, TELL_REST},
     hand_over::{self, Estate},
     message::{Event, Request, Response},
     remote::{Ask, Caller, Line, Lines, Remote, greet, write_lines},
-    table::{Core, TELL_EVERY, TELL_REST},
+    table::Table,
 };
 use crate::{clock::Clock, domain::TrafficLimits};
 
@@ -52,7 +53,7 @@ type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
 /// A relay at its socket.
 #[derive(Debug)]
 pub struct Process {
-    core: Arc<Core>,
+    table: Arc<Table>,
     at: PathBuf,
     deployment: String,
     socket: UnixListener,
@@ -66,12 +67,13 @@ impl Process {
     /// # Errors
     /// If it cannot listen there, or the other relay does not let go.
     pub async fn start(at: &Path, deployment: &str, limits: TrafficLimits, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let (core, heard) = Core::new(limits, clock);
+        let (hall, heard) = Hall::new(limits, clock);
+        let table = Table::new(hall);
         let before = before(at, deployment).await?;
         let (socket, fresh) = bind(at)?;
         let Some((mut before, estate, sockets)) = before else {
             std::fs::rename(&fresh, at)?;
-            return Ok(Self::at(core, at, deployment, socket, heard));
+            return Ok(Self::at(table, at, deployment, socket, heard));
         };
         // The other one's place is taken only together with all that it has.
         if let Err(e) = hand_over::taken(&mut before) {
@@ -81,27 +83,27 @@ impl Process {
         std::fs::rename(&fresh, at)?;
         // From here on the other one accepts no connection; until here this one did not.
         let elder = number();
-        core.adopt(elder, estate, sockets).await;
+        table.adopt(elder, estate, sockets).await;
         tracing::info!("the listeners of the relay before this one are taken over");
-        inherit(&core, elder, hand_over::conversing(before)?);
-        Ok(Self::at(core, at, deployment, socket, heard))
+        inherit(&table, elder, hand_over::conversing(before)?);
+        Ok(Self::at(table, at, deployment, socket, heard))
     }
 
     fn at(
-        core: Arc<Core>,
+        table: Arc<Table>,
         at: &Path,
         deployment: &str,
         socket: UnixListener,
         heard: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
-        Self { core, at: at.to_owned(), deployment: deployment.to_owned(), socket, client: Client::default(), heard }
+        Self { table, at: at.to_owned(), deployment: deployment.to_owned(), socket, client: Client::default(), heard }
     }
 
     /// Carries, counts and answers, until `stop` ends or a newer relay has taken over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
-        let Self { core, at, deployment, socket, client, mut heard } = self;
+        let Self { table, at, deployment, socket, client, mut heard } = self;
         let told = Arc::clone(&client);
-        let serving = Serving { core: Arc::clone(&core), at, deployment, client };
+        let serving = Serving { table: Arc::clone(&table), at, deployment, client };
         let tell = async {
             while let Some(event) = heard.recv().await {
                 if let Some(client) = &*told.lock().expect("no holder panics") {
@@ -112,12 +114,12 @@ impl Process {
         };
         tokio::select! {
             () = stop => {
-                core.close().await;
+                table.close().await;
                 // The socket's file stays: it may be another relay's by now.
                 Ended::Told
             }
             () = serving.serve(socket) => Ended::Replaced,
-            () = core.tell_counts() => Ended::Told,
+            () = table.tell_counts() => Ended::Told,
             () = tell => Ended::Told,
         }
     }
@@ -125,7 +127,7 @@ impl Process {
 
 /// What a relay needs to answer.
 struct Serving {
-    core: Arc<Core>,
+    table: Arc<Table>,
     at: PathBuf,
     deployment: String,
     client: Client,
@@ -150,7 +152,7 @@ impl Serving {
             };
             if hello.caller == Caller::Elder {
                 tracing::info!("an older relay that still carries connections is here");
-                inherit(&self.core, number(), stream);
+                inherit(&self.table, number(), stream);
                 continue;
             }
             // The newer one is spoken to: a server that was restarted, or a relay that wants everything.
@@ -164,40 +166,40 @@ impl Serving {
                     }
                     Err(e) => {
                         tracing::error!(error = %e, "a newer relay did not take over; this one goes on");
-                        self.core.resume().await;
+                        self.table.resume().await;
                     }
                 }
                 continue;
             }
             let done = CancellationToken::new();
-            tokio::spawn(converse(Arc::clone(&self.core), stream, Arc::clone(&self.client), done.clone()));
+            tokio::spawn(converse(Arc::clone(&self.table), stream, Arc::clone(&self.client), done.clone()));
             current = Some(done);
         }
     }
 
     async fn give_away(&self, stream: UnixStream) -> io::Result<UnixStream> {
-        let (estate, sockets) = self.core.estate().await;
+        let (estate, sockets) = self.table.estate().await;
         let given = spawn_blocking(move || hand_over::give(stream, &estate, &sockets)).await?;
         hand_over::conversing(given?)
     }
 
     async fn serve_to_the_end(&self, successor: UnixStream) {
-        self.core.retire().await;
+        self.table.retire().await;
         tracing::info!(at = %self.at.display(), "a newer relay has taken over; this one serves its connections to their end");
-        self.core.tasks.close();
-        self.core.elders.close();
+        self.table.hall.connections.close();
+        self.table.elders.talks.close();
         let ended = async {
             // One that has handed over to this one speaks to the successor through it.
-            tokio::join!(self.core.tasks.wait(), self.core.elders.wait());
+            tokio::join!(self.table.hall.connections.wait(), self.table.elders.talks.wait());
             // What was counted last is told before the end.
-            self.core.changed();
+            self.table.hall.hurry_counts();
             tokio::time::sleep(TELL_REST * 3).await;
         };
         let talk = async {
             let mut successor = Some(successor);
             loop {
                 if let Some(stream) = successor.take() {
-                    converse(Arc::clone(&self.core), stream, Arc::clone(&self.client), CancellationToken::new()).await;
+                    converse(Arc::clone(&self.table), stream, Arc::clone(&self.client), CancellationToken::new()).await;
                 }
                 // It has gone. Whoever stands in its place shall know of the connections that are left.
                 tokio::time::sleep(KNOCK).await;
@@ -219,7 +221,7 @@ impl Serving {
 }
 
 /// Answers one caller until it goes, or until `done`. What has been begun is finished.
-async fn converse(core: Arc<Core>, stream: UnixStream, client: Client, done: CancellationToken) {
+async fn converse(table: Arc<Table>, stream: UnixStream, client: Client, done: CancellationToken) {
     let (read, write) = stream.into_split();
     let (lines, written) = mpsc::unbounded_channel();
     *client.lock().expect("no holder panics") = Some(lines.clone());
@@ -233,7 +235,7 @@ async fn converse(core: Arc<Core>, stream: UnixStream, client: Client, done: Can
                 heard = reader.next::<Ask>() => heard,
             };
             match heard {
-                Ok(Some(ask)) => drop(lines.send(Line::Answer(ask.id, core.handle(ask.request).await))),
+                Ok(Some(ask)) => drop(lines.send(Line::Answer(ask.id, table.handle(ask.request).await))),
                 Ok(None) => return,
                 Err(e) => return tracing::warn!(error = %e, "the server at the relay's socket is not understood"),
             }
@@ -307,20 +309,20 @@ fn number() -> u64 {
 }
 
 /// Passes on to an older relay what we are told, and takes up what it says, until its last connection has ended.
-fn inherit(core: &Arc<Core>, elder: u64, stream: UnixStream) {
+fn inherit(table: &Arc<Table>, elder: u64, stream: UnixStream) {
     let remote = Arc::new(Remote::default());
-    core.add_elder(elder, Arc::clone(&remote));
+    table.elders.add(elder, Arc::clone(&remote));
     let (events, mut heard) = mpsc::unbounded_channel();
-    let core = Arc::clone(core);
-    let elders = core.elders.clone();
+    let table = Arc::clone(table);
+    let elders = table.elders.talks.clone();
     elders.spawn(async move {
         let listen = async {
             while let Some(event) = heard.recv().await {
                 match event {
-                    Event::Counts(counts) => core.inherit(elder, &counts),
-                    Event::Wake { .. } => core.tell(event),
+                    Event::Counts(counts) => table.inherit(elder, &counts),
+                    Event::Wake { .. } => table.hall.tell(event),
                     // What we know; not that there is nothing else, which only the server can say.
-                    Event::Fresh => core.routes().into_iter().for_each(|route| remote.say(Request::Put(route))),
+                    Event::Fresh => table.routes().into_iter().for_each(|route| remote.say(Request::Put(route))),
                 }
             }
         };
@@ -328,7 +330,7 @@ fn inherit(core: &Arc<Core>, elder: u64, stream: UnixStream) {
         let ask = async {
             loop {
                 if let Ok(Response::Counts(counts)) = remote.ask(Request::Counts).await {
-                    core.inherit(elder, &counts);
+                    table.inherit(elder, &counts);
                 }
                 tokio::time::sleep(TELL_EVERY).await;
             }
@@ -338,7 +340,7 @@ fn inherit(core: &Arc<Core>, elder: u64, stream: UnixStream) {
             () = listen => {}
             () = ask => {}
         }
-        core.remove_elder(elder);
+        table.remove_elder(elder);
         tracing::info!("the last connection of an older relay has ended");
     });
 }

@@ -74,7 +74,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Whose address it is: of IPv6 everybody has a whole /64.
+/// Whose address it is: in IPv6 everybody has a whole /64.
 fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -94,13 +94,13 @@ fn release<K: Hash + Eq>(shares: &mut HashMap<K, u32>, key: &K) {
 /// How many refused addresses are remembered.
 const REMEMBERED: usize = 1_024;
 
-/// The addresses from which connections were refused: the log says so once of each.
+/// The addresses from which connections were refused. The log names each once.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<HashSet<IpAddr>>);
 
 impl Refusals {
-    /// Whether `source` is refused for the first time. Once very many are remembered, nobody new is.
-    pub fn is_news(&self, source: IpAddr) -> bool {
+    /// Remembers `source`; true if it is new. Beyond so many, nobody is remembered.
+    pub fn remember(&self, source: IpAddr) -> bool {
         let mut told = self.0.lock().expect("no holder panics");
         told.len() < REMEMBERED && told.insert(source.to_canonical())
     }
@@ -118,7 +118,7 @@ struct Minute {
 }
 
 impl Wakes {
-    /// Counts a wake from `source`; whether it is allowed.
+    /// Counts a wake from `source`, if it is allowed; returns whether it is.
     pub fn allow(&self, source: IpAddr, limits: &TrafficLimits) -> bool {
         let source = source_of(source);
         let mut wakes = self.0.lock().expect("no holder panics");
@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn a_refusal_is_told_once_of_each_source_and_of_so_many() {
         let refusals = Refusals::default();
-        assert!(refusals.is_news(ip("10.0.0.2")) && !refusals.is_news(ip("::ffff:10.0.0.2")));
-        let news = (0..2 * REMEMBERED as u32).filter(|n| refusals.is_news(IpAddr::V4((*n).into())));
+        assert!(refusals.remember(ip("10.0.0.2")) && !refusals.remember(ip("::ffff:10.0.0.2")));
+        let news = (0..2 * REMEMBERED as u32).filter(|n| refusals.remember(IpAddr::V4((*n).into())));
         assert_eq!(news.count(), REMEMBERED - 1);
     }
 

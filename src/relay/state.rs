@@ -18,29 +18,29 @@ pub struct State {
     pub generation: u64,
     /// What happens to a new connection.
     pub target: Target,
-    /// When connections of an earlier start, or of one that has ended, are closed.
+    /// How long connections of an earlier start, or of one that has ended, may go on.
     pub cut_after: Duration,
-    /// How long it has been open, or not.
+    /// Since when it is open, or closed.
     pub since: Stopwatch,
     /// How often those who wait were turned away.
     pub refused: u64,
-    process: Process,
+    process: FirstProcess,
 }
 
 /// What is known of a sandbox's first process.
 #[derive(Debug, Clone)]
-enum Process {
+enum FirstProcess {
     /// Nothing: the table is believed.
     Untold,
     /// It had ended before it could be watched.
     Ended,
     /// It is watched.
     Watched(Arc<OwnedFd>),
-    /// It could not be watched when it was told of, for want of descriptors; it is looked for each time.
+    /// It could not be watched, for want of descriptors. It is looked for each time.
     Unwatched(Pid),
 }
 
-impl Process {
+impl FirstProcess {
     fn of(target: &Target) -> Self {
         let Target::Open { pid: Some(pid), .. } = target else { return Self::Untold };
         let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) else { return Self::Untold };
@@ -53,22 +53,22 @@ impl Process {
         }
     }
 
-    fn lives(&self) -> bool {
+    fn is_alive(&self) -> bool {
         let lives = |process: &OwnedFd| {
             let mut asked = [PollFd::new(process, PollFlags::IN)];
             poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended == 0)
         };
         match self {
-            Process::Untold => true,
-            Process::Ended => false,
-            Process::Watched(process) => lives(process),
-            Process::Unwatched(pid) => pidfd_open(*pid, PidfdFlags::empty()).is_ok_and(|process| lives(&process)),
+            FirstProcess::Untold => true,
+            FirstProcess::Ended => false,
+            FirstProcess::Watched(process) => lives(process),
+            FirstProcess::Unwatched(pid) => pidfd_open(*pid, PidfdFlags::empty()).is_ok_and(|process| lives(&process)),
         }
     }
 }
 
 impl State {
-    /// What `route` says, keeping of the state before it what is still so.
+    /// What `route` says; what is still true of the state before is kept.
     pub fn of(route: &Route, before: Option<&State>) -> Self {
         let same = before.filter(|b| b.generation == route.generation && b.target == route.target);
         Self {
@@ -79,7 +79,7 @@ impl State {
                 .filter(|b| b.generation == route.generation && b.target.is_open() == route.target.is_open())
                 .map_or_else(Stopwatch::start, |b| b.since),
             refused: before.map_or(0, |b| b.refused),
-            process: same.map_or_else(|| Process::of(&route.target), |b| b.process.clone()),
+            process: same.map_or_else(|| FirstProcess::of(&route.target), |b| b.process.clone()),
         }
     }
 
@@ -90,6 +90,6 @@ impl State {
 
     /// Whether the sandbox's first process lives. While it does, nobody else has its address.
     pub fn is_alive(&self) -> bool {
-        self.process.lives()
+        self.process.is_alive()
     }
 }
