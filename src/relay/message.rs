@@ -146,6 +146,17 @@ pub struct Load {
     pub descriptors: (u64, u64),
 }
 
+/// All that a newer relay must know.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Estate {
+    /// The table.
+    pub routes: Vec<Route>,
+    /// What has been counted.
+    pub counts: Vec<Count>,
+    /// Where the sockets that follow listen.
+    pub listeners: Vec<SocketAddr>,
+}
+
 /// What the relay says unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {

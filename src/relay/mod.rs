@@ -7,14 +7,11 @@ mod connection;
 mod count;
 mod courtesy;
 mod door;
-mod elders;
 mod entry;
 mod hall;
-mod hand_over;
 pub mod message;
 mod process;
 mod proxy_protocol;
-mod remote;
 #[cfg(test)]
 mod script;
 mod shares;
@@ -39,8 +36,8 @@ use crate::{
 };
 use hall::Hall;
 pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened};
+use process::remote::Remote;
 pub use process::{Ended, Process};
-use remote::Remote;
 #[cfg(test)]
 pub use script::Script;
 use table::Table;

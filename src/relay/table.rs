@@ -16,11 +16,9 @@ use tokio::{net::TcpListener, task::spawn_blocking, time::sleep};
 
 use super::{
     door::Door,
-    elders::Elders,
     entry::Entry,
     hall::{Hall, TELL_REST},
-    hand_over::Estate,
-    message::{Count, Event, Listen, Load, Request, Response, Route, Unopened},
+    message::{Count, Estate, Event, Listen, Load, Request, Response, Route, Unopened},
 };
 use crate::domain::SandboxId;
 
@@ -29,8 +27,6 @@ use crate::domain::SandboxId;
 pub struct Table {
     /// What the connections share.
     pub hall: Arc<Hall>,
-    /// The relays before this one.
-    pub elders: Elders,
     places: Mutex<HashMap<SandboxId, Arc<Place>>>,
     /// A newer relay has the listeners, or is about to.
     retired: AtomicBool,
@@ -69,7 +65,6 @@ impl Table {
     pub fn new(hall: Arc<Hall>) -> Arc<Self> {
         Arc::new(Self {
             hall,
-            elders: Elders::default(),
             places: Mutex::default(),
             retired: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
@@ -88,11 +83,8 @@ impl Table {
         self.places().get(sandbox).map(|place| Arc::clone(&place.entry))
     }
 
-    /// Does what is asked, here and in the older relays while they live.
+    /// Does what is asked.
     pub async fn handle(&self, request: Request) -> Response {
-        if !matches!(request, Request::Counts | Request::Load) {
-            self.elders.say(&request);
-        }
         let _turn = self.turn.lock().await;
         match request {
             Request::Table(routes) => {
@@ -281,9 +273,8 @@ impl Table {
         self.hall.hurry_counts();
     }
 
-    /// Forgets an older relay, which has ended, and with it its connections.
-    pub fn remove_elder(&self, elder: u64) {
-        self.elders.remove(elder);
+    /// An older relay has ended, and with it its connections.
+    pub fn disinherit(&self, elder: u64) {
         self.all().iter().for_each(|place| place.entry.disinherit(elder));
         self.hall.hurry_counts();
     }

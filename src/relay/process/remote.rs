@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
+use crate::relay::{
     Unreachable,
     message::{Event, Request, Response},
 };

@@ -1,14 +1,14 @@
 //! Handing over: a new relay gets the listeners of the old one, the sockets themselves, so that no client that knocks
-//! meanwhile is turned away. The old one serves the connections that it has to their end.
+//! meanwhile is turned away. The old one serves its connections to their end.
 //!
-//! Over the connection on which the new one has said hello: the old one sends the table as one block, then the
-//! sockets in its order; the new one says that it has them; then the ordinary conversation begins, in which the new
-//! one asks and the old one answers.
+//! All goes over the connection on which the new relay has said hello. The old one sends the table as one block, then
+//! the sockets in its order; the new one says that it has them. Then the ordinary conversation begins: the new one asks
+//! and the old one answers.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write},
     mem::MaybeUninit,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -21,9 +21,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use serde::{Deserialize, Serialize};
 
-use super::message::{Count, Route};
+use crate::relay::message::Estate;
 
 /// How many sockets go with one byte. The kernel takes 253.
 const BATCH: usize = 200;
@@ -32,17 +31,6 @@ const BATCH: usize = 200;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 const TAKEN: u8 = b'!';
-
-/// All that a new relay must know.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Estate {
-    /// The table.
-    pub routes: Vec<Route>,
-    /// What has been counted.
-    pub counts: Vec<Count>,
-    /// Where the sockets that follow listen.
-    pub listeners: Vec<SocketAddr>,
-}
 
 /// Gives everything away, and waits until it has been taken.
 ///
@@ -71,7 +59,7 @@ pub fn give(
     if answer == [TAKEN] { Ok(stream) } else { Err(io::Error::other("it does not want them")) }
 }
 
-/// Takes what is given; [`taken`] makes it final.
+/// Takes what is given; [`confirm`] makes it final.
 ///
 /// # Errors
 /// If the other side is gone or hesitates; then nothing has been taken.
@@ -104,19 +92,19 @@ pub fn take(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Estate, V
     Ok((stream, estate, sockets.into_iter().map(TcpListener::from).collect()))
 }
 
-/// Says that everything is in good hands.
+/// Confirms that everything was taken.
 ///
 /// # Errors
 /// If the other side is gone.
-pub fn taken(stream: &mut UnixStream) -> io::Result<()> {
+pub fn confirm(stream: &mut UnixStream) -> io::Result<()> {
     stream.write_all(&[TAKEN])
 }
 
-/// As the ordinary conversation wants it.
+/// Makes the stream fit for the ordinary conversation.
 ///
 /// # Errors
 /// If the stream cannot be made so.
-pub fn conversing(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
+pub fn into_conversation(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
     stream.set_nonblocking(true)?;
     tokio::net::UnixStream::from_std(stream)
 }
