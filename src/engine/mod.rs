@@ -17,7 +17,7 @@ pub enum EngineError {
     /// Nobody answers at its address, or the connection broke: nobody knows whether it was done.
     #[error("the container engine does not answer: {0}")]
     Unavailable(String),
-    /// It did not answer in time; it may still be at it.
+    /// It did not answer in time; it may still be doing it.
     #[error("the container engine did not answer within {} s ({call})", deadline.as_secs())]
     Timeout {
         /// What was asked.
@@ -81,7 +81,7 @@ pub struct ImageDetails {
     pub platform: String,
     /// The ports that it exposes, without duplicates; SCTP is left out.
     pub exposed: Vec<PortSpec>,
-    /// What it has its programs take for their time zone (`TZ`).
+    /// The time zone that it gives its programs (`TZ`).
     pub tz: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,

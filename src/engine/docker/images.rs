@@ -20,7 +20,7 @@ use crate::{
     engine::{EngineError, ImageDetails, Images, LayerProgress, Result},
 };
 
-/// For how long a pull may tell nothing at all before it is given up.
+/// A pull that tells nothing for this long is given up.
 const STALLED: Duration = Duration::from_secs(300);
 
 #[async_trait]
@@ -50,7 +50,7 @@ impl Images for DockerEngine {
             id: shown.id.unwrap_or_default(),
             tags: shown.repo_tags.unwrap_or_default(),
             size: shown.size.unwrap_or_default().unsigned_abs(),
-            // An image that nobody built, but imported from an archive, may have the year 1 here.
+            // An image that was imported from an archive may have the year 1 here.
             created: shown.created.and_then(|at| at.parse().ok()).filter(|at: &jiff::Timestamp| at.as_second() > 0),
             platform: platform.collect::<Vec<_>>().join("/"),
             exposed,
@@ -67,7 +67,7 @@ impl Images for DockerEngine {
 
     async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>> {
         let client = self.client().await?;
-        // Without a tag Docker would pull all that there are.
+        // Without a tag Docker would pull every tag.
         let options = CreateImageOptionsBuilder::default().from_image(&image.tagged()).build();
         let lines = client.create_image(Some(options), None, None);
         let told = futures_util::stream::unfold(Some(lines.boxed()), |lines| async {
@@ -99,7 +99,7 @@ fn progress(line: CreateImageInfo) -> Option<LayerProgress> {
     Some(LayerProgress { layer, done, bytes: bytes.filter(|_| status == "Downloading") })
 }
 
-/// Why a pull failed. That a registry has no such image Docker tells in sentences only, before or within the answer.
+/// Why a pull failed. Docker has no code for an image that the registry does not have, only sentences.
 fn pull_failed(error: Error) -> EngineError {
     match translate(error, EngineError::NoImage) {
         EngineError::Refused(why)

@@ -61,7 +61,7 @@ impl Inside for DockerEngine {
 
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
         let client = self.client().await?;
-        // One sample: for two, which make a rate, the engine would take a second or more.
+        // One sample: two, which make a rate, would take the engine a second or more.
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
         let mut samples = Box::pin(client.stats(container.as_str(), Some(options)));
         let sample = self.seen(within(QUICK, "stats", samples.try_next(), EngineError::NoContainer).await)?;
@@ -74,7 +74,7 @@ impl Inside for DockerEngine {
 }
 
 impl DockerEngine {
-    /// Runs a program inside as root; the beginning of what it printed, and of why it could not be run.
+    /// Runs a program inside as root. Returns the beginning of what it printed, or of why it could not be run.
     async fn run_inside(&self, container: &ContainerId, words: &[&str]) -> Result<String> {
         let client = self.client().await?;
         let options = CreateExecOptions {

@@ -37,12 +37,12 @@ impl DockerEngine {
         Ok(())
     }
 
-    /// Puts a container on the network of today, whose name is the same and whose id is not.
+    /// Puts a container on today's network: it has the old one's name and another id.
     pub(super) async fn reconnect(&self, container: &ContainerId) -> Result<()> {
         let client = self.client().await?;
         let (network, name) = (&self.settings.network, Some(container.to_string()));
         let request = NetworkDisconnectRequest { container: name.clone().unwrap_or_default(), force: Some(true) };
-        // It may have no trace of the old one.
+        // The container may not know the old one any more.
         let _ = within(QUICK, "disconnect", client.disconnect_network(network, request), EngineError::NoNetwork).await;
         let request = NetworkConnectRequest { container: name.unwrap_or_default(), ..NetworkConnectRequest::default() };
         let call = client.connect_network(network, request);
