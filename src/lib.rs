@@ -2,6 +2,7 @@
 //!
 //! Modules in reading order, innermost first.
 
+pub mod api;
 pub mod domain;
 
 pub mod clock;
