@@ -8,8 +8,14 @@ use rocket::{
     response::{self, Responder},
 };
 
-use super::{auth, refusals::Refusals, trace, wire};
+use super::{
+    auth,
+    paths::{For, Paths},
+    refusals::Refusals,
+    trace,
+};
 use crate::{
+    api,
     app::{self, Error},
     domain::{Invalid, names::shortened, nearest},
 };
@@ -20,15 +26,12 @@ pub struct ApiError {
     status: Status,
     code: &'static str,
     message: String,
-    allow: Option<&'static str>,
+    allow: Option<String>,
     /// What would help, beside a message whose words are v1's.
     hint: Option<String>,
     /// What went wrong in our own house: for the log, never for the answer.
     cause: Option<String>,
 }
-
-/// Managed by the door's server: of all paths it has only the check-in.
-pub struct DoorOnly;
 
 impl ApiError {
     /// An error with a status, a code for programs and a message for people.
@@ -129,7 +132,12 @@ impl<'r> Responder<'r, 'static> for ApiError {
             let cause = self.cause.as_deref().unwrap_or("a handler panicked or broke a rule of the server's");
             tracing::error!(request_id, cause, "a request failed");
         }
-        let body = wire::ErrorBody { message: &self.message, code: self.code, request_id, hint: self.hint.as_deref() };
+        let body = api::Error {
+            message: self.message,
+            code: self.code.into(),
+            request_id: request_id.to_owned(),
+            hint: self.hint,
+        };
         let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
         let mut response = Response::build();
         response.status(self.status).header(ContentType::JSON).sized_body(body.len(), Cursor::new(body));
@@ -146,28 +154,6 @@ impl<'r> Responder<'r, 'static> for ApiError {
             response.header(Header::new("Retry-After", "5"));
         }
         response.ok()
-    }
-}
-
-/// The methods of a path that we have, and whether it wants credentials.
-fn known_path(path: &str) -> Option<(&'static str, bool)> {
-    match path {
-        "/v1/images" => Some(("GET, HEAD", true)),
-        "/v1/containers" => Some(("GET, HEAD, POST", true)),
-        "/v1/check-in" | "/v1/check_in" => Some(("POST", false)),
-        "/v1/health" => Some(("GET, HEAD", false)),
-        _ if path.starts_with("/v1/images/") => Some(("GET, HEAD, PUT, DELETE", true)),
-        _ => {
-            let id = path.strip_prefix("/v1/containers/")?;
-            let (id, part) = id.split_once('/').unwrap_or((id, ""));
-            let methods = match part {
-                "" => "GET, HEAD, PATCH, DELETE",
-                "activity" => "GET, HEAD",
-                "extend" => "POST",
-                _ => return None,
-            };
-            (!id.is_empty()).then_some((methods, true))
-        }
     }
 }
 
@@ -191,11 +177,9 @@ pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
 
 /// No such path (404), or a path that does not have the method (`CONTRACT.md` 6).
 fn no_route(request: &Request<'_>) -> ApiError {
-    let path = request.uri().path();
-    let door_only = request.rocket().state::<DoorOnly>().is_some();
-    let known = known_path(path.as_str()).filter(|_| !door_only || path.as_str().starts_with("/v1/check"));
-    match known {
-        Some((_, true)) if !auth::is_admin(request) => ApiError::unauthorized(),
+    let paths = request.rocket().state::<Paths>();
+    match paths.and_then(|paths| paths.known(request.uri().path().as_str())) {
+        Some((_, For::Admin)) if !auth::is_admin(request) => ApiError::unauthorized(),
         Some((allow, _)) => {
             let message = format!("{} is not allowed here; allowed are {allow}", request.method());
             ApiError { allow: Some(allow), ..ApiError::new(Status::MethodNotAllowed, "method_not_allowed", message) }

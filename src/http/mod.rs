@@ -10,6 +10,7 @@ mod gate;
 mod health;
 mod images;
 mod keys;
+mod paths;
 mod refusals;
 mod strict;
 mod trace;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use auth::Credentials;
 pub use keys::ssh_keys;
+use paths::{For, Paths};
 
 use crate::app::{App, CheckInDoor};
 
@@ -70,18 +72,21 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
 /// The API for those who have credentials.
 pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
     let sandboxes = settings.sandboxes;
+    let admins: Vec<_> = images::routes().into_iter().chain(containers::routes()).collect();
+    let (open, check_in) = (health::routes(), check_in::routes());
+    let paths = Paths::default().and(For::Admin, &admins).and(For::Everybody, &open).and(For::Sandboxes, &check_in);
     rocket(settings.listen, settings.grace)
         .manage(app)
         .manage(settings.credentials)
         .manage(refusals::Refusals::default())
         .manage(fields::Lenient(settings.lenient))
+        .manage(paths)
         .attach(AdHoc::on_request("sandboxes stay out", move |request, _| {
             Box::pin(async move { trace::keep_out(request, sandboxes) })
         }))
-        .mount("/", images::routes())
-        .mount("/", containers::routes())
-        .mount("/", check_in::routes())
-        .mount("/", health::routes())
+        .mount("/", admins)
+        .mount("/", check_in)
+        .mount("/", open)
 }
 
 /// Opens the check-in door at `listen`, which serves nothing else, and keeps it open until `closing`. Says to
@@ -94,11 +99,13 @@ pub async fn keep_door(app: Arc<App>, listen: SocketAddr, closing: CancellationT
     let peers = gate::Peers::default();
     let (tell_inside, inside) = oneshot::channel();
     let tell_inside = Mutex::new(Some(tell_inside));
+    let check_in = check_in::routes();
     let door = rocket(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), 1)
         .manage(Arc::clone(&app))
-        .manage(error::DoorOnly)
+        .manage(trace::DoorOnly)
+        .manage(Paths::default().and(For::Sandboxes, &check_in))
         .manage(peers.clone())
-        .mount("/", check_in::routes())
+        .mount("/", check_in)
         .attach(AdHoc::on_liftoff("door", move |rocket| {
             let port = rocket.config().port;
             if let Some(tell) = tell_inside.lock().expect("no holder panics").take() {

@@ -9,8 +9,11 @@ use rocket::{
     http::{Header, Method, uri::Origin},
 };
 
-use super::{error::DoorOnly, refusals::Refusals};
+use super::{paths::Paths, refusals::Refusals};
 use crate::app::{App, Stopwatch, UnderWay};
+
+/// Managed by the door's server, whose requests are nothing for the log.
+pub struct DoorOnly;
 
 struct Arrival {
     id: String,
@@ -49,14 +52,16 @@ pub fn keep_out(request: &mut Request<'_>, sandboxes: Ipv4Net) {
         Some(IpAddr::V4(peer)) => sandboxes.contains(&peer),
         _ => false,
     };
-    let path = request.uri().path();
-    let check_in = path == "/v1/check-in" || path == "/v1/check_in";
-    let kept_out = from_sandbox && !check_in;
+    let kept_out = from_sandbox && !is_for_sandboxes(request, request.uri().path().as_str());
     request.local_cache(|| KeptOut(kept_out));
     if kept_out {
         // A path that no route has: the catcher answers.
         request.set_uri(Origin::const_new("/kept-out", None));
     }
+}
+
+fn is_for_sandboxes(request: &Request<'_>, path: &str) -> bool {
+    request.rocket().state::<Paths>().is_some_and(|paths| paths.is_for_sandboxes(path.trim_end_matches('/')))
 }
 
 /// Whether [`keep_out`] turned the request away.
@@ -103,7 +108,7 @@ impl Fairing for Trace {
             refusals.settle();
         }
         // Of those who are not let in the log hears in its own way, and not each time.
-        if door || is_kept_out(request) || status == 401 || (path.starts_with("/v1/check") && status == 200) {
+        if door || is_kept_out(request) || status == 401 || (status == 200 && is_for_sandboxes(request, path)) {
             // Every sandbox, every minute; and no learner shall fill the host's disk by way of our log.
             tracing::debug!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
         } else {
