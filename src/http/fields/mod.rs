@@ -39,8 +39,8 @@ pub fn is_lenient(request: &Request<'_>) -> bool {
 
 /// The fields that a request takes.
 pub struct Taken {
-    /// Their names.
-    pub names: &'static [&'static str],
+    /// Their names, group by group.
+    pub names: &'static [&'static [&'static str]],
     /// Those of other requests that somebody may look for here, and where they belong.
     pub elsewhere: &'static [(&'static [&'static str], &'static str)],
 }
@@ -49,10 +49,15 @@ impl Taken {
     /// For requests that take none.
     pub const NOTHING: Self = Self { names: &[], elsewhere: &[] };
 
+    /// Whether the request takes a field of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|group| group.contains(&name))
+    }
+
     /// What is said of a field that the request does not take.
     pub fn unknown(&self, name: &str) -> ApiError {
         let elsewhere = self.elsewhere.iter().find(|(names, _)| names.contains(&name)).map(|(_, where_to)| *where_to);
-        ApiError::unknown("field", name, self.names, elsewhere)
+        ApiError::unknown("field", name, &self.names.concat(), elsewhere)
     }
 }
 
@@ -76,7 +81,7 @@ impl Body {
         if garbled {
             return Err(invalid_utf8());
         }
-        if let Some((name, _)) = pairs.iter().find(|(name, _)| !lenient && !taken.names.contains(&name.as_str())) {
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !lenient && !taken.has(name)) {
             return Err(taken.unknown(name));
         }
         let fields = Fields { pairs, form, lenient };

@@ -4,7 +4,7 @@ use super::*;
 
 const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
 const JSON: Option<&str> = Some("application/json; charset=utf-8");
-const TAKEN: Taken = Taken { names: &["image", "env", "labels"], elsewhere: &[(&["status"], "PATCH sets it")] };
+const TAKEN: Taken = Taken { names: &[&["image", "env", "labels"]], elsewhere: &[(&["status"], "PATCH sets it")] };
 
 fn body(content_type: Option<&str>, text: &str, lenient: bool) -> Body {
     Body { lenient, ..Body::parse(content_type, text).unwrap() }
