@@ -34,7 +34,7 @@ use usage::Usage;
 use work::Work;
 
 pub use crate::{clock::Stopwatch, store::Change};
-pub use asked::{Activity, Asked, CreateSpec, Ensured, Health, Image, Pull, PullState};
+pub use asked::{Activity, Asked, CreateSpec, Ensured, Health, Image, PortView, Pull, PullState, View};
 pub use error::{Error, chain};
 pub use pass::Pass;
 pub use settings::Settings;

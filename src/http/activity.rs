@@ -1,172 +1,88 @@
-//! The wire objects about activity: why a container runs or was stopped.
+//! From what we know to what goes over the wire: why a container runs or was stopped.
 
-use rocket::serde::Serialize;
-
-use super::wire::{Extended, Policy, instant, status};
+use super::wire::{extended, id, instant, name, policy, status};
 use crate::{
-    app::{self, App},
-    domain::{Carrier, Decision, PortMapping, PortUse, Sandbox, Source},
+    api::{self, Instant},
+    app::{Activity, PortView, View},
+    domain::{Carrier, Decision, Source},
 };
 
-/// Why a container is in the state that it is in.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-pub struct Activity {
-    container_id: String,
-    name: String,
-    status: &'static str,
-    why: String,
-    stops_at: Option<String>,
-    /// What will be `stopped_reason` then.
-    stops_for: Option<&'static str>,
-    warns_at: Option<String>,
-    no_idle_stops_before: Option<String>,
-    keep_until: Option<String>,
-    extended: Option<Extended>,
-    policy: Policy,
-    sources: Vec<Evidence>,
-    check_ins: CheckIns,
-    ports: Vec<Port>,
-    note: Option<&'static str>,
-    decisions: Vec<Decided>,
-}
+/// What is said of ports that are not seen.
+const UNSEEN: &str = "of ports that are not seen, only what the container itself reports is known";
 
-/// One source of evidence.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-struct Evidence {
-    source: &'static str,
-    class: &'static str,
-    counts: bool,
-    last_at: Option<String>,
-    count: u64,
-}
-
-/// What the image's reporter says, and whether it still does.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-struct CheckIns {
-    state: &'static str,
-    last_at: Option<String>,
-    last_value: u64,
-    /// How often it is seen to report, in seconds.
-    period: Option<u64>,
-    /// How often its limit needs a report.
-    needed: Option<u64>,
-    note: Option<String>,
-}
-
-/// One port, and whether anybody sees its use.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-struct Port {
-    container_port: u16,
-    protocol: &'static str,
-    seen: bool,
-    connections: u32,
-    connections_in_use: u32,
-    last_byte_at: Option<String>,
-    last_use_at: Option<String>,
-}
-
-/// One decision, with the newest evidence that it rests on.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-struct Decided {
-    at: String,
-    decision: &'static str,
-    why: String,
-    evidence: Option<&'static str>,
-    evidence_at: Option<String>,
-}
-
-impl Activity {
-    /// The object for `activity`.
-    pub fn new(app: &App, activity: &app::Activity) -> Self {
-        let sandbox = &activity.sandbox;
-        let policy = app.asked.policy_of(sandbox);
-        let evidence = |source: Source| Evidence {
-            source: source.word(),
-            class: if source.is_interactive() { "interactive" } else { "connection" },
-            counts: policy.evidence.count(source),
-            last_at: sandbox.life.evidence.last_of(source).map(instant),
-            count: sandbox.life.evidence.count_of(source),
-        };
-        let ports: Vec<Port> =
-            activity.ports.iter().map(|(p, used)| Port::new(p, used.as_ref(), activity.unseen)).collect();
-        let unseen = ports.iter().any(|p| !p.seen);
-        Self {
-            container_id: sandbox.container.as_ref().map(ToString::to_string).unwrap_or_default(),
-            name: format!("/{}", sandbox.name),
-            status: status(&sandbox.life.state),
-            why: activity.why.clone(),
-            stops_at: activity.deadline.map(|d| instant(d.at)),
-            stops_for: activity.deadline.map(|d| d.reason().word()),
-            warns_at: activity.warns_at.map(instant),
-            no_idle_stops_before: activity.hold_until.map(instant),
-            keep_until: sandbox.life.keep_until.map(instant),
-            extended: sandbox.life.extension.as_ref().map(Extended::from),
-            policy: Policy::new(app, sandbox),
-            sources: Source::ALL.into_iter().map(evidence).collect(),
-            check_ins: CheckIns {
-                state: activity.reports.word(),
-                last_at: sandbox.life.last_report.map(instant),
-                last_value: sandbox.life.active,
-                period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
-                needed: app.asked.policy_set_for(sandbox).idle_limit.span().map(|limit| limit.as_secs() / 3),
-                note: activity.rare.clone(),
-            },
-            ports,
-            note: unseen.then_some("of ports that are not seen, only what the container itself reports is known"),
-            decisions: activity.decisions.iter().map(Decided::from).collect(),
-        }
-    }
-}
-
-impl Port {
-    fn new(mapping: &PortMapping, used: Option<&PortUse>, unseen: bool) -> Self {
-        Self {
-            container_port: mapping.inside.port,
-            protocol: mapping.inside.protocol.word(),
-            seen: mapping.carrier == Carrier::Relay && !unseen,
-            connections: used.map_or(0, |u| u.connections),
-            connections_in_use: used.map_or(0, |u| u.in_use),
-            last_byte_at: used.and_then(|u| u.last_byte).map(instant),
-            last_use_at: used.and_then(|u| u.last_use).map(instant),
-        }
-    }
-}
-
-impl From<&Decision> for Decided {
-    fn from(decision: &Decision) -> Self {
-        Self {
-            at: instant(decision.at),
-            decision: decision.decided.word(),
-            why: decision.why.clone(),
-            evidence: decision.evidence.map(|e| e.source.word()),
-            evidence_at: decision.evidence.map(|e| instant(e.at)),
-        }
+/// The object for `activity`.
+pub fn shown(activity: &Activity) -> api::Activity {
+    let view = &activity.view;
+    let sandbox = &view.sandbox;
+    let ports: Vec<_> = view.ports.iter().map(|port| port_use(port, activity.unseen)).collect();
+    let unseen = ports.iter().any(|port| !port.seen);
+    api::Activity {
+        container_id: id(sandbox),
+        name: name(sandbox),
+        status: status(&sandbox.life.state).into(),
+        why: view.why.clone(),
+        stops_at: instant(view.stops_at()),
+        stops_for: view.deadline.map(|deadline| deadline.reason().word().into()),
+        warns_at: instant(activity.warns_at),
+        no_idle_stops_before: instant(activity.hold_until),
+        keep_until: instant(sandbox.life.keep_until),
+        extended: sandbox.life.extension.as_ref().map(extended),
+        policy: policy(view),
+        sources: Source::ALL.into_iter().map(|source| evidence(view, source)).collect(),
+        check_ins: api::CheckIns {
+            state: activity.reports.word().into(),
+            last_at: instant(sandbox.life.last_report),
+            last_value: sandbox.life.active,
+            period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
+            needed: view.policy.idle_limit.span().map(|limit| limit.as_secs() / 3),
+            note: activity.rare.clone(),
+        },
+        ports,
+        note: unseen.then_some(UNSEEN.into()),
+        decisions: activity.decisions.iter().map(decision).collect(),
     }
 }
 
 /// The answer to whoever keeps a container from inside.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-pub struct Kept {
-    keep_until: Option<String>,
-    /// The same as it is shown inside: in the sandbox's own time zone.
-    keep_until_local: Option<String>,
-    stops_at: Option<String>,
+pub fn kept(view: &View) -> api::Kept {
+    let sandbox = &view.sandbox;
+    api::Kept {
+        keep_until: instant(sandbox.life.keep_until),
+        keep_until_local: sandbox.life.keep_until.map(|until| sandbox.recipe.zone.date_and_time(until)),
+        stops_at: instant(view.stops_at()),
+    }
 }
 
-impl Kept {
-    /// The object for `sandbox`.
-    pub fn new(app: &App, sandbox: &Sandbox) -> Self {
-        let local = sandbox.life.keep_until.map(|until| sandbox.recipe.zone.date_and_time(until));
-        Self {
-            keep_until: sandbox.life.keep_until.map(instant),
-            keep_until_local: local,
-            stops_at: app.asked.stops_at(sandbox).map(instant),
-        }
+fn evidence(view: &View, source: Source) -> api::Evidence {
+    let log = &view.sandbox.life.evidence;
+    api::Evidence {
+        source: source.word().into(),
+        class: if source.is_interactive() { "interactive" } else { "connection" }.into(),
+        counts: view.policy.evidence.count(source),
+        last_at: instant(log.last_of(source)),
+        count: log.count_of(source),
+    }
+}
+
+fn port_use(port: &PortView, unseen: bool) -> api::PortUse {
+    let (mapping, carried) = (&port.mapping, port.carried.as_ref());
+    api::PortUse {
+        container_port: mapping.inside.port,
+        protocol: mapping.inside.protocol.word().into(),
+        seen: mapping.carrier == Carrier::Relay && !unseen,
+        connections: carried.map_or(0, |c| c.open),
+        connections_in_use: carried.map_or(0, |c| c.in_use),
+        last_byte_at: instant(carried.and_then(|c| c.last_byte)),
+        last_use_at: instant(carried.and_then(|c| c.last_use).map(|(_, at)| at)),
+    }
+}
+
+fn decision(decision: &Decision) -> api::Decision {
+    api::Decision {
+        at: Instant(decision.at),
+        decision: decision.decided.word().into(),
+        why: decision.why.clone(),
+        evidence: decision.evidence.map(|e| e.source.word().into()),
+        evidence_at: instant(decision.evidence.map(|e| e.at)),
     }
 }

@@ -11,8 +11,8 @@ use rocket::{
     serde::json::Json,
 };
 
-use super::{activity::Kept, error::ApiError, fields::Body, gate::Peers, wishes::length};
-use crate::{app::App, domain::Token};
+use super::{activity, error::ApiError, fields::Body, gate::Peers, wishes::length};
+use crate::{api, app::App, domain::Token};
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
@@ -23,7 +23,7 @@ pub fn routes() -> Vec<Route> {
 #[derive(rocket::Responder)]
 enum CheckedIn {
     Done(Status),
-    Kept(Json<Kept>),
+    Kept(Json<api::Kept>),
 }
 
 /// Who says it: the token, if there is one, and the connection's own peer. No header about addresses is
@@ -72,7 +72,7 @@ async fn check_in(
         None => None,
     };
     Ok(match kept {
-        Some(kept) => CheckedIn::Kept(Json(Kept::new(app, &kept))),
+        Some(kept) => CheckedIn::Kept(Json(activity::kept(&app.asked.view(kept)))),
         None => CheckedIn::Done(Status::Ok),
     })
 }

@@ -6,19 +6,20 @@ use rocket::{
     Route, State, delete, get,
     http::{Header, Status, uri::Host},
     patch, post,
-    serde::{Serialize, json::Json},
+    serde::json::Json,
 };
 
 use super::{
-    activity::Activity,
+    activity::shown,
     auth::Admin,
     error::ApiError,
     fields::Body,
     strict,
-    wire::Container,
+    wire::container,
     wishes::{self, CREATE, EXTEND, PATCH},
 };
 use crate::{
+    api,
     app::{App, Change},
     domain::Wake,
 };
@@ -32,18 +33,8 @@ pub fn routes() -> Vec<Route> {
 
 #[derive(rocket::Responder)]
 struct Created {
-    body: Json<Fresh>,
+    body: Json<api::Created>,
     location: Header<'static>,
-}
-
-/// A container that was just made, with what its maker may not have meant.
-#[derive(Serialize)]
-#[serde(crate = "rocket::serde")]
-struct Fresh {
-    #[serde(flatten)]
-    container: Container,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
 }
 
 #[get("/v1/containers?<audit>")]
@@ -52,10 +43,9 @@ async fn list(
     app: &State<Arc<App>>,
     asked: Option<&Host<'_>>,
     audit: Option<&str>,
-) -> Result<Json<Vec<Container>>, ApiError> {
+) -> Result<Json<Vec<api::Container>>, ApiError> {
     audit_if_asked(app, audit).await?;
-    let sandboxes = app.asked.list().await?;
-    Ok(Json(sandboxes.iter().map(|s| Container::new(app, s, asked)).collect()))
+    Ok(Json(app.asked.views().await?.iter().map(|view| container(view, asked)).collect()))
 }
 
 #[get("/v1/containers/<id>?<audit>")]
@@ -65,9 +55,9 @@ async fn get_one(
     asked: Option<&Host<'_>>,
     id: &str,
     audit: Option<&str>,
-) -> Result<Json<Container>, ApiError> {
+) -> Result<Json<api::Container>, ApiError> {
     audit_if_asked(app, audit).await?;
-    Ok(Json(Container::new(app, &app.asked.get(id).await?, asked)))
+    Ok(Json(container(&app.asked.view(app.asked.get(id).await?), asked)))
 }
 
 #[post("/v1/containers", data = "<body>")]
@@ -82,9 +72,9 @@ async fn create(
     // That it could not be warned of is no reason to deny what was made.
     let warnings = app.asked.namesakes(&sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
-    let container = Container::new(app, &sandbox, asked);
-    let location = Header::new("Location", container.uri());
-    Ok((Status::Created, Created { body: Json(Fresh { container, warnings }), location }))
+    let container = container(&app.asked.view(sandbox), asked);
+    let location = Header::new("Location", container.uri.clone());
+    Ok((Status::Created, Created { body: Json(api::Created { container, warnings }), location }))
 }
 
 #[patch("/v1/containers/<id>", data = "<body>")]
@@ -94,7 +84,7 @@ async fn patch_one(
     asked: Option<&Host<'_>>,
     id: &str,
     body: Result<Body, ApiError>,
-) -> Result<Json<Container>, ApiError> {
+) -> Result<Json<api::Container>, ApiError> {
     let fields = body?.only(&PATCH)?;
     let status = fields.string("status")?;
     app.asked.get(id).await?;
@@ -116,7 +106,7 @@ async fn patch_one(
         Some("stopped") => app.asked.stop(id).await?,
         _ => app.asked.get(id).await?,
     };
-    Ok(Json(Container::new(app, &sandbox, asked)))
+    Ok(Json(container(&app.asked.view(sandbox), asked)))
 }
 
 #[delete("/v1/containers/<id>")]
@@ -126,9 +116,8 @@ async fn delete_one(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<St
 }
 
 #[get("/v1/containers/<id>/activity")]
-async fn activity(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Json<Activity>, ApiError> {
-    let activity = app.asked.activity(id).await?;
-    Ok(Json(Activity::new(app, &activity)))
+async fn activity(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Json<api::Activity>, ApiError> {
+    Ok(Json(shown(&app.asked.activity(id).await?)))
 }
 
 #[post("/v1/containers/<id>/extend", data = "<body>")]
@@ -138,10 +127,10 @@ async fn extend(
     asked: Option<&Host<'_>>,
     id: &str,
     body: Result<Body, ApiError>,
-) -> Result<Json<Container>, ApiError> {
+) -> Result<Json<api::Container>, ApiError> {
     let length = body?.only(&EXTEND)?.text("for")?.map(|text| wishes::length("for", &text)).transpose()?;
     let sandbox = app.asked.extend(id, admin.user(), length).await?;
-    Ok(Json(Container::new(app, &sandbox, asked)))
+    Ok(Json(container(&app.asked.view(sandbox), asked)))
 }
 
 async fn audit_if_asked(app: &Arc<App>, audit: Option<&str>) -> Result<(), ApiError> {

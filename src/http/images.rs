@@ -12,10 +12,10 @@ use rocket::{
     response::stream::TextStream,
     serde::json::Json,
 };
-use serde_json::{Value, json};
 
-use super::{auth::Admin, error::ApiError, strict, wire::Image};
+use super::{auth::Admin, error::ApiError, strict, wire};
 use crate::{
+    api,
     app::{App, Ensured, Error, Pull, PullState},
     domain::{ImageRef, Invalid},
 };
@@ -42,9 +42,9 @@ async fn get_one(
     app: &State<Arc<App>>,
     first: &str,
     rest: Segments<'_, Path>,
-) -> Result<Json<Image>, ApiError> {
+) -> Result<Json<api::Image>, ApiError> {
     let image = reference(first, rest)?;
-    Ok(Json(Image::new(&image, app.asked.image(&image).await?)))
+    Ok(Json(wire::image(&image, app.asked.image(&image).await?)))
 }
 
 /// Answers with lines of JSON: `pulling` while it is at it, and in the end `present` or `failed`.
@@ -82,7 +82,7 @@ async fn put_one(
             }
         }
         yield match app.asked.image(&image).await {
-            Ok(shown) => line(json!({"status": "present", "image": Image::new(&image, shown)})),
+            Ok(shown) => line(&api::Pull::Present { image: wire::image(&image, shown).into() }),
             Err(e) => failed(e),
         };
     };
@@ -124,18 +124,18 @@ async fn ends_within(limit: Duration, image: &ImageRef, pull: &mut Pull) -> Ende
     }
 }
 
-fn line(value: Value) -> String {
+fn line(state: &api::Pull) -> String {
+    // A value has its keys in the order of the alphabet.
+    let value = serde_json::to_value(state).expect("its keys are strings");
     format!("{value}\n")
 }
 
 fn pulling(state: &PullState) -> String {
     let ((layers_done, layers), (bytes_done, bytes)) = (state.layers(), state.bytes());
-    line(json!({
-        "status": "pulling", "layers_done": layers_done, "layers": layers, "bytes_done": bytes_done, "bytes": bytes,
-    }))
+    line(&api::Pull::Pulling { bytes_done, bytes, layers_done, layers })
 }
 
 fn failed(error: Error) -> String {
     let error = ApiError::from(error);
-    line(json!({"status": "failed", "message": error.message(), "code": error.code()}))
+    line(&api::Pull::Failed { message: error.message().to_owned(), code: error.code().into() })
 }

@@ -2,16 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-
 use super::Asked;
 use crate::{
     app::Result,
     domain::{
-        Evidence, Policy, PortSpec, Sandbox, SandboxId, Source, Wake, deadline,
+        Evidence, Sandbox, Source,
         rules::{Rule, broken},
     },
-    relay::Count,
 };
 
 impl Asked {
@@ -41,35 +38,5 @@ impl Asked {
     /// How often images are expected to report; the least idle limit is three of these.
     pub fn report_period(&self) -> Duration {
         self.settings.report_period
-    }
-
-    /// When `sandbox` will be stopped unless it is used (`CONTRACT.md` 31).
-    pub fn stops_at(&self, sandbox: &Sandbox) -> Option<Timestamp> {
-        deadline(&self.settings.policy, sandbox).map(|d| d.at)
-    }
-
-    /// The policy that applies to `sandbox`.
-    pub fn policy_of(&self, sandbox: &Sandbox) -> Policy {
-        self.settings.policy.of(sandbox)
-    }
-
-    /// The policy that is set for `sandbox`, whatever its limit is because its reports are rare.
-    pub fn policy_set_for(&self, sandbox: &Sandbox) -> Policy {
-        self.settings.policy.set_for(sandbox)
-    }
-
-    /// What there is to say of `sandbox` as it is now.
-    pub fn why(&self, sandbox: &Sandbox) -> String {
-        self.usage.why(sandbox, self.clock.now())
-    }
-
-    /// Which connections wake `sandbox`.
-    pub fn wakes(&self, sandbox: &Sandbox) -> Wake {
-        self.records.wakes(sandbox)
-    }
-
-    /// What one of a sandbox's ports has carried, as far as the relay has told.
-    pub fn traffic(&self, sandbox: &SandboxId, inside: PortSpec) -> Option<Count> {
-        self.usage.count(sandbox, inside)
     }
 }

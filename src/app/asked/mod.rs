@@ -9,6 +9,7 @@ mod lifecycle;
 mod look;
 mod names;
 mod policy;
+mod view;
 mod wake;
 
 use std::{
@@ -25,6 +26,7 @@ pub use activity::Activity;
 pub use create::CreateSpec;
 pub use health::Health;
 pub use images::{Ensured, Image, Pull, PullState};
+pub use view::{PortView, View};
 
 /// The verbs of those who ask: people, programs, sandboxes themselves, and connections that wake one.
 pub struct Asked {

@@ -131,12 +131,6 @@ impl Records {
         Ok(done)
     }
 
-    /// Whether connections to a sandbox may be carried where nobody counts them for us.
-    pub fn is_unseen(&self, sandbox: &Sandbox) -> bool {
-        let table = self.table();
-        sandbox.relayed().any(|p| table.held.iter().any(|h| h.at == p.outside.into()))
-    }
-
     /// Sandboxes' ports that cannot be opened.
     pub fn held(&self) -> Vec<Unopened> {
         self.table().held.clone()

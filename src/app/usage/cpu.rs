@@ -1,6 +1,6 @@
 //! Cpu: whether the programs of a sandbox work, for sandboxes for which that counts.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Usage;
 use crate::{
     app::{Error, Result, chain},
-    domain::{Evidence, Sandbox, Source, State},
+    domain::{Evidence, Sandbox, SandboxId, Source, State},
 };
 
 /// The shortest time over which use is measured: below it, what a start of a program takes looks like work.
@@ -16,6 +16,9 @@ const LEAST: Duration = Duration::from_secs(1);
 
 /// How many are looked at at once.
 const LOOKS: usize = 4;
+
+/// What is known of each sandbox's use of the cpu.
+pub(super) type Samples = HashMap<SandboxId, CpuSample>;
 
 /// What is known of a sandbox's use of the cpu.
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +113,8 @@ impl Usage {
     }
 
     /// Whether it is known how much a sandbox used of the cpu lately, if that counts.
-    pub fn is_cpu_known(&self, sandbox: &Sandbox) -> bool {
+    pub(super) fn is_cpu_known(&self, sandbox: &Sandbox, samples: &Samples) -> bool {
         let is_known = |s: &CpuSample| s.generation == sandbox.life.generation && s.compared;
-        self.threshold(sandbox).is_none() || self.cpu().get(&sandbox.id).is_some_and(is_known)
+        self.threshold(sandbox).is_none() || samples.get(&sandbox.id).is_some_and(is_known)
     }
 }

@@ -1,6 +1,7 @@
 //! Usage: what connections carry and programs compute, as evidence, and whether anybody sees it.
 
 mod cpu;
+mod glance;
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,7 @@ use std::{
     },
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -21,13 +22,14 @@ use super::{
 use crate::{
     clock::RecordClock,
     domain::{
-        Evidence, PortMapping, PortSpec, PortUse, Protocol, Sandbox, SandboxId, Sight, Source, explain,
+        Evidence, SandboxId, Source,
         rules::{Rule, broken},
     },
     engine::Engine,
     relay::{Count, Relay, Request, Response},
 };
-use cpu::CpuSample;
+use cpu::Samples;
+pub use glance::Glance;
 
 /// How much newer use must be to be recorded while nothing is decided on it: connections come and go many times a
 /// second, and each record is a write to the disk.
@@ -47,7 +49,7 @@ pub struct Usage {
     /// What connections carried could not be looked at.
     is_relay_away: AtomicBool,
     /// What each sandbox that counts cpu had used when last looked at.
-    cpu: Mutex<HashMap<SandboxId, CpuSample>>,
+    cpu: Mutex<Samples>,
     /// Held while somebody looks at cpu use.
     cpu_looks: Arc<tokio::sync::Mutex<()>>,
 }
@@ -82,7 +84,7 @@ impl Usage {
         self.counts.lock().expect("no holder panics")
     }
 
-    fn cpu(&self) -> MutexGuard<'_, HashMap<SandboxId, CpuSample>> {
+    fn cpu(&self) -> MutexGuard<'_, Samples> {
         self.cpu.lock().expect("no holder panics")
     }
 
@@ -158,42 +160,5 @@ impl Usage {
         let counts = self.counts();
         let used = counts.values().filter(|c| c.sandbox == *id).filter_map(|c| c.last_use);
         used.map(|(generation, _)| generation).max()
-    }
-
-    /// What one of a sandbox's ports has carried, as far as the relay has told.
-    pub fn count(&self, sandbox: &SandboxId, inside: PortSpec) -> Option<Count> {
-        let key = (sandbox.clone(), inside.port);
-        self.counts().get(&key).filter(|_| inside.protocol == Protocol::Tcp).cloned()
-    }
-
-    /// What the relay sees of one of a sandbox's ports.
-    pub fn port_use(&self, sandbox: &Sandbox, port: &PortMapping) -> Option<PortUse> {
-        let count = self.count(&sandbox.id, port.inside)?;
-        let last_use = count.last_use.map(|(_, at)| at);
-        let (connections, in_use) = (count.open, count.in_use);
-        Some(PortUse { inside: count.inside, connections, in_use, last_byte: count.last_byte, last_use })
-    }
-
-    /// Whether nobody sees what the connections of a sandbox carry.
-    pub fn is_unseen(&self, sandbox: &Sandbox) -> bool {
-        self.records.is_unseen(sandbox) || self.is_relay_away.load(Ordering::Relaxed)
-    }
-
-    /// Why nobody can say whether a sandbox is used, if so: then it is not stopped for being idle.
-    pub fn is_blind(&self, sandbox: &Sandbox) -> Option<&'static str> {
-        if self.settings.policy.of(sandbox).evidence.connection && self.records.is_unseen(sandbox) {
-            Some("another program listens on one of its ports, and nobody sees whether that is used")
-        } else if !self.is_cpu_known(sandbox) {
-            Some("its cpu use counts and is not known")
-        } else {
-            None
-        }
-    }
-
-    /// What there is to say of `sandbox` as it is `now`.
-    pub fn why(&self, sandbox: &Sandbox, now: Timestamp) -> String {
-        let ports = sandbox.relayed().filter_map(|p| self.port_use(sandbox, p)).collect();
-        let sight = Sight { grace: self.vitals.grace(now), ports, blind: self.is_blind(sandbox) };
-        explain(&self.settings.policy, sandbox, &sight, now)
     }
 }

@@ -1,0 +1,84 @@
+//! View: all that a reader needs to show a sandbox, as it is at one moment.
+//!
+//! One look at the clock and one at the counters serve a whole answer, so that a list agrees with itself.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::Asked;
+use crate::{
+    app::{Result, usage::Glance},
+    domain::{Deadline, Policy, PortMapping, Sandbox, Wake, deadline, explain},
+    relay::Count,
+};
+
+/// A sandbox as it is shown.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The sandbox, as the use case answered it.
+    pub sandbox: Arc<Sandbox>,
+    /// Why it runs, will be stopped, or was, in a sentence.
+    pub why: String,
+    /// The policy that is set for it; rare reports may lengthen its limit beyond that.
+    pub policy: Policy,
+    /// How long before a stop those inside are warned, if they are.
+    pub lead: Option<Duration>,
+    /// Its deadline; `None` if it has none (`CONTRACT.md` 31).
+    pub deadline: Option<Deadline>,
+    /// Which connections wake it.
+    pub wake: Wake,
+    /// Its ports.
+    pub ports: Vec<PortView>,
+}
+
+/// A port as it is shown.
+#[derive(Debug, Clone)]
+pub struct PortView {
+    /// The port, inside and outside.
+    pub mapping: PortMapping,
+    /// What it has carried, as far as the relay has told.
+    pub carried: Option<Count>,
+}
+
+impl View {
+    /// When the sandbox will be stopped unless it is used.
+    pub fn stops_at(&self) -> Option<Timestamp> {
+        self.deadline.map(|deadline| deadline.at)
+    }
+}
+
+impl Asked {
+    /// Shows a sandbox that a use case has just answered.
+    pub fn view(&self, sandbox: impl Into<Arc<Sandbox>>) -> View {
+        let (sandbox, now) = (sandbox.into(), self.clock.now());
+        let glance = self.usage.glance(&sandbox, now);
+        self.viewed(sandbox, glance, now)
+    }
+
+    /// Every sandbox that [`Asked::list`] has, as it is shown.
+    ///
+    /// # Errors
+    /// [`Error::Store`](crate::app::Error::Store).
+    pub async fn views(&self) -> Result<Vec<View>> {
+        let sandboxes = self.list().await?;
+        let now = self.clock.now();
+        let glances = self.usage.glances(sandboxes.iter().map(Arc::as_ref), now);
+        Ok(sandboxes.into_iter().zip(glances).map(|(sandbox, glance)| self.viewed(sandbox, glance, now)).collect())
+    }
+
+    /// Shows a sandbox with what a glance has found `now`.
+    pub(super) fn viewed(&self, sandbox: Arc<Sandbox>, glance: Glance, now: Timestamp) -> View {
+        let policy = &self.settings.policy;
+        let port = |(mapping, carried)| PortView { mapping, carried };
+        View {
+            why: explain(policy, &sandbox, &glance.sight, now),
+            policy: policy.set_for(&sandbox),
+            lead: policy.of(&sandbox).lead(),
+            deadline: deadline(policy, &sandbox),
+            wake: self.records.wakes(&sandbox),
+            ports: glance.ports.into_iter().map(port).collect(),
+            sandbox,
+        }
+    }
+}
