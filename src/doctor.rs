@@ -3,16 +3,19 @@
 //!
 //! Facts are gathered, then judged by pure functions, then shown.
 
-mod api;
+mod ask;
 mod capacity;
 mod facts;
+mod finding;
 mod gather;
 mod judge;
+mod places;
 mod show;
+mod words;
 
 use crate::{config::Config, engine::docker::DockerEngine};
 use capacity::Capacity;
-use judge::{Finding, Status};
+use finding::{Finding, Status};
 
 /// What was found.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod host;
 
 pub mod app;
+pub mod client;
 pub mod config;
 pub mod doctor;
 pub mod engine;

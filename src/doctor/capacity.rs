@@ -2,7 +2,7 @@
 
 use super::{
     facts::{Facts, Shown},
-    show::{grouped, size},
+    words::{grouped, size},
 };
 use crate::{config::Config, domain::limits::BRIDGE};
 

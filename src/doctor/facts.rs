@@ -16,6 +16,10 @@ use crate::{
 /// What was seen, or why it could not be looked at.
 pub type Seen<T> = Result<T, String>;
 
+/// What all sandboxes share, by the kernel's names.
+pub const SHARED: [&str; 5] =
+    ["kernel.pty.max", "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "fs.aio-max-nr", "fs.file-max"];
+
 /// Everything.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -55,7 +59,7 @@ pub struct Facts {
     pub now: Timestamp,
 }
 
-/// What `/v1/health` says, as far as it is looked at.
+/// What `/v1/health` says, as far as the doctor looks at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Server {
     pub version: String,
@@ -71,7 +75,7 @@ pub struct Server {
     pub descriptors: Option<(u64, u64)>,
 }
 
-/// A sandbox, as the API shows it.
+/// A sandbox as the API shows it, as far as the doctor looks at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
     pub image: String,

@@ -1,18 +1,14 @@
 //! Gathers the facts, all at once, each within its time. What hangs delays nobody else.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use super::{
-    api,
-    facts::{Facts, Seen, Server, Shown},
-    judge::SHARED,
+    ask,
+    facts::{Facts, SHARED, Seen, Server, Shown},
+    places::{address, door},
 };
 use crate::{
+    client::Client,
     clock::{Clock, SystemClock},
     config::Config,
     engine::{
@@ -81,9 +77,10 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
 
 /// What the server tells. Whoever answers is not told the password unless a Spindle answers there.
 async fn asked(config: &Config) -> (Seen<Server>, Seen<Vec<Shown>>) {
-    let server = within(api::server(config)).await;
+    let client = Client::new(address(config), &config.admin_user, &config.admin_password);
+    let server = within(ask::server(&client)).await;
     let sandboxes = match &server {
-        Ok(_) => within(api::sandboxes(config)).await,
+        Ok(_) => within(ask::sandboxes(&client)).await,
         Err(_) => Err("the server does not answer".into()),
     };
     (server, sandboxes)
@@ -118,14 +115,6 @@ async fn docker(config: &Config, engine: &DockerEngine) -> Docker {
         blocking(move || there(&mount).and_then(|()| host::mount(&mount))),
     );
     Docker { engine: described, networks, on_bridge, trial, disk, mount }
-}
-
-/// Where sandboxes check in.
-pub fn door(config: &Config) -> Option<SocketAddr> {
-    // A door that listens everywhere is still reached at the gateway.
-    let fixed = config.check_in_address.filter(|a| !a.is_unspecified());
-    let address = fixed.or_else(|| config.subnet.hosts().next().map(IpAddr::V4))?;
-    Some(SocketAddr::new(address, config.check_in_port))
 }
 
 async fn within<T>(seen: impl Future<Output = Seen<T>>) -> Seen<T> {

@@ -1,9 +1,11 @@
 //! What is judged of Docker: whether it answers, what it can limit, how it stores.
 
-use super::{Finding, fail, ok, unseen, warn};
 use crate::{
     config::Config,
-    doctor::facts::Facts,
+    doctor::{
+        facts::Facts,
+        finding::{Finding, fail, ok, unseen, warn},
+    },
     engine::docker::diagnosis::{Description, USUAL},
 };
 

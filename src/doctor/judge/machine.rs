@@ -2,13 +2,12 @@
 
 use jiff::SignedDuration;
 
-use super::{Finding, ok, unseen, warn};
 use crate::{
     config::Config,
     doctor::{
-        facts::{Facts, Seen},
-        judge::fail,
-        show::{grouped, size},
+        facts::{Facts, SHARED, Seen},
+        finding::{Finding, fail, ok, unseen, warn},
+        words::{grouped, size},
     },
     host::{self, Disk},
 };
@@ -70,10 +69,6 @@ pub fn clock(_: &Config, facts: &Facts) -> Finding {
         Err(why) => unseen(why),
     }
 }
-
-/// What all sandboxes share, by the kernel's names.
-pub const SHARED: [&str; 5] =
-    ["kernel.pty.max", "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "fs.aio-max-nr", "fs.file-max"];
 
 /// How many terminals the kernel reserves for the machine itself (`kernel.pty.reserve`).
 const RESERVED: u64 = 1_024;

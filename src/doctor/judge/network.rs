@@ -3,10 +3,15 @@
 
 use ipnet::Ipv4Net;
 
-use super::{Finding, Status, fail, finding, ok, unseen, warn};
 use crate::{
     config::Config,
-    doctor::{capacity, facts::Facts, gather::door, show::grouped},
+    doctor::{
+        capacity,
+        facts::Facts,
+        finding::{Finding, Status, fail, finding, ok, unseen, warn},
+        places::door,
+        words::grouped,
+    },
     domain::limits::BRIDGE,
     engine::{
         EngineError,

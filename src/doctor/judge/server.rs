@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, fail, ok, unseen, warn};
 use crate::{
     config::{Config, DEFAULT_PASSWORD},
     doctor::{
-        api,
         facts::{Facts, Shown},
+        finding::{Finding, fail, ok, unseen, warn},
+        places,
     },
 };
 
@@ -25,7 +25,7 @@ pub fn password(config: &Config, _: &Facts) -> Finding {
 }
 
 pub fn server(config: &Config, facts: &Facts) -> Finding {
-    let at = api::address(config);
+    let at = places::address(config);
     match &facts.server {
         Err(why) => fail(
             format!("no Spindle answers at http://{at}: {why}"),
