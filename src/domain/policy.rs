@@ -239,6 +239,19 @@ pub struct OwnPolicy {
     pub evidence: Option<Sources>,
 }
 
+/// Each field's name, the label that carries it, and what an error calls that label on an image.
+macro_rules! keys {
+    ($($key:literal),*) => {
+        /// What the fields are called.
+        pub const KEYS: [&str; 5] = [$($key),*];
+
+        /// The labels that carry the fields on a container; on an image they are what its sandboxes have.
+        pub const LABELS: [&str; 5] = [$(concat!("spindle.", $key)),*];
+
+        const OF_IMAGE: [&str; 5] = [$(concat!("the image's label spindle.", $key)),*];
+    };
+}
+
 impl OwnPolicy {
     /// Reads the fields that `value` knows, under the names that the API, the store and an image's labels have for
     /// them. `names` are what errors call them, in the order of [`OwnPolicy::KEYS`].
@@ -275,22 +288,14 @@ impl OwnPolicy {
         }
     }
 
-    /// What the fields are called.
-    pub const KEYS: [&str; 5] = ["idle_timeout", "connection_cap", "max_age", "warn_before", "evidence"];
+    keys!["idle_timeout", "connection_cap", "max_age", "warn_before", "evidence"];
 
     /// Reads an image's labels, without their `spindle.`; an empty one is as if absent.
     ///
     /// # Errors
     /// Which one is not allowed.
     pub fn of_labels<'a>(label: impl Fn(&str) -> Option<&'a str>, least_idle_limit: Duration) -> Result<Self, Invalid> {
-        let names = [
-            "the image's label spindle.idle_timeout",
-            "the image's label spindle.connection_cap",
-            "the image's label spindle.max_age",
-            "the image's label spindle.warn_before",
-            "the image's label spindle.evidence",
-        ];
-        Self::parse(names, least_idle_limit, label)
+        Self::parse(Self::OF_IMAGE, least_idle_limit, label)
     }
 
     /// What [`OwnPolicy::parse`] reads, in the order of [`OwnPolicy::KEYS`].

@@ -30,9 +30,6 @@ pub const MOUNT: &str = "/run/spindle";
 const CHECK_IN_URL: &str = "SPINDLE_CHECK_IN_URL";
 const IMAGE: &str = "spindle.image_ref";
 const CREATED: &str = "spindle.created";
-/// Labels of the policy of stopping, in the order of [`OwnPolicy::KEYS`]; on an image they are what its sandboxes have.
-const OWN: [&str; 5] =
-    ["spindle.idle_timeout", "spindle.connection_cap", "spindle.max_age", "spindle.warn_before", "spindle.evidence"];
 const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
 const WAKE: &str = "spindle.wake";
@@ -144,7 +141,7 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (ACCESS, Some(s.recipe.access.as_ref().map(ToString::to_string).unwrap_or_default())),
     ];
     // Empty where unset: the image's own, and those of an image made from a sandbox, would be handed on.
-    let own = OWN.into_iter().zip(s.recipe.own.words().map(|word| Some(word.unwrap_or_default())));
+    let own = OwnPolicy::LABELS.into_iter().zip(s.recipe.own.words().map(|word| Some(word.unwrap_or_default())));
     let theirs = s.recipe.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
     theirs.chain(ours.into_iter().chain(own).filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
 }
@@ -155,7 +152,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     let host = shown.host_config.as_ref()?;
     let label = |key: &str| labels.get(key).map(String::as_str).filter(|v| !v.is_empty());
     let created_at: Timestamp = label(CREATED)?.parse().ok()?;
-    let key = |key| OwnPolicy::KEYS.iter().position(|k| *k == key).and_then(|at| label(OWN[at]));
+    let key = |key| OwnPolicy::KEYS.iter().position(|k| *k == key).and_then(|at| label(OwnPolicy::LABELS[at]));
     let own = OwnPolicy::parse(OwnPolicy::KEYS, Duration::ZERO, key).ok()?;
     let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty());
     // What the engine publishes is not the relay's: ports of containers that an older version made.
