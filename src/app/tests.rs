@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::*;
 use crate::{
     clock::ManualClock,
-    domain::{ContainerId, Cpus, ImageRef, Limit, Memory, Phase, PortSpec, Source, State, StopReason, Wake, fixtures},
+    domain::{ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Source, State, StopReason, Wake, fixtures},
     engine::{
         EngineError,
         fake::{FakeEngine, Fault},
@@ -194,7 +194,9 @@ async fn usage_is_recorded_as_evidence_and_a_little_newer_use_is_not() {
         Some(millis(1_900)),
         "before a decision"
     );
-    assert_eq!(ground.work.usage.count(&sandbox.id, PortSpec::parse("8000").unwrap()).map(|c| c.open), Some(1));
+    let open: Vec<u32> =
+        ground.asked().view(sandbox).ports.iter().filter_map(|p| Some(p.carried.as_ref()?.open)).collect();
+    assert_eq!(open, [1], "as it is shown");
 }
 
 #[tokio::test]

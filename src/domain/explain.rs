@@ -10,7 +10,7 @@ use super::{
     idle::{Because, By, Deadline, Verdict, deadline_since, verdict},
     policy::{Policy, Sources},
     sandbox::{Extension, Sandbox, State, StopReason},
-    time::plus,
+    time::{plus, since, span},
 };
 
 /// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
@@ -37,19 +37,6 @@ pub fn clock_time(at: Timestamp, now: Timestamp) -> String {
     let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
     let today = format!("{now:.0}").starts_with(day);
     if today { format!("{time} UTC") } else { format!("{day} {time} UTC") }
-}
-
-/// A length of time in its two largest units.
-pub fn span(length: Duration) -> String {
-    let seconds = length.as_secs();
-    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
-    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let shown = parts[first..].iter().take(2).filter(|(n, _)| *n > 0 || seconds == 0);
-    shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
-}
-
-pub(super) fn since(at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {

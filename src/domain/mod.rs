@@ -9,6 +9,7 @@ pub mod grace;
 pub mod hold;
 pub mod idle;
 pub mod image;
+mod in_force;
 pub mod limits;
 pub mod names;
 mod nearest;

@@ -11,7 +11,7 @@ use super::{
     recipe::Recipe,
     rhythm::Rhythm,
     seen::Seen,
-    traffic::WakeFailure,
+    traffic::{Wake, WakeFailure},
 };
 
 /// Why a sandbox stopped.
@@ -242,6 +242,23 @@ impl Sandbox {
         }
     }
 
+    /// Whether somebody who connects is let wait for its start, where connections wake it as `wake` says.
+    pub fn is_woken(&self, wake: Wake) -> bool {
+        match self.life.state {
+            // It is being started already.
+            State::Starting { .. } => return true,
+            // It would not stay.
+            State::Stopped { reason: StopReason::Exited, .. } if self.life.seen.keeps_ending() => return false,
+            State::Stopped { .. } | State::Stopping { .. } => {}
+            State::Creating | State::Running { .. } | State::Deleting => return false,
+        }
+        match wake {
+            Wake::Idle => self.is_undone_by_use(),
+            Wake::Always => true,
+            Wake::Never => false,
+        }
+    }
+
     /// Those of its ports that the relay carries.
     pub fn relayed(&self) -> impl Iterator<Item = &PortMapping> {
         self.ports.iter().filter(|p| p.carrier == Carrier::Relay)
@@ -250,5 +267,51 @@ impl Sandbox {
     /// The endpoint of one of its ports.
     pub fn endpoint(&self, inside: PortSpec) -> Option<Endpoint> {
         self.ports.iter().find(|p| p.inside == inside).map(|p| p.outside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        EndedBy, Ending, Exit,
+        fixtures::{at, running},
+        seen::QUICK_ENDS,
+    };
+
+    fn is(state: State) -> Sandbox {
+        running(0).in_state(state)
+    }
+
+    #[test]
+    fn who_may_be_woken() {
+        let stopped = |reason| is(State::Stopped { at: at(0), reason });
+        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
+        let all = [Idle, Reboot, Engine, Requested, Exited, MaxAge];
+        let woken = |wake: Wake| all.map(|reason| stopped(reason).is_woken(wake));
+        assert_eq!(woken(Wake::Idle), [true, true, true, false, false, false]);
+        assert_eq!(woken(Wake::Always), [true; 6]);
+        assert_eq!(woken(Wake::Never), [false; 6]);
+        let stopping = State::Stopping { since: at(0), reason: StopReason::Idle };
+        assert!(is(stopping).is_woken(Wake::Idle), "it waits for the end");
+        assert!(is(State::Starting { stopped_at: at(0), reason: StopReason::Requested }).is_woken(Wake::Never));
+        assert!(!is(State::Deleting).is_woken(Wake::Always));
+    }
+
+    #[test]
+    fn what_ended_by_itself_is_woken_unless_it_keeps_ending() {
+        let ended = |by, quick_ends| {
+            let ending = Ending { exit: Some(Exit { code: 1, oom_killed: false }), by, last_lines: vec![] };
+            let seen = Seen { ending: Some(ending), quick_ends, ..Seen::default() };
+            let mut sandbox = is(State::Stopped { at: at(0), reason: StopReason::Exited });
+            sandbox.life.seen = seen;
+            sandbox
+        };
+        for (by, woken) in [(EndedBy::Itself, true), (EndedBy::Signal, false), (EndedBy::Unheard, false)] {
+            let sandbox = ended(by, QUICK_ENDS - 1);
+            assert_eq!([Wake::Idle, Wake::Always, Wake::Never].map(|w| sandbox.is_woken(w)), [woken, true, false]);
+            let fails = ended(by, QUICK_ENDS);
+            assert_eq!([Wake::Idle, Wake::Always, Wake::Never].map(|w| fails.is_woken(w)), [false; 3]);
+        }
     }
 }

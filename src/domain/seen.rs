@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{explain::span, limits::Memory};
+use super::{limits::Memory, time::span};
 
 /// A run that ends within this of its start was none.
 pub const QUICK: Duration = Duration::from_secs(60);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    explain::{after_change, since, span, unused},
+    explain::{after_change, unused},
     idle::{By, Deadline, end_of_age},
     policy::Policy,
     sandbox::{Sandbox, StopReason},
+    time::{since, span},
 };
 
 /// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::{
     names::Invalid,
     ports::{PortSpec, Protocol},
-    sandbox::{Sandbox, State, StopReason},
 };
 
 /// Which sandboxes a connection wakes.
@@ -48,23 +47,6 @@ impl Wake {
     /// If it is any other word.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         Self::from_word(text).ok_or_else(|| Invalid::new(field, text, Self::ALLOWED))
-    }
-
-    /// Whether somebody who connects to `sandbox` is let wait for its start.
-    pub fn allows(self, sandbox: &Sandbox) -> bool {
-        match sandbox.life.state {
-            // It is being started already.
-            State::Starting { .. } => return true,
-            // It would not stay.
-            State::Stopped { reason: StopReason::Exited, .. } if sandbox.life.seen.keeps_ending() => return false,
-            State::Stopped { .. } | State::Stopping { .. } => {}
-            State::Creating | State::Running { .. } | State::Deleting => return false,
-        }
-        match self {
-            Wake::Idle => sandbox.is_undone_by_use(),
-            Wake::Always => true,
-            Wake::Never => false,
-        }
     }
 }
 
@@ -178,47 +160,6 @@ impl AddressRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        EndedBy, Ending, Exit, Seen,
-        fixtures::{at, running},
-        seen::QUICK_ENDS,
-    };
-
-    fn is(state: State) -> Sandbox {
-        running(0).in_state(state)
-    }
-
-    #[test]
-    fn who_may_be_woken() {
-        let stopped = |reason| is(State::Stopped { at: at(0), reason });
-        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
-        let all = [Idle, Reboot, Engine, Requested, Exited, MaxAge];
-        let woken = |wake: Wake| all.map(|reason| wake.allows(&stopped(reason)));
-        assert_eq!(woken(Wake::Idle), [true, true, true, false, false, false]);
-        assert_eq!(woken(Wake::Always), [true; 6]);
-        assert_eq!(woken(Wake::Never), [false; 6]);
-        let stopping = State::Stopping { since: at(0), reason: StopReason::Idle };
-        assert!(Wake::Idle.allows(&is(stopping)), "it waits for the end");
-        assert!(Wake::Never.allows(&is(State::Starting { stopped_at: at(0), reason: StopReason::Requested })));
-        assert!(!Wake::Always.allows(&is(State::Deleting)));
-    }
-
-    #[test]
-    fn what_ended_by_itself_is_woken_unless_it_keeps_ending() {
-        let ended = |by, quick_ends| {
-            let ending = Ending { exit: Some(Exit { code: 1, oom_killed: false }), by, last_lines: vec![] };
-            let seen = Seen { ending: Some(ending), quick_ends, ..Seen::default() };
-            let mut sandbox = is(State::Stopped { at: at(0), reason: StopReason::Exited });
-            sandbox.life.seen = seen;
-            sandbox
-        };
-        for (by, woken) in [(EndedBy::Itself, true), (EndedBy::Signal, false), (EndedBy::Unheard, false)] {
-            let sandbox = ended(by, QUICK_ENDS - 1);
-            assert_eq!([Wake::Idle, Wake::Always, Wake::Never].map(|w| w.allows(&sandbox)), [woken, true, false]);
-            let fails = ended(by, QUICK_ENDS);
-            assert_eq!([Wake::Idle, Wake::Always, Wake::Never].map(|w| w.allows(&fails)), [false; 3]);
-        }
-    }
 
     #[test]
     fn labels_are_read_and_written() {

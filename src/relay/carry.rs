@@ -22,7 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::count::Bytes;
+use super::{count::Bytes, sockets::break_off};
 
 /// How much is read at once. Larger gains nothing here (`benches/relay.rs`).
 const CHUNK: usize = 256 << 10;
@@ -141,12 +141,6 @@ pub async fn reset(stream: &TcpStream) {
     };
     let _ = timeout(LAST_WORDS, flushed).await;
     break_off(stream);
-}
-
-/// Makes the close of `stream`, which the caller drops next, a reset.
-pub fn break_off(stream: &TcpStream) {
-    // One that is gone already need not be reset.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// How many bytes in our kernel the peer has not acknowledged.

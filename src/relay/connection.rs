@@ -15,13 +15,13 @@ use tokio::{
 };
 
 use super::{
-    carry::{break_off, carry},
+    carry::carry,
     courtesy::{HttpRequest, Matter, Notice},
-    door::keep_alive,
     entry::Entry,
     hall::Hall,
     message::{Event, Listen, Target},
     proxy_protocol,
+    sockets::{break_off, keep_alive},
     state::State,
 };
 

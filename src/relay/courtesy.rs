@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::explain::{clock_time, span};
+use crate::domain::{explain::clock_time, time::span};
 
 /// The page, with `{{word}}` where something is filled in. One file: it is shown when nothing else can be fetched.
 const PAGE: &str = include_str!("page.html");

@@ -2,22 +2,20 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use socket2::{Domain, Socket, Type};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{carry::break_off, connection, entry::Entry, hall::Hall, message::Listen};
+use super::{
+    connection,
+    entry::Entry,
+    hall::Hall,
+    message::Listen,
+    sockets::{break_off, keep_alive},
+};
 
 /// How many connections the kernel keeps for us to accept.
 const BACKLOG: i32 = 1024;
-
-/// A silent peer is asked whether it is there, is asked again, and is given up in the end.
-const ASK_AFTER: Duration = Duration::from_secs(60);
-const ASK_AGAIN: Duration = Duration::from_secs(15);
-const ASKED: u32 = 4;
 
 /// One port that a sandbox's clients connect to.
 #[derive(Debug)]
@@ -115,12 +113,4 @@ async fn accept(hall: Arc<Hall>, entry: Arc<Entry>, listen: Listen, socket: Arc<
             drop(admitted);
         });
     }
-}
-
-/// Has the kernel notice a peer that vanished without a word, and send small writes at once.
-pub fn keep_alive(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_AGAIN).with_retries(ASKED);
-    // A socket that is closed already needs neither.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
-    let _ = stream.set_nodelay(true);
 }

@@ -1,6 +1,9 @@
 //! What is said to the relay and what it says: the same words in one process and over a socket.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -101,6 +104,18 @@ pub enum Response {
     Counts(Vec<Count>),
     /// How much is open.
     Load(Load),
+}
+
+/// The relay cannot be spoken to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the relay does not answer: {0}")]
+pub struct Unreachable(pub String);
+
+impl Unreachable {
+    /// Says where it was looked for.
+    pub fn at(self, path: &Path) -> Self {
+        Self(format!("{} at {}; is `spindle relay` running?", self.0, path.display()))
+    }
 }
 
 /// A port on which the relay cannot listen.

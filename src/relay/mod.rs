@@ -15,15 +15,11 @@ mod proxy_protocol;
 #[cfg(test)]
 mod script;
 mod shares;
+mod sockets;
 mod state;
 mod table;
 
-use std::{
-    io::ErrorKind,
-    net::UdpSocket,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io::ErrorKind, net::UdpSocket, path::PathBuf, sync::Arc};
 
 use tokio::sync::{
     Mutex,
@@ -35,24 +31,12 @@ use crate::{
     domain::{PortMapping, Protocol, TrafficLimits},
 };
 use hall::Hall;
-pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened};
+pub use message::{Count, Event, Listen, Load, Request, Response, Route, Target, Unopened, Unreachable};
 use process::remote::Remote;
 pub use process::{Ended, Process};
 #[cfg(test)]
 pub use script::Script;
 use table::Table;
-
-/// The relay cannot be spoken to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the relay does not answer: {0}")]
-pub struct Unreachable(pub String);
-
-impl Unreachable {
-    /// Says where it was looked for.
-    fn at(self, path: &Path) -> Self {
-        Self(format!("{} at {}; is `spindle relay` running?", self.0, path.display()))
-    }
-}
 
 /// A handle on the relay, wherever it runs.
 #[derive(Debug)]

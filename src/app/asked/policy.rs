@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use super::Asked;
 use crate::{
     app::{Change, Error, Result, chain},
-    domain::{Decided, Extension, Invalid, Sandbox, State, Token, Zone, explain::span, idle::end_of_age, time::plus},
+    domain::{
+        Decided, Extension, Invalid, Sandbox, State, Token, Zone,
+        idle::end_of_age,
+        time::{plus, span},
+    },
 };
 
 impl Asked {

@@ -63,7 +63,7 @@ impl Asked {
             self.records.show(id).await;
             return Ok(true);
         }
-        let may = |sandbox: &Sandbox| self.records.wakes(sandbox).allows(sandbox);
+        let may = |sandbox: &Sandbox| sandbox.is_woken(self.records.wakes(sandbox));
         let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
         // Whoever stops it meanwhile on purpose wins.
         let now = self.start_if(container.as_str(), may, false).await?;

@@ -95,7 +95,7 @@ impl Records {
             State::Running { address: Some(address), pid, ref boot, .. } if self.is_believed(boot.as_ref(), pid) => {
                 Target::Open { address, pid }
             }
-            _ if self.wakes(sandbox).allows(sandbox) => Target::Asleep,
+            _ if sandbox.is_woken(self.wakes(sandbox)) => Target::Asleep,
             _ => Target::Shut,
         };
         let cut_after = match sandbox.life.state {

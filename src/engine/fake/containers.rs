@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{FakeEngine, inside::Interior, or_lie};
+use super::{FakeEngine, interior::Interior, or_lie};
 use crate::{
     domain::{Carrier, ContainerId, EvidenceLog, Exit, Life, Observed, Phase, Sandbox, SandboxId},
     engine::{CheckIn, Containers, EngineError, Happening, Result, SandboxSpec},

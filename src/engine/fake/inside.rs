@@ -4,36 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{FakeEngine, containers::Container, or_lie};
+use super::{FakeEngine, containers::Container, interior::Interior, or_lie};
 use crate::{
     domain::{ContainerId, Phase, Sandbox},
     engine::{Announced, CheckIn, EngineError, Inside, Result},
 };
-
-/// What a container has inside.
-#[derive(Debug, Clone)]
-pub(super) struct Interior {
-    terminals: u32,
-    stopped: u32,
-    announcements: Vec<String>,
-    /// Since its last start.
-    cpu: Duration,
-    /// What its program has written.
-    pub(super) written: Vec<u8>,
-}
-
-impl Default for Interior {
-    fn default() -> Self {
-        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO, written: Vec::new() }
-    }
-}
-
-impl Interior {
-    /// The container is started.
-    pub(super) fn begin(&mut self) {
-        self.cpu = Duration::ZERO;
-    }
-}
 
 #[async_trait]
 impl Inside for FakeEngine {

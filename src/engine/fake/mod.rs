@@ -4,6 +4,7 @@ mod behind;
 mod containers;
 mod images;
 mod inside;
+mod interior;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

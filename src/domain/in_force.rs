@@ -1,0 +1,44 @@
+//! In force: which policy applies to a sandbox.
+
+use std::time::Duration;
+
+use super::{
+    policy::{Limit, Policy},
+    rules::{Rule, broken},
+    sandbox::Sandbox,
+};
+
+impl Policy {
+    /// What applies to `sandbox`: what is set for it, but with an idle limit that leaves room for three of its reports
+    /// (`CONTRACT.md` 31).
+    pub fn of(&self, sandbox: &Sandbox) -> Policy {
+        let set = self.set_for(sandbox);
+        let rare = set.rare_limit(sandbox).filter(|_| !broken(Rule::RareReports));
+        Policy { idle_limit: rare.map_or(set.idle_limit, Limit::After), ..set }
+    }
+
+    /// The idle limit of a sandbox whose reports are rarer than a third of what is set here, where they count.
+    fn rare_limit(&self, sandbox: &Sandbox) -> Option<Duration> {
+        let (set, least) = (self.idle_limit.span()?, sandbox.life.rhythm.least_limit());
+        Some(least).filter(|least| *least > set && self.evidence.check_in)
+    }
+
+    /// The idle limit that is set for `sandbox`, and the one that it has because its reports are rare; `None` if they are
+    /// not.
+    pub fn lengthened(&self, sandbox: &Sandbox) -> Option<(Duration, Duration)> {
+        let set = self.set_for(sandbox);
+        set.idle_limit.span().zip(set.rare_limit(sandbox))
+    }
+
+    /// What is set for `sandbox`: its own, where it has it.
+    pub fn set_for(&self, sandbox: &Sandbox) -> Policy {
+        let own = &sandbox.recipe.own;
+        Policy {
+            idle_limit: own.idle_limit.unwrap_or(self.idle_limit),
+            connection_cap: own.connection_cap.unwrap_or(self.connection_cap),
+            max_age: own.max_age.unwrap_or(self.max_age),
+            warn_before: own.warn_before.unwrap_or(self.warn_before),
+            evidence: own.evidence.unwrap_or(self.evidence),
+        }
+    }
+}

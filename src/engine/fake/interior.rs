@@ -1,0 +1,28 @@
+//! What a scripted container has inside.
+
+use std::time::Duration;
+
+/// What a container has inside.
+#[derive(Debug, Clone)]
+pub(super) struct Interior {
+    pub(super) terminals: u32,
+    pub(super) stopped: u32,
+    pub(super) announcements: Vec<String>,
+    /// Since its last start.
+    pub(super) cpu: Duration,
+    /// What its program has written.
+    pub(super) written: Vec<u8>,
+}
+
+impl Default for Interior {
+    fn default() -> Self {
+        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO, written: Vec::new() }
+    }
+}
+
+impl Interior {
+    /// The container is started.
+    pub(super) fn begin(&mut self) {
+        self.cpu = Duration::ZERO;
+    }
+}
