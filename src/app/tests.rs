@@ -200,6 +200,16 @@ async fn usage_is_recorded_as_evidence_and_a_little_newer_use_is_not() {
 }
 
 #[tokio::test]
+async fn a_list_shows_of_each_sandbox_what_its_own_view_shows() {
+    let (ground, sandbox) = Ground::with_sandbox().await;
+    let asked = ground.asked();
+    let [listed] = asked.views().await.unwrap().try_into().unwrap();
+    let own = asked.view(asked.get(Ground::container(&sandbox).as_str()).await.unwrap());
+    assert_eq!((&listed.sandbox, &listed.why, listed.stops_at()), (&own.sandbox, &own.why, own.stops_at()));
+    assert!(own.stops_at().is_some() && own.ports.len() == own.sandbox.ports.len(), "{own:?}");
+}
+
+#[tokio::test]
 async fn work_that_fails_leaves_its_intent_and_work_that_is_done_leaves_none() {
     let (ground, sandbox) = Ground::with_sandbox().await;
     let to = State::Stopping { since: ground.work.clock.now(), reason: StopReason::Requested };
