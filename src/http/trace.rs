@@ -12,7 +12,7 @@ use rocket::{
 use super::{paths::Paths, refusals::Refusals};
 use crate::app::{App, Stopwatch, UnderWay};
 
-/// Managed by the door's server, whose requests are nothing for the log.
+/// Managed by the door's server, whose requests the log shows at debug only.
 pub struct DoorOnly;
 
 struct Arrival {
