@@ -22,12 +22,13 @@ async fn filled(number: u32, directory: &Path) -> Scripted {
     let mut app = TestApp { loops: false, database: Some(directory.join("spindle.db")), ..TestApp::default() };
     app.settings.max_running = number;
     app.settings.pool.range = 20_000..=59_999;
+    let admin = spindle::domain::Actor::User("admin".into());
     let world = app.start().await;
     world.engine.add_image("lab:latest", &["9000/udp", "9001/udp"], None);
     for _ in 0..number {
-        let made = world.app.create(CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
+        let made = world.app.create(&admin, CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
         world.app.asked.check_in(Some(made.token.reveal()), None, 1).await.unwrap();
-        world.app.asked.extend(made.container.unwrap().as_str(), "admin", None).await.unwrap();
+        world.app.asked.extend(&admin, made.container.unwrap().as_str(), None).await.unwrap();
     }
     world
 }

@@ -186,7 +186,8 @@ async fn those_who_ask_at_once_share_one_question_to_the_engine() {
     }
     let before = w.engine.calls("info");
     w.engine.next("info", Fault::Hang);
-    let stops = futures_util::future::join_all(made.iter().map(|c| w.app.asked.stop(support::id(c))));
+    let admin = spindle::domain::Actor::User("admin".into());
+    let stops = futures_util::future::join_all(made.iter().map(|c| w.app.asked.stop(&admin, support::id(c))));
     // When this one's turn comes all of them wait.
     let (stops, ()) = tokio::join!(stops, async { w.engine.release() });
     for stopping in stops {

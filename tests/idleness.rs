@@ -162,7 +162,14 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
     let w = world().await;
     let mut stubborn = Vec::new();
     for number in 0..800 {
-        let made = w.app.create(CreateSpec::of(ImageRef::parse("spindle/mimic:bare").unwrap())).await.unwrap();
+        let made = w
+            .app
+            .create(
+                &spindle::domain::Actor::User("admin".into()),
+                CreateSpec::of(ImageRef::parse("spindle/mimic:bare").unwrap()),
+            )
+            .await
+            .unwrap();
         if number % 10 == 0 {
             w.engine.ignore_term(made.container.as_ref().unwrap());
             stubborn.push(made.id);

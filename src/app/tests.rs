@@ -52,6 +52,10 @@ impl Told {
     }
 }
 
+fn admin() -> Actor {
+    Actor::User("admin".into())
+}
+
 fn settings() -> Settings {
     Settings {
         policy: crate::domain::Policy { idle_limit: Limit::After(Duration::from_secs(60)), ..fixtures::POLICY },
@@ -119,7 +123,7 @@ impl Ground {
         let ground = Self::new();
         ground.work.vitals.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));
         ground.work.vitals.begin();
-        let sandbox = ground.asked().create(CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
+        let sandbox = ground.asked().create(&admin(), CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
         (ground, sandbox)
     }
 
@@ -230,10 +234,10 @@ async fn a_verb_needs_no_pass() {
     let (ground, sandbox) = Ground::with_sandbox().await;
     let asked = ground.asked();
     let reference = Ground::container(&sandbox).as_str();
-    assert!(matches!(asked.stop(reference).await.unwrap().life.state, State::Stopping { .. }));
-    let started = asked.start(reference).await.unwrap();
+    assert!(matches!(asked.stop(&admin(), reference).await.unwrap().life.state, State::Stopping { .. }));
+    let started = asked.start(&admin(), reference).await.unwrap();
     assert_eq!((started.life.generation, started.ports.clone()), (sandbox.life.generation + 1, sandbox.ports.clone()));
-    asked.delete(reference).await.unwrap();
+    asked.delete(&admin(), reference).await.unwrap();
     assert!(matches!(asked.get(reference).await, Err(Error::NoSandbox(_))));
 }
 

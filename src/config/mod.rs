@@ -21,7 +21,7 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::limits::BRIDGE;
+use crate::domain::{Actor, limits::BRIDGE};
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 pub use sandbox::SandboxConfig;
@@ -147,8 +147,8 @@ impl Config {
         Ok(Self {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
-            admin_user: v.take("admin_user", "admin", "it is a name without a colon", |t| {
-                text(t).filter(|t| !t.contains(':'))
+            admin_user: v.take("admin_user", "admin", "it is a name without a colon, other than \"inside\"", |t| {
+                text(t).filter(|t| !t.contains(':') && t != Actor::INSIDE)
             })?,
             admin_password: v.exact("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
             deployment: v.take(

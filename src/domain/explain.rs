@@ -8,8 +8,9 @@ use super::{
     evidence::{Evidence, Source},
     grace::Grace,
     idle::{Because, By, Deadline, Verdict, deadline_since, verdict},
+    people::Actor,
     policy::{Policy, Sources},
-    sandbox::{Extension, Sandbox, State, StopReason},
+    sandbox::{Sandbox, State, StopReason},
     time::{plus, since, span},
 };
 
@@ -61,7 +62,7 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
         Source::CheckIn if sandbox.life.active > 0 => format!("it reported {}, {when}", sandbox.life.active),
         Source::CheckIn => format!("it reported that it is in use, {when}"),
         Source::Extension => match &sandbox.life.extension {
-            Some(extension) if extension.by == Extension::INSIDE => format!("kept from inside, {when}"),
+            Some(extension) if extension.by == Actor::Inside => format!("kept from inside, {when}"),
             Some(extension) => format!("kept by {}, {when}", extension.by),
             None => format!("extended {when}"),
         },

@@ -15,6 +15,7 @@ pub mod names;
 mod nearest;
 pub mod notable;
 pub mod observed;
+pub mod people;
 pub mod plan;
 pub mod policy;
 pub mod ports;
@@ -40,6 +41,7 @@ pub use names::{ContainerId, ImageRef, Invalid, Label, SandboxId, SandboxName, S
 pub use nearest::nearest;
 pub use notable::Awaiting;
 pub use observed::{Observed, Phase};
+pub use people::Actor;
 pub use plan::{Plan, Step, plan};
 pub use policy::{Limit, OwnPolicy, Policy, Sources};
 pub use ports::{Carrier, Endpoint, PortMapping, PortSpec, Protocol};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     evidence::EvidenceLog,
     names::{ContainerId, SandboxId, SandboxName, Token},
+    people::Actor,
     ports::{Carrier, Endpoint, PortMapping, PortSpec},
     recipe::Recipe,
     rhythm::Rhythm,
@@ -148,15 +149,10 @@ impl Boot {
 pub struct Extension {
     /// When.
     pub at: Timestamp,
-    /// Who: a user of the API, or [`Extension::INSIDE`].
-    pub by: String,
+    /// Who.
+    pub by: Actor,
     /// Until when at least.
     pub until: Timestamp,
-}
-
-impl Extension {
-    /// Whoever is logged in inside.
-    pub const INSIDE: &str = "inside";
 }
 
 /// What became of a sandbox: all that changes from start to start, or by being used.

@@ -8,6 +8,8 @@ use rocket::{
 };
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::domain::Actor;
+
 /// The credentials that the server accepts.
 #[derive(Clone)]
 pub struct Credentials {
@@ -80,8 +82,8 @@ pub struct Admin {
 
 impl Admin {
     /// Who asks.
-    pub fn user(&self) -> &str {
-        &self.user
+    pub fn actor(&self) -> Actor {
+        Actor::User(self.user.clone())
     }
 }
 

@@ -62,13 +62,13 @@ async fn get_one(
 
 #[post("/v1/containers", data = "<body>")]
 async fn create(
-    _admin: Admin,
+    admin: Admin,
     app: &State<Arc<App>>,
     asked: Option<&Host<'_>>,
     body: Result<Body, ApiError>,
 ) -> Result<(Status, Created), ApiError> {
     let spec = wishes::create_spec(app, &body?.only(&CREATE)?)?;
-    let sandbox = app.create(spec).await?;
+    let sandbox = app.create(&admin.actor(), spec).await?;
     // That it could not be warned of is no reason to deny what was made.
     let warnings = app.asked.namesakes(&sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
@@ -96,22 +96,22 @@ async fn patch_one(
     let (own, to_default) = wishes::own_policy(app, &fields)?;
     let change = Change { own, to_default, keep_until: wishes::keep_until(&fields)? };
     if !change.is_empty() {
-        app.asked.change(id, admin.user(), change).await?;
+        app.asked.change(&admin.actor(), id, change).await?;
     }
     if let Some(wake) = wake {
-        app.asked.set_wake(id, wake).await?;
+        app.asked.set_wake(&admin.actor(), id, wake).await?;
     }
     let sandbox = match status.as_deref() {
-        Some("running") => app.asked.start(id).await?,
-        Some("stopped") => app.asked.stop(id).await?,
+        Some("running") => app.asked.start(&admin.actor(), id).await?,
+        Some("stopped") => app.asked.stop(&admin.actor(), id).await?,
         _ => app.asked.get(id).await?,
     };
     Ok(Json(container(&app.asked.view(sandbox), asked)))
 }
 
 #[delete("/v1/containers/<id>")]
-async fn delete_one(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Status, ApiError> {
-    app.asked.delete(id).await?;
+async fn delete_one(admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Status, ApiError> {
+    app.asked.delete(&admin.actor(), id).await?;
     Ok(Status::NoContent)
 }
 
@@ -129,7 +129,7 @@ async fn extend(
     body: Result<Body, ApiError>,
 ) -> Result<Json<api::Container>, ApiError> {
     let length = body?.only(&EXTEND)?.text("for")?.map(|text| wishes::length("for", &text)).transpose()?;
-    let sandbox = app.asked.extend(id, admin.user(), length).await?;
+    let sandbox = app.asked.extend(&admin.actor(), id, length).await?;
     Ok(Json(container(&app.asked.view(sandbox), asked)))
 }
 

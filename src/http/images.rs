@@ -50,13 +50,13 @@ async fn get_one(
 /// Answers with lines of JSON: `pulling` while it is at it, and in the end `present` or `failed`.
 #[put("/v1/images/<first>/<rest..>")]
 async fn put_one(
-    _admin: Admin,
+    admin: Admin,
     app: &State<Arc<App>>,
     first: &str,
     rest: Segments<'_, Path>,
 ) -> Result<(ContentType, TextStream![String]), ApiError> {
     let image = reference(first, rest)?;
-    let mut pull = match app.asked.ensure_image(&image).await? {
+    let mut pull = match app.asked.ensure_image(&admin.actor(), &image).await? {
         Ensured::Present => None,
         Ensured::Pulling(pull) => Some(pull),
     };
@@ -91,12 +91,12 @@ async fn put_one(
 
 #[delete("/v1/images/<first>/<rest..>")]
 async fn delete_one(
-    _admin: Admin,
+    admin: Admin,
     app: &State<Arc<App>>,
     first: &str,
     rest: Segments<'_, Path>,
 ) -> Result<Status, ApiError> {
-    app.asked.remove_image(&reference(first, rest)?).await?;
+    app.asked.remove_image(&admin.actor(), &reference(first, rest)?).await?;
     Ok(Status::NoContent)
 }
 

@@ -103,7 +103,7 @@ pub fn policy(view: &View) -> api::Policy {
 
 /// Who keeps a sandbox.
 pub fn extended(extension: &Extension) -> api::Extended {
-    api::Extended { at: Instant(extension.at), by: extension.by.clone(), until: Instant(extension.until) }
+    api::Extended { at: Instant(extension.at), by: extension.by.to_string(), until: Instant(extension.until) }
 }
 
 /// The object for what was asked for as `image`.

@@ -94,7 +94,7 @@ impl Store {
                        extended_until = iif(?3 >= coalesce(keep_until, ?3), ?3, extended_until)
                        WHERE id = ?1 AND generation = ?2 AND state = 'running'";
             let (until, at) = (millis(extension.until), millis(extension.at));
-            let done = c.execute(sql, (id.as_str(), generation, until, at, &extension.by))? == 1;
+            let done = c.execute(sql, (id.as_str(), generation, until, at, extension.by.to_string()))? == 1;
             if done {
                 record_evidence(c, &id, Evidence { source: Source::Extension, at: extension.at })?;
             }

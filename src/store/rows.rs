@@ -10,7 +10,7 @@ use rusqlite::{
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Access, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
+    Access, Actor, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
     ImageRef, Label, Life, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Recipe, Rhythm, Sandbox,
     SandboxId, SandboxName, Seen, Source, Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
 };
@@ -203,7 +203,7 @@ fn life(c: &mut Columns<'_>) -> Result<Life> {
         spared_until: c.instant()?,
         warned_for: c.instant()?,
         extension: match (c.instant()?, c.next::<Option<String>>()?, c.instant()?) {
-            (Some(at), Some(by), Some(until)) => Some(Extension { at, by, until }),
+            (Some(at), Some(by), Some(until)) => Some(Extension { at, by: Actor::named(&by), until }),
             _ => None,
         },
         wake_failure: match (c.instant()?, c.next::<Option<String>>()?) {

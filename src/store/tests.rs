@@ -244,7 +244,7 @@ async fn what_is_known_is_what_is_on_the_disk() {
     let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
     store.change(&a.id, change, POLICY, at(300)).await.unwrap();
     same("a change of policy").await;
-    let extension = crate::domain::Extension { at: at(10), by: "admin".into(), until: at(50) };
+    let extension = crate::domain::Extension { at: at(10), by: crate::domain::Actor::Inside, until: at(50) };
     assert!(store.extend(&a, extension).await.unwrap());
     same("an extension").await;
     store.mark_warned(&a, Some(at(900))).await.unwrap();

@@ -9,8 +9,13 @@ use super::{
 };
 use crate::{
     app::CreateSpec,
-    domain::{ImageRef, OwnPolicy, SandboxId, SandboxName, Source, State},
+    domain::{Actor, ImageRef, OwnPolicy, SandboxId, SandboxName, Source, State},
 };
+
+/// Whoever uses the API.
+pub fn person() -> Actor {
+    Actor::User("somebody".into())
+}
 
 /// One thing that somebody does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +145,7 @@ impl World {
         let own = OwnPolicy { idle_limit: own.map(limit_of), ..OwnPolicy::default() };
         let spec = CreateSpec { name: Some(name.clone()), own, ..CreateSpec::of(image) };
         self.oracle().tell(|| format!("create {name}"));
-        let made = server.app.create(spec).await;
+        let made = server.app.create(&person(), spec).await;
         if server.life.is_dead() {
             return;
         }
@@ -164,7 +169,7 @@ impl World {
             Action::Stop => {
                 self.oracle().tell(|| format!("stop {name}"));
                 self.oracle().stop_asked(id, false);
-                let answer = server.app.asked.stop(name).await;
+                let answer = server.app.asked.stop(&person(), name).await;
                 if server.life.is_dead() {
                     return;
                 }
@@ -182,7 +187,7 @@ impl World {
             Action::Delete => {
                 self.oracle().tell(|| format!("delete {name}"));
                 self.oracle().delete_asked(id);
-                let answer = server.app.asked.delete(name).await;
+                let answer = server.app.asked.delete(&person(), name).await;
                 if !server.life.is_dead() {
                     self.oracle().tell(|| format!("delete {name}: {answer:?}"));
                     if answer.is_ok() {
@@ -205,7 +210,7 @@ impl World {
         self.oracle().tell(|| format!("start {}", aim.name));
         self.wants(&aim.id);
         let since = self.clock.elapsed();
-        let answer = server.app.asked.start(&aim.name).await;
+        let answer = server.app.asked.start(&person(), &aim.name).await;
         if !server.life.is_dead() {
             let row = self.row(&aim.id);
             let mut oracle = self.oracle();

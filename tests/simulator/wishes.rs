@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    actions::Aim,
+    actions::{Aim, person},
     world::{LIMIT, Server, World, limit_of},
 };
 use crate::{
@@ -30,7 +30,7 @@ impl World {
             kept.map(|kept| kept.is_some())
         } else {
             let length = Some(length).filter(|_| !for_limit);
-            server.app.asked.extend(&aim.name, "somebody", length).await.map(|_| true)
+            server.app.asked.extend(&person(), &aim.name, length).await.map(|_| true)
         };
         if server.life.is_dead() {
             return;
@@ -66,7 +66,7 @@ impl World {
         // Who does not run has no time that could be over.
         let running = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         let spared = running.and_then(|row| self.oracle().sparing(&aim.id, &row));
-        let changed = server.app.asked.change(&aim.name, "admin", change.clone()).await;
+        let changed = server.app.asked.change(&person(), &aim.name, change.clone()).await;
         if server.life.is_dead() {
             return;
         }

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::Asked;
+use super::{Asked, policy::is_ahead};
 use crate::{
     app::{Error, Result, chain},
     domain::{
-        ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Recipe, Sandbox,
+        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Recipe, Sandbox,
         SandboxId, SandboxName, State, Token, Wake, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
@@ -74,9 +74,9 @@ impl Asked {
     /// # Errors
     /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
     /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
-    pub async fn create(&self, spec: CreateSpec) -> Result<Sandbox> {
+    pub async fn create(&self, by: &Actor, spec: CreateSpec) -> Result<Sandbox> {
         if let Some(until) = spec.keep_until {
-            self.is_ahead(until)?;
+            is_ahead(until, self.clock.now())?;
         }
         if let Some(memory) = spec.memory {
             self.host_has(memory).await?;
@@ -111,8 +111,12 @@ impl Asked {
             self.make(&mut spec).await
         };
         let made = made.await;
-        if made.is_err() {
-            self.unmake(&spec.sandbox).await;
+        match &made {
+            Ok(Sandbox { id, container, name, recipe, .. }) => {
+                let container = container.as_ref().map(tracing::field::display);
+                tracing::info!(sandbox = %id, container, %name, image = %recipe.image, %by, "created");
+            }
+            Err(_) => self.unmake(&spec.sandbox).await,
         }
         made
     }
@@ -245,7 +249,6 @@ impl Asked {
         let recorded = self.records.mark_started(sandbox, to).await?;
         let made = self.records.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
-        tracing::info!(sandbox = %made.id, %container, name = %made.name, image = %made.recipe.image, "created");
         Ok(made)
     }
 

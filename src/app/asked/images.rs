@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Asked;
 use crate::{
     app::{Error, Result},
-    domain::{ImageRef, image::problems, policy::least_idle_limit},
+    domain::{Actor, ImageRef, image::problems, policy::least_idle_limit},
     engine::{EngineError, ImageDetails, LayerProgress},
 };
 
@@ -108,7 +108,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
-    pub async fn ensure_image(self: &Arc<Self>, image: &ImageRef) -> Result<Ensured> {
+    pub async fn ensure_image(self: &Arc<Self>, by: &Actor, image: &ImageRef) -> Result<Ensured> {
         if let Some(pull) = self.under_way_of(image) {
             return Ok(Ensured::Pulling(pull));
         }
@@ -124,6 +124,7 @@ impl Asked {
         if let Some(other) = self.under_way_of(image) {
             return Ok(Ensured::Pulling(other));
         }
+        tracing::info!(%image, %by, "pulling");
         let (tell, pull) = watch::channel(PullState::default());
         self.pulls().insert(image.tagged(), pull.clone());
         let (asked, image) = (Arc::clone(self), image.clone());
@@ -145,7 +146,6 @@ impl Asked {
     }
 
     async fn pull(&self, image: &ImageRef, tell: &watch::Sender<PullState>) -> std::result::Result<(), EngineError> {
-        tracing::info!(%image, "pulling");
         let mut news = self.engine.pull(image).await?;
         while let Some(layer) = news.next().await {
             let layer = layer?;
@@ -164,7 +164,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
-    pub async fn remove_image(&self, image: &ImageRef) -> Result<()> {
+    pub async fn remove_image(&self, by: &Actor, image: &ImageRef) -> Result<()> {
         let mut containers = self.image(image).await?.containers;
         while containers > 0 && self.work.make_way(|deleted| deleted.recipe.image == *image).await? {
             containers = self.image(image).await?.containers;
@@ -188,7 +188,7 @@ impl Asked {
             }
             e => Error::engine("the image could not be removed", e),
         })?;
-        tracing::info!(%image, "image removed");
+        tracing::info!(%image, %by, "image removed");
         Ok(())
     }
 }

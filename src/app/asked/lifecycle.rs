@@ -6,7 +6,7 @@ use super::Asked;
 use crate::{
     app::{Error, Result, chain},
     domain::{
-        Decided, Sandbox, State, StopReason, explain,
+        Actor, Decided, Sandbox, State, StopReason, explain,
         rules::{Rule, broken},
     },
     store::StoreError,
@@ -23,7 +23,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
-    pub async fn stop(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
+    pub async fn stop(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Sandbox> {
         loop {
             let sandbox = self.records.find(reference).await?;
             match sandbox.life.state {
@@ -31,7 +31,7 @@ impl Asked {
                     self.work.engine_answers().await?;
                     let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                     if self.records.mark(&sandbox, to.clone()).await? {
-                        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", "stopping");
+                        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, reason = "requested", %by, "stopping");
                         let stopping = sandbox.in_state(to);
                         let asked = Arc::clone(self);
                         self.tasks.spawn(async move { asked.carry_out_stop(&sandbox).await });
@@ -75,17 +75,16 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
     /// [`Error::StillStopping`].
-    pub async fn start(self: &Arc<Self>, reference: &str) -> Result<Sandbox> {
-        self.start_if(reference, |_| true, true).await
+    pub async fn start(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Sandbox> {
+        self.start_if(by, reference, |_| true).await
     }
 
     /// As [`Asked::start`], unless it is not to be started any more when its turn comes: then it is answered as it is.
-    /// `by_request`: a person asks for it, and not a connection.
     pub(super) async fn start_if(
         self: &Arc<Self>,
+        by: &Actor,
         reference: &str,
         may: impl Fn(&Sandbox) -> bool,
-        by_request: bool,
     ) -> Result<Sandbox> {
         let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
         tokio::pin!(patience);
@@ -104,7 +103,8 @@ impl Asked {
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
                 State::Stopped { at, reason } => {
                     let to = State::Starting { stopped_at: at, reason };
-                    match self.records.store.mark_starting(&sandbox, to, self.settings.max_running, by_request).await {
+                    match self.records.store.mark_starting(&sandbox, to, self.settings.max_running, by.is_user()).await
+                    {
                         Err(StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
                         Err(StoreError::Full(limit)) => return Err(Error::Full(limit)),
                         Err(e) => return Err(e.into()),
@@ -138,7 +138,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
-    pub async fn delete(self: &Arc<Self>, reference: &str) -> Result<()> {
+    pub async fn delete(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<()> {
         self.records.find(reference).await?;
         self.work.engine_answers().await?;
         let sandbox = loop {
@@ -147,6 +147,7 @@ impl Asked {
                 break sandbox;
             }
         };
+        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, "deleting");
         // Without waiting for whoever works on it: removal ends their work.
         let claim = self.work.claims.try_claim(&sandbox.id);
         let work = Arc::clone(&self.work);

@@ -8,7 +8,7 @@ use super::Asked;
 use crate::{
     app::{Change, Error, Result, chain},
     domain::{
-        Decided, Extension, Invalid, Sandbox, State, Token, Zone,
+        Actor, Decided, Extension, Invalid, Sandbox, State, Token, Zone,
         idle::end_of_age,
         time::{plus, span},
     },
@@ -20,12 +20,12 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`]; [`Error::Invalid`] if it shall be kept beyond its age.
-    pub async fn change(&self, reference: &str, by: &str, change: Change) -> Result<Sandbox> {
+    pub async fn change(&self, by: &Actor, reference: &str, change: Change) -> Result<Sandbox> {
         let sandbox = self.records.find(reference).await?;
         let now = self.clock.now();
         if let Some(Some(until)) = change.keep_until {
-            self.is_ahead(until)?;
-            self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default())?;
+            is_ahead(until, now)?;
+            self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default(), now)?;
         }
         change.own.fits(sandbox.recipe.cpus)?;
         // What connections carried until now belongs to the time that it still had.
@@ -37,7 +37,7 @@ impl Asked {
         let changed = self.records.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
         let changed = changed.ok_or_else(|| Error::NoSandbox(reference.to_owned()))?;
         let why = format!("{words} by {by}; {}", self.usage.why(&changed, now));
-        tracing::info!(sandbox = %changed.id, name = %changed.name, why, "its limits were changed");
+        tracing::info!(sandbox = %changed.id, name = %changed.name, %by, why, "its limits were changed");
         self.records.decided(&changed, Decided::Changed, why).await;
         // An earlier deadline, or a warning, may be due.
         self.next.wake();
@@ -49,15 +49,15 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::NotRunning`]; [`Error::Invalid`] if `length` reaches beyond its age.
-    pub async fn extend(&self, reference: &str, by: &str, length: Option<Duration>) -> Result<Sandbox> {
+    pub async fn extend(&self, by: &Actor, reference: &str, length: Option<Duration>) -> Result<Sandbox> {
         let sandbox = self.records.find(reference).await?;
         let now = self.clock.now();
         if let Some(length) = length {
-            self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default())?;
+            self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default(), now)?;
         }
         let length = length.or(self.settings.policy.of(&sandbox).idle_limit.span()).unwrap_or_default();
         let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
-        self.keep(&sandbox, by, until).await?.ok_or(Error::NotRunning)
+        self.keep(&sandbox, by, until, now).await?.ok_or(Error::NotRunning)
     }
 
     /// As [`Asked::extend`], by somebody inside: for `keep_max` at most. `None` if whoever asks is no running sandbox.
@@ -74,41 +74,32 @@ impl Asked {
             self.records.store.reporter(token.and_then(Token::parse), peer.map(|p| p.to_canonical())).await?;
         let Some(id) = reporter else { return Ok(None) };
         let Some(sandbox) = self.records.store.get(&id).await? else { return Ok(None) };
-        let until = plus(self.clock.now(), length.min(self.settings.keep_max));
-        self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.recipe.zone)?;
-        self.keep(&sandbox, Extension::INSIDE, until).await
+        let now = self.clock.now();
+        let until = plus(now, length.min(self.settings.keep_max));
+        self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.recipe.zone, now)?;
+        self.keep(&sandbox, &Actor::Inside, until, now).await
     }
 
     /// Records an extension; `None` if the sandbox does not run any more as it was seen to.
-    async fn keep(&self, seen: &Sandbox, by: &str, until: Timestamp) -> Result<Option<Sandbox>> {
+    async fn keep(&self, seen: &Sandbox, by: &Actor, until: Timestamp, now: Timestamp) -> Result<Option<Sandbox>> {
         if !matches!(seen.life.state, State::Running { .. }) {
             return Ok(None);
         }
-        let extension = Extension { at: self.clock.now(), by: by.to_owned(), until };
+        let extension = Extension { at: now, by: by.clone(), until };
         if !self.records.store.extend(seen, extension).await? {
             return Ok(None);
         }
         let kept = self.records.store.get(&seen.id).await?;
         if let Some(kept) = &kept {
-            let why = self.usage.why(kept, self.clock.now());
+            let why = self.usage.why(kept, now);
             // Whoever is inside can say it as often as they like, and shall neither fill our log nor hide what was decided.
             let news = seen.life.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
-            if by != Extension::INSIDE || news {
-                tracing::info!(sandbox = %kept.id, name = %kept.name, by, why, "kept");
+            if *by != Actor::Inside || news {
+                tracing::info!(sandbox = %kept.id, name = %kept.name, %by, why, "kept");
                 self.records.decided(kept, Decided::Extended, why).await;
             }
         }
         Ok(kept)
-    }
-
-    /// # Errors
-    /// [`Error::Invalid`] if `until` has passed.
-    pub fn is_ahead(&self, until: Timestamp) -> Result<()> {
-        if until > self.clock.now() {
-            Ok(())
-        } else {
-            Err(Invalid::new("keep_until", &until.to_string(), "it must lie ahead").into())
-        }
     }
 
     /// # Errors
@@ -119,10 +110,10 @@ impl Asked {
         until: Timestamp,
         (field, value): (&'static str, &str),
         zone: &Zone,
+        now: Timestamp,
     ) -> Result<()> {
         let end = end_of_age(&self.settings.policy, sandbox).filter(|end| until > *end);
         end.map_or(Ok(()), |end| {
-            let now = self.clock.now();
             let left = span(Duration::try_from(end.duration_since(now)).unwrap_or_default());
             let allowed = format!(
                 "this container reaches its max_age at {}, in {left}, and is not kept beyond that",
@@ -131,4 +122,10 @@ impl Asked {
             Err(Invalid::new(field, value, allowed).into())
         })
     }
+}
+
+/// # Errors
+/// [`Error::Invalid`] if `until` has passed.
+pub fn is_ahead(until: Timestamp, now: Timestamp) -> Result<()> {
+    if until > now { Ok(()) } else { Err(Invalid::new("keep_until", &until.to_string(), "it must lie ahead").into()) }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::Asked;
 use crate::{
     app::{Error, Result, chain},
-    domain::{Sandbox, SandboxId, State, Wake, WakeFailure},
+    domain::{Actor, Sandbox, SandboxId, State, Wake, WakeFailure},
     relay::Event,
 };
 
@@ -39,7 +39,7 @@ impl Asked {
 
     /// Starts a sandbox to which somebody has connected, if that may be.
     async fn wake_up(self: &Arc<Self>, id: &SandboxId, peer: SocketAddr, inside: u16) {
-        let woken = self.try_wake(id).await;
+        let woken = self.try_wake(id, peer).await;
         match woken {
             Ok(true) => tracing::info!(sandbox = %id, %peer, port = inside, "woken by a connection"),
             Ok(false) => self.records.refuse(id).await,
@@ -57,7 +57,7 @@ impl Asked {
         }
     }
 
-    async fn try_wake(self: &Arc<Self>, id: &SandboxId) -> Result<bool> {
+    async fn try_wake(self: &Arc<Self>, id: &SandboxId, peer: SocketAddr) -> Result<bool> {
         let Some(sandbox) = self.records.store.get(id).await? else { return Ok(false) };
         if matches!(sandbox.life.state, State::Running { .. }) {
             self.records.show(id).await;
@@ -66,7 +66,7 @@ impl Asked {
         let may = |sandbox: &Sandbox| sandbox.is_woken(self.records.wakes(sandbox));
         let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
         // Whoever stops it meanwhile on purpose wins.
-        let now = self.start_if(container.as_str(), may, false).await?;
+        let now = self.start_if(&Actor::Wake(peer), container.as_str(), may).await?;
         Ok(matches!(now.life.state, State::Running { .. }))
     }
 
@@ -74,8 +74,10 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`].
-    pub async fn set_wake(&self, reference: &str, wake: Wake) -> Result<()> {
+    pub async fn set_wake(&self, by: &Actor, reference: &str, wake: Wake) -> Result<()> {
         let sandbox = self.records.find(reference).await?;
-        self.records.set_wake(&sandbox.id, wake).await
+        self.records.set_wake(&sandbox.id, wake).await?;
+        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, wake = wake.word(), "what wakes it was changed");
+        Ok(())
     }
 }
