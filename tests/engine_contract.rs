@@ -47,11 +47,11 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     hears(&mut events, &container, Happening::Started).await;
     let shown = engine.inspect(&container).await.unwrap();
     assert_eq!((shown.phase, shown.sandbox.as_ref()), (Phase::Running, Some(&spec.sandbox.id)));
-    assert!(shown.address.is_some() && shown.mark.is_some());
+    assert!(shown.reach.address.is_some() && shown.mark.is_some());
     assert_eq!((shown.memory, shown.cpus), (Some(spec.sandbox.recipe.memory), Some(spec.sandbox.recipe.cpus)));
     assert_eq!((shown.name.as_deref(), shown.paused, shown.exit), (Some(spec.sandbox.name.as_str()), false, None));
     let listed = engine.list().await.unwrap();
-    assert_eq!((listed.len(), listed[0].phase, listed[0].address), (1, Phase::Running, shown.address));
+    assert_eq!((listed.len(), listed[0].phase, listed[0].reach.address), (1, Phase::Running, shown.reach.address));
 
     let recovered = engine.recover(&container).await.unwrap();
     let (state, generation) = (recovered.life.state.clone(), recovered.life.generation);
@@ -214,7 +214,7 @@ async fn docker_makes_a_network_that_was_removed_again_for_whoever_was_on_it() {
     for container in [first, second, third] {
         own.engine.start(&container).await.unwrap();
         let shown = own.engine.inspect(&container).await.unwrap();
-        assert!(shown.phase == Phase::Running && shown.address.is_some(), "{shown:?}");
+        assert!(shown.phase == Phase::Running && shown.reach.address.is_some(), "{shown:?}");
     }
 }
 

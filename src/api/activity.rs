@@ -8,6 +8,7 @@ use super::{
 };
 
 /// Why a container is in the state that it is in.
+/// Its fields are the keys on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// 64 hex digits.

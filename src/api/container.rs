@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{Instant, Limit, Word};
 
 /// The container object.
+/// Its fields are the keys on the wire, which v1 has on one level.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     /// 64 hex digits.

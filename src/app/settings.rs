@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// What the configuration decides for the use cases.
+/// Its fields are settings, one for each.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// When sandboxes that have nothing of their own are stopped.

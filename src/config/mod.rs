@@ -43,6 +43,7 @@ pub enum LogFormat {
 }
 
 /// The whole configuration.
+/// Its fields are the settings, one for each.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `SPINDLE_ADDRESS`: where the API listens.

@@ -21,6 +21,7 @@ pub const SHARED: [&str; 5] =
     ["kernel.pty.max", "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "fs.aio-max-nr", "fs.file-max"];
 
 /// Everything.
+/// It has as many fields as there are things to look at.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// Where the engine is asked.

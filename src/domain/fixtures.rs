@@ -23,8 +23,11 @@ pub fn at(seconds: i64) -> Timestamp {
 /// A sandbox that was started at `since` and has reported nothing.
 pub fn running(since: i64) -> Sandbox {
     let id = SandboxId::from_bytes([1; 16]);
-    let started =
-        State::Running { since: at(since), address: None, mark: "m1".into(), pid: None, boot: Some("b".into()) };
+    let started = State::Running {
+        since: at(since),
+        mark: "m1".into(),
+        reach: Reach { boot: Some("b".into()), ..Reach::default() },
+    };
     let image = ImageRef::parse("lab").expect("a plain name");
     let (memory, cpus) = (Memory::parse("512m").expect("plain"), Cpus::parse("1").expect("plain"));
     Sandbox {

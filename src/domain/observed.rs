@@ -1,13 +1,12 @@
 //! What the engine shows of one container, in our words.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::{
     limits::{Cpus, Memory},
     names::{ContainerId, SandboxId},
-    sandbox::{Boot, State},
+    reach::{Boot, Reach},
+    sandbox::State,
     seen::{EndedBy, Exit},
 };
 
@@ -35,12 +34,10 @@ pub struct Observed {
     pub sandbox: Option<SandboxId>,
     /// What it is doing.
     pub phase: Phase,
-    /// Its address on our network, while it runs.
-    pub address: Option<IpAddr>,
+    /// Where it is found while it runs, in whatever start of the machine; its process where the look was close enough.
+    pub reach: Reach,
     /// The engine's mark of its last start; `None` where the look was too shallow to tell.
     pub mark: Option<String>,
-    /// Its first process, as this machine numbers it, while it runs; `None` where the look was too shallow to tell.
-    pub pid: Option<u32>,
     /// What the engine calls it.
     pub name: Option<String>,
     /// It runs, and its processes stand still.
@@ -59,7 +56,7 @@ impl Observed {
     /// The state of a sandbox that was just seen to run, from `since` on, in this start of the machine.
     pub fn running(self, since: Timestamp, boot: Boot) -> State {
         let mark = self.mark.unwrap_or_default();
-        State::Running { since, address: self.address, mark, pid: self.pid, boot: Some(boot) }
+        State::Running { since, mark, reach: Reach { boot: Some(boot), ..self.reach } }
     }
 
     /// Nothing but that it is there and what it is doing.
@@ -68,9 +65,8 @@ impl Observed {
             container,
             sandbox,
             phase,
-            address: None,
+            reach: Reach::default(),
             mark: None,
-            pid: None,
             name: None,
             paused: false,
             memory: None,

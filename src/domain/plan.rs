@@ -3,7 +3,6 @@
 use std::{
     borrow::Borrow,
     collections::{HashMap, HashSet},
-    net::IpAddr,
 };
 
 use jiff::Timestamp;
@@ -14,6 +13,7 @@ use super::{
     names::{ContainerId, SandboxId},
     observed::{Observed, Phase},
     policy::Policy,
+    reach::Reach,
     sandbox::{Sandbox, State, StopReason},
     seen::EndedBy,
 };
@@ -44,8 +44,8 @@ pub enum Step {
     TakeBack(SandboxId, ContainerId),
     /// The engine shows it stopped where we knew it running or stopping.
     RecordStopped(SandboxId),
-    /// It runs under another address, or as another process, than we knew, or in which start of the machine we did not know.
-    RecordAddress(SandboxId, Option<IpAddr>, Option<u32>),
+    /// It runs, and is found elsewhere than the record says.
+    RecordReach(SandboxId, Reach),
     /// Others have paused it, let it go on, renamed it or changed its limits.
     RecordShown(SandboxId, Box<Observed>),
     /// Who ended its last run has been heard of since.
@@ -65,7 +65,7 @@ impl Step {
             Step::RecordRunning(..)
             | Step::TakeBack(..)
             | Step::RecordStopped(_)
-            | Step::RecordAddress(..)
+            | Step::RecordReach(..)
             | Step::RecordShown(..)
             | Step::RecordEndedBy(..)
             | Step::Forget(_)
@@ -90,7 +90,7 @@ impl Step {
             | Step::RecordRunning(id, _)
             | Step::TakeBack(id, _)
             | Step::RecordStopped(id)
-            | Step::RecordAddress(id, ..)
+            | Step::RecordReach(id, ..)
             | Step::RecordShown(id, _)
             | Step::RecordEndedBy(id, _)
             | Step::Forget(id) => Some(id),
@@ -179,15 +179,15 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         (State::Creating, _) => Some(Step::Discard(id())),
         (_, None) => Some(Step::Forget(id())),
         (_, Some(shown)) if matches!(shown.phase, Phase::Removing | Phase::Unclear) => None,
-        (State::Running { address, mark, pid, boot, .. }, Some(shown)) if shown.phase == Phase::Running => {
+        (State::Running { mark, reach, .. }, Some(shown)) if shown.phase == Phase::Running => {
             if shown.mark.as_ref().is_some_and(|m| m != mark) {
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
             }
-            let process = shown.pid.or(*pid);
+            let found = Reach { pid: shown.reach.pid.or(reach.pid), boot: reach.boot.clone(), ..shown.reach };
             // A record of before boots were kept: that this very start still runs, only a close look tells.
-            let lacks_boot = boot.is_none() && shown.mark.is_some();
-            if shown.address != *address || process != *pid || lacks_boot {
-                return Some(Step::RecordAddress(id(), shown.address, process));
+            let lacks_boot = reach.boot.is_none() && shown.mark.is_some();
+            if found != *reach || lacks_boot {
+                return Some(Step::RecordReach(id(), found));
             }
             match verdict {
                 Verdict::Stop { because } => Some(Step::StopIdle { id: id(), seen: because }),

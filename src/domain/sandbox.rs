@@ -1,7 +1,5 @@
 //! The sandbox: one learner's container, what it is made from, and what became of it.
 
-use std::{net::IpAddr, sync::Arc};
-
 use jiff::Timestamp;
 
 use super::{
@@ -9,6 +7,7 @@ use super::{
     names::{ContainerId, SandboxId, SandboxName, Token},
     people::Actor,
     ports::{Carrier, Endpoint, PortMapping, PortSpec},
+    reach::Reach,
     recipe::Recipe,
     rhythm::Rhythm,
     seen::Seen,
@@ -88,14 +87,10 @@ pub enum State {
     Running {
         /// When this start was recorded.
         since: Timestamp,
-        /// Its address on our network, by which a check-in without a token is recognised.
-        address: Option<IpAddr>,
         /// The engine's own mark of this start; another one means that it was restarted behind our back.
         mark: String,
-        /// Its first process, as this machine numbers it; `None` where the engine does not tell.
-        pid: Option<u32>,
-        /// The machine's start in which it was seen to run; `None` in records of before that was kept.
-        boot: Option<Boot>,
+        /// Where it is found.
+        reach: Reach,
     },
     /// The decision to stop it is recorded; the engine may or may not know yet.
     Stopping {
@@ -124,23 +119,6 @@ impl State {
     /// Whether callers of the API may see a sandbox in this state.
     pub fn is_visible(&self) -> bool {
         !matches!(self, State::Creating | State::Deleting)
-    }
-}
-
-/// One start of the machine, told from every other whatever the clock says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot(Arc<str>);
-
-impl From<&str> for Boot {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl Boot {
-    /// Its id, as the kernel gave it.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

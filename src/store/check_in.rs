@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     Result, Store, StoreError,
+    columns::millis,
     evidence::{record_evidence, rhythm, set_rhythm},
-    rows::millis,
 };
 use crate::domain::{
     Evidence, SandboxId, Source, Token,

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{
     Result, Store,
-    rows::{Columns, instant, millis},
+    columns::{Columns, instant, millis},
 };
 use crate::domain::{Decided, Decision, Evidence, SandboxId, Source};
 

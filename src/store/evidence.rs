@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{
     Result, Store,
-    rows::{instant, length, millis},
+    columns::{instant, length, millis},
 };
 use crate::domain::{Evidence, Rhythm, SandboxId};
 

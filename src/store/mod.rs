@@ -4,6 +4,7 @@
 //! decision is made on a copy that has not been flushed (`IDLENESS.md`, rule 14).
 
 mod check_in;
+mod columns;
 mod decisions;
 mod evidence;
 mod failures;

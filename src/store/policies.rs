@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
-use super::{Result, Store, evidence::record_evidence, rows, rows::millis};
+use super::{Result, Store, columns::millis, evidence::record_evidence, rows};
 use crate::domain::{Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until};
 
 /// What shall be changed of a sandbox's policy.

@@ -3,15 +3,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::{
-    Connection, Row,
-    types::{FromSql, Value},
-};
+use rusqlite::{Connection, Row, types::Value};
 
-use super::{Result, StoreError};
+use super::{
+    Result, StoreError,
+    columns::{Columns, corrupt, instant, length, millis, required},
+};
 use crate::domain::{
     Access, Actor, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
-    ImageRef, Label, Life, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Recipe, Rhythm, Sandbox,
+    ImageRef, Label, Life, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Reach, Recipe, Rhythm, Sandbox,
     SandboxId, SandboxName, Seen, Source, Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
 };
 
@@ -37,7 +37,7 @@ pub fn state_columns(state: &State) -> StateColumns {
     match state {
         State::Creating => of("creating", None, None),
         State::Deleting => of("deleting", None, None),
-        State::Running { since, address, mark, pid, boot } => StateColumns {
+        State::Running { since, mark, reach: Reach { address, pid, boot } } => StateColumns {
             address: address.map(|a| a.to_string()),
             mark: Some(mark.clone()),
             pid: *pid,
@@ -47,56 +47,6 @@ pub fn state_columns(state: &State) -> StateColumns {
         State::Starting { stopped_at, reason } => of("starting", Some(stopped_at), Some(reason)),
         State::Stopping { since, reason } => of("stopping", Some(since), Some(reason)),
         State::Stopped { at, reason } => of("stopped", Some(at), Some(reason)),
-    }
-}
-
-pub fn millis(at: Timestamp) -> i64 {
-    at.as_millisecond()
-}
-
-/// A length of time from its milliseconds; `None` from none.
-pub fn length(millis: Option<i64>) -> Option<Duration> {
-    millis.map(|m| Duration::from_millis(m.unsigned_abs()))
-}
-
-fn corrupt(what: &str) -> StoreError {
-    StoreError::Corrupt(what.to_owned())
-}
-
-pub fn instant(millis: i64) -> Result<Timestamp> {
-    Timestamp::from_millisecond(millis).map_err(|_| corrupt("an instant outside the calendar"))
-}
-
-fn required<T>(value: Option<T>, what: &str) -> Result<T> {
-    value.ok_or_else(|| corrupt(what))
-}
-
-/// Reads a row's columns in their order, without looking for their names.
-pub struct Columns<'r>(pub &'r Row<'r>, pub usize);
-
-impl<'r> Columns<'r> {
-    pub fn next<T: FromSql>(&mut self) -> Result<T> {
-        self.1 += 1;
-        Ok(self.0.get(self.1 - 1)?)
-    }
-
-    pub fn text(&mut self) -> Result<Option<&'r str>> {
-        self.1 += 1;
-        Ok(self.0.get_ref(self.1 - 1)?.as_str_or_null().map_err(rusqlite::Error::from)?)
-    }
-
-    /// A text that is there, read by `parse`.
-    pub fn read<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
-        required(self.text()?.and_then(parse), what)
-    }
-
-    /// A text that may be absent, read by `parse`.
-    pub fn maybe<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
-        self.text()?.map(|t| required(parse(t), what)).transpose()
-    }
-
-    pub fn instant(&mut self) -> Result<Option<Timestamp>> {
-        self.next::<Option<i64>>()?.map(instant).transpose()
     }
 }
 
@@ -114,7 +64,9 @@ fn state(columns: &mut Columns<'_>) -> Result<State> {
     Ok(match word {
         "creating" => State::Creating,
         "deleting" => State::Deleting,
-        "running" => State::Running { since: at()?, address, mark: required(mark, "mark")?, pid, boot },
+        "running" => {
+            State::Running { since: at()?, mark: required(mark, "mark")?, reach: Reach { address, pid, boot } }
+        }
         "starting" => State::Starting { stopped_at: at()?, reason: reason()? },
         "stopping" => State::Stopping { since: at()?, reason: reason()? },
         "stopped" => State::Stopped { at: at()?, reason: reason()? },

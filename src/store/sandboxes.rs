@@ -6,10 +6,12 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{
-    PortPool, Result, Store, StoreError, decisions,
+    PortPool, Result, Store, StoreError,
+    columns::millis,
+    decisions,
     evidence::{self, record_evidence},
     known, ports,
-    rows::{self, FORMER, millis, state_columns},
+    rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
     ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,

@@ -2,11 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{
-    Result, Store, StoreError,
-    rows::{self, millis},
-    sandboxes::mark,
-};
+use super::{Result, Store, StoreError, columns::millis, rows, sandboxes::mark};
 use crate::domain::{EndedBy, Ending, Observed, Sandbox, SandboxName, Seen, State};
 
 impl Store {

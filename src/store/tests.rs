@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, Extension, Life, Limit, Policy, PortSpec, Rhythm, Sandbox, SandboxId, SandboxName,
-    SandboxRef, Source, State, StopReason, Token, deadline,
+    Decided, Decision, Evidence, Extension, Life, Limit, Policy, PortSpec, Reach, Rhythm, Sandbox, SandboxId,
+    SandboxName, SandboxRef, Source, State, StopReason, Token, deadline,
     fixtures::{self, at, running},
 };
 
@@ -42,10 +42,8 @@ async fn started(store: &Store, n: u8) -> Sandbox {
     let sandbox = insert(store, n).await.unwrap();
     let to = State::Running {
         since: at(0),
-        address: Some("10.0.0.2".parse().unwrap()),
         mark: "m".into(),
-        pid: Some(7),
-        boot: Some("b".into()),
+        reach: Reach { address: Some("10.0.0.2".parse().unwrap()), pid: Some(7), boot: Some("b".into()) },
     };
     assert!(store.mark_started(&sandbox, to).await.unwrap());
     store.get(&sandbox.id).await.unwrap().unwrap()
@@ -149,7 +147,11 @@ async fn references_find_by_name_and_unique_prefix() {
         let sandbox = insert(&store, n).await.unwrap();
         let container = crate::domain::ContainerId::parse(&format!("{}{tail}", "ab".repeat(31) + "a")).unwrap();
         store.set_container(&sandbox.id, &container).await.unwrap();
-        let to = State::Running { since: at(0), address: None, mark: "m".into(), pid: Some(7), boot: Some("b".into()) };
+        let to = State::Running {
+            since: at(0),
+            mark: "m".into(),
+            reach: Reach { pid: Some(7), boot: Some("b".into()), address: None },
+        };
         store.mark_started(&sandbox, to).await.unwrap();
         ids.push((sandbox, container));
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
 
 /// What is known of all.
+/// Its fields are what a judge must know of all of them, and each rule reads some.
 #[derive(Debug, Default)]
 pub struct Oracle {
     /// In the order in which they were made.

@@ -44,6 +44,7 @@ pub const LIMIT: i64 = 60_000;
 pub const IMAGE: &str = "lab";
 
 /// What outlives the server.
+/// Its fields are the parts of a machine, and what differs from trace to trace.
 pub struct World {
     pub clock: Arc<SimClock>,
     pub engine: FakeEngine,

@@ -55,6 +55,7 @@ struct Own {
 }
 
 /// The one pass, whoever wakes it.
+/// Of its fields the first are the parts that it stands on.
 pub struct Pass {
     work: Arc<Work>,
     records: Arc<Records>,

@@ -1,7 +1,7 @@
 //! Carrying out a plan, step by step. Each step finds out for itself whether what it was decided on still
 //! holds; if not, it is dropped.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
@@ -11,7 +11,7 @@ use crate::{
         Error, chain,
         work::{Claim, Tried},
     },
-    domain::{ContainerId, EvidenceLog, Phase, Sandbox, SandboxId, Source, State, Step, StopReason},
+    domain::{ContainerId, EvidenceLog, Phase, Reach, Sandbox, SandboxId, Source, State, Step, StopReason},
 };
 
 /// A step gives its slot back after this long: a longer one only waits for a grace or a hung engine.
@@ -49,7 +49,7 @@ impl Pass {
 
     /// Sees to it that a step that only a close look shows is decided again, though it was not carried out.
     fn look_again(&self, step: &Step, container: Option<&ContainerId>) {
-        if let (Step::RecordRunning(..) | Step::RecordAddress(..), Some(container)) = (step, container) {
+        if let (Step::RecordRunning(..) | Step::RecordReach(..), Some(container)) = (step, container) {
             self.next.look_closely_at(container.clone());
         }
     }
@@ -72,7 +72,7 @@ impl Pass {
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
             (Step::RecordRunning(_, container), Some(known)) => self.work.record_running(&known, container).await,
             (Step::RecordStopped(_), Some(known)) => self.work.record_stopped(&known, engine_was_away).await,
-            (Step::RecordAddress(_, address, pid), Some(known)) => self.record_address(&known, *address, *pid).await,
+            (Step::RecordReach(_, reach), Some(known)) => self.record_reach(&known, reach).await,
             (Step::RecordShown(_, shown), Some(known)) => self.work.record_shown(&known, shown).await,
             (Step::RecordEndedBy(_, by), Some(known)) => self.work.record_ended_by(&known, *by).await,
             (Step::Forget(_), Some(known)) => self.work.forget_gone(&known).await,
@@ -106,9 +106,9 @@ impl Pass {
         Ok(true)
     }
 
-    async fn record_address(&self, known: &Sandbox, address: Option<IpAddr>, pid: Option<u32>) -> Tried {
+    async fn record_reach(&self, known: &Sandbox, reach: &Reach) -> Tried {
         let State::Running { since, mark, .. } = known.life.state.clone() else { return Ok(false) };
-        let to = State::Running { since, address, mark, pid, boot: Some(self.clock.boot()) };
+        let to = State::Running { since, mark, reach: Reach { boot: Some(self.clock.boot()), ..reach.clone() } };
         Ok(self.records.mark(known, to).await?)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Records, unexpected};
 use crate::{
     app::{Error, Result, chain},
-    domain::{Boot, Life, PortMapping, PortSpec, Sandbox, SandboxId, State},
+    domain::{Life, PortMapping, PortSpec, Reach, Sandbox, SandboxId, State},
     relay::{Listen, Request, Response, Route, Target, Unopened},
 };
 
@@ -92,7 +92,9 @@ impl Records {
 
     fn route(&self, sandbox: &Sandbox) -> Route {
         let target = match sandbox.life.state {
-            State::Running { address: Some(address), pid, ref boot, .. } if self.is_believed(boot.as_ref(), pid) => {
+            State::Running { reach: ref reach @ Reach { address: Some(address), pid, .. }, .. }
+                if self.is_believed(reach) =>
+            {
                 Target::Open { address, pid }
             }
             _ if sandbox.is_woken(self.wakes(sandbox)) => Target::Asleep,
@@ -114,8 +116,9 @@ impl Records {
 
     /// Whether what a row says of a running sandbox can be true: not what it said before the machine was started, and
     /// before our first look only what the relay can see for itself.
-    fn is_believed(&self, boot: Option<&Boot>, pid: Option<u32>) -> bool {
-        boot.is_none_or(|boot| *boot == self.clock.boot()) && (pid.is_some() || self.vitals.has_begun())
+    fn is_believed(&self, reach: &Reach) -> bool {
+        let is_of_this_boot = reach.boot.as_ref().is_none_or(|boot| *boot == self.clock.boot());
+        is_of_this_boot && (reach.pid.is_some() || self.vitals.has_begun())
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Tried, Work};
 use crate::{
     app::chain,
     domain::{
-        ContainerId, Decided, EndedBy, Ending, Observed, Phase, Sandbox, Seen, State, StopReason, explain,
+        ContainerId, Decided, EndedBy, Ending, Observed, Phase, Reach, Sandbox, Seen, State, StopReason, explain,
         seen::{QUICK, last_lines},
     },
     engine::EngineError,
@@ -29,7 +29,9 @@ impl Work {
         let Some(now) = self.records.store.get(&known.id).await? else { return Ok(false) };
         let reason = match now.life.state {
             State::Stopping { reason, .. } => reason,
-            State::Running { boot: Some(ref boot), .. } if *boot != self.clock.boot() => StopReason::Reboot,
+            State::Running { reach: Reach { boot: Some(ref boot), .. }, .. } if *boot != self.clock.boot() => {
+                StopReason::Reboot
+            }
             _ if engine_was_away => StopReason::Engine,
             _ => StopReason::Exited,
         };

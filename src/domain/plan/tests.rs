@@ -66,10 +66,10 @@ fn what_happens_behind_our_back_is_recorded() {
     let again = Observed { mark: Some("m2".into()), ..shows(&sandbox, Phase::Running) };
     let container = sandbox.container.clone().unwrap();
     assert_eq!(steps(&sandbox, &[again], 1), [Step::RecordRunning(sandbox.id.clone(), container.clone())]);
-    let state = State::Running { since: at(0), address: None, mark: "m1".into(), pid: None, boot: None };
+    let state = State::Running { since: at(0), mark: "m1".into(), reach: Reach::default() };
     let old = running(0).in_state(state);
     let close = Observed { mark: Some("m1".into()), ..shows(&old, Phase::Running) };
-    assert_eq!(steps(&old, &[close], 1), [Step::RecordAddress(old.id.clone(), None, None)], "its boot");
+    assert_eq!(steps(&old, &[close], 1), [Step::RecordReach(old.id.clone(), Reach::default())], "its boot");
     assert_eq!(steps(&old, &[shows(&old, Phase::Running)], 1), [], "too shallow a look");
     let stopped = sandbox.in_state(State::Stopped { at: at(0), reason: StopReason::Idle });
     let shown = shows(&stopped, Phase::Running);

@@ -13,7 +13,7 @@ use bollard::{
 
 use super::{DockerEngine, QUICK, SLOW, errors::within, files, observe, random, spec};
 use crate::{
-    domain::{ContainerId, Observed, Sandbox, SandboxId, Token},
+    domain::{ContainerId, Observed, Reach, Sandbox, SandboxId, Token},
     engine::{Containers, Engine, EngineError, Result, SandboxSpec},
 };
 
@@ -64,7 +64,8 @@ impl Containers for DockerEngine {
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
         let shown = self.look(container).await?;
         let address = self.address(shown.network_settings.as_ref().and_then(|n| n.networks.as_ref()));
-        Ok(Observed { address, ..observe::closely(container, shown) })
+        let shown = observe::closely(container, shown);
+        Ok(Observed { reach: Reach { address, ..shown.reach }, ..shown })
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {
@@ -132,6 +133,7 @@ impl DockerEngine {
         }
         let address = self.address(networks);
         let container = ContainerId::parse(shown.id.as_deref()?)?;
-        Some(Observed { address, ..observe::from_afar(container, sandbox, &shown) })
+        let shown = observe::from_afar(container, sandbox, &shown);
+        Some(Observed { reach: Reach { address, ..shown.reach }, ..shown })
     }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::spec;
 use crate::{
-    domain::{ContainerId, Cpus, Exit, Memory, Observed, Phase, SandboxId},
+    domain::{ContainerId, Cpus, Exit, Memory, Observed, Phase, Reach, SandboxId},
     engine::{Event, Happening},
 };
 
@@ -41,8 +41,9 @@ pub fn closely(container: &ContainerId, shown: ContainerInspectResponse) -> Obse
     let labels = shown.config.and_then(|c| c.labels).unwrap_or_default();
     let sandbox = labels.get(spec::ID).and_then(|id| SandboxId::parse(id));
     let host = shown.host_config.unwrap_or_default();
+    let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_process_of(*pid, container));
     Observed {
-        pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_process_of(*pid, container)),
+        reach: Reach { pid, ..Reach::default() },
         name: shown.name.as_deref().map(bare),
         paused: state.paused == Some(true),
         memory: host.memory.and_then(Memory::in_force),

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{FakeEngine, interior::Interior, or_lie};
 use crate::{
-    domain::{Carrier, ContainerId, EvidenceLog, Exit, Life, Observed, Phase, Sandbox, SandboxId},
+    domain::{Carrier, ContainerId, EvidenceLog, Exit, Life, Observed, Phase, Reach, Sandbox, SandboxId},
     engine::{CheckIn, Containers, EngineError, Happening, Result, SandboxSpec},
 };
 
@@ -153,7 +153,7 @@ impl Containers for FakeEngine {
 fn observed(id: &ContainerId, c: &Container, deep: bool) -> Observed {
     let runs = c.phase == Phase::Running;
     Observed {
-        address: runs.then_some(c.address),
+        reach: Reach { address: runs.then_some(c.address), ..Reach::default() },
         mark: deep.then(|| c.starts.to_string()),
         name: Some(c.name.clone()),
         paused: c.paused,

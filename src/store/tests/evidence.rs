@@ -44,7 +44,7 @@ async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
     let old = started(&store, 1).await;
     store.mark(&old, State::Stopped { at: at(1), reason: StopReason::Requested }).await.unwrap();
     let stopped = store.get(&old.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(2), address: None, mark: "m2".into(), pid: None, boot: None };
+    let again = State::Running { since: at(2), mark: "m2".into(), reach: Reach::default() };
     assert!(store.mark_started(&stopped, again).await.unwrap());
     assert!(!store.mark(&old, State::Stopping { since: at(3), reason: StopReason::Idle }).await.unwrap());
     assert!(!store.forget(&old).await.unwrap());
@@ -75,7 +75,7 @@ async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
     assert_eq!(seen.life.rhythm.period.map(|p| p.as_secs()), Some(237));
     assert!(store.mark(&seen, stopping).await.unwrap());
     let stopping = store.get(&sandbox.id).await.unwrap().unwrap();
-    let again = State::Running { since: at(9_000), address: None, mark: "n".into(), pid: None, boot: None };
+    let again = State::Running { since: at(9_000), mark: "n".into(), reach: Reach::default() };
     assert!(store.mark_started(&stopping, again).await.unwrap());
     assert_eq!(report(9_002, 0).await, Rhythm { period: Some(Duration::from_secs(237)), gap: None });
 }

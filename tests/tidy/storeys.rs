@@ -1,0 +1,54 @@
+//! The storeys of `app`: what callers ask for and what a tick does stand on the same ground, and never know each other.
+
+use super::{code_of, sources};
+
+/// Which rooms of `app` each may name, besides itself. The face, `mod.rs`, names them all.
+const ROOMS: [(&str, &[&str]); 10] = [
+    ("error", &[]),
+    ("settings", &[]),
+    ("next", &[]),
+    ("vitals", &["error", "settings", "next"]),
+    ("records", &["error", "settings", "next", "vitals"]),
+    ("usage", &["error", "settings", "vitals", "records"]),
+    ("work", &["error", "settings", "next", "vitals", "records", "usage"]),
+    ("asked", &["error", "settings", "next", "vitals", "records", "usage", "work"]),
+    ("pass", &["error", "settings", "next", "vitals", "records", "usage", "work"]),
+    ("tests", &["error", "settings", "next", "vitals", "records", "usage", "work", "asked", "pass"]),
+];
+
+/// What the face hands on, by the room that has it.
+const HANDED_ON: [(&str, &[&str]); 5] = [
+    ("error", &["Error", "chain"]),
+    ("settings", &["Settings"]),
+    ("vitals", &["Vitals", "CheckInDoor", "ConvergeReport"]),
+    ("asked", &["Asked", "CreateSpec", "Activity", "View", "Health", "Ensured", "Pull", "App"]),
+    ("pass", &["Pass"]),
+];
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+}
+
+#[test]
+fn the_storeys_of_app_stand_on_their_ground() {
+    let mut seen = 0;
+    for source in sources("src").iter().filter(|s| s.module == "app") {
+        let path = source.path.to_string_lossy();
+        let room = path.rsplit_once("/app/").unwrap().1.split(['/', '.']).next().unwrap().to_owned();
+        if room == "mod" {
+            continue;
+        }
+        let (_, may) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{path}: no such room"));
+        let code = code_of(source);
+        // What stands in the words of a log or of a name of its own is no import.
+        let imports: String = code.split("use ").skip(1).filter_map(|text| text.split(';').next()).collect();
+        for (other, _) in ROOMS.iter().filter(|(other, _)| *other != room && !may.contains(other)) {
+            let handed_on = HANDED_ON.iter().find(|(name, _)| name == other).map_or(&[][..], |(_, names)| names);
+            let names_it = imports.contains(&format!("{other}::")) && !imports.contains(&format!("{room}::{other}"));
+            let takes_it = handed_on.iter().any(|name| words(&imports).any(|word| word == *name));
+            assert!(!names_it && !takes_it, "{path}: {room} may not know {other}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "the rooms were not read");
+}
