@@ -41,7 +41,8 @@ fn the_storeys_of_app_stand_on_their_ground() {
         let (_, may) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{path}: no such room"));
         let code = code_of(source);
         // What stands in the words of a log or of a name of its own is no import.
-        let imports: String = code.split("use ").skip(1).filter_map(|text| text.split(';').next()).collect();
+        let imports: Vec<&str> = code.split("use ").skip(1).filter_map(|text| text.split(';').next()).collect();
+        let imports = imports.join("\n");
         for (other, _) in ROOMS.iter().filter(|(other, _)| *other != room && !may.contains(other)) {
             let handed_on = HANDED_ON.iter().find(|(name, _)| name == other).map_or(&[][..], |(_, names)| names);
             let names_it = imports.contains(&format!("{other}::")) && !imports.contains(&format!("{room}::{other}"));
