@@ -1,7 +1,7 @@
 //! What we do, in order. Both ways in end here: a request in [`Asked`], a tick in [`Pass`].
 //!
-//! The two storeys never know each other. Both stand on the same ground: [`records`] (rows, and the relay's table), [`usage`]
-//! (counts and cpu into evidence), [`vitals`] (whether idle stops are allowed), [`next`] (what wakes the pass), and [`work`]
+//! The two storeys never know each other. Both stand on the same ground: `records` (rows, and the relay's table), `usage`
+//! (counts and cpu into evidence), `vitals` (whether idle stops are allowed), `next` (what wakes the pass), and `work`
 //! (what is done to one claimed sandbox).
 
 mod asked;

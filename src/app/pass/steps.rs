@@ -21,7 +21,7 @@ const HAND_HELD: Duration = Duration::from_secs(2);
 struct Busy;
 
 impl Pass {
-    /// Carries out a step about `known`, the sandbox as the plan saw it, as a task that [`Pass::drain`] owns. It is
+    /// Carries out a step about `known`, the sandbox as the plan saw it, as a task that [`App::drain`](crate::app::App::drain) owns. It is
     /// claimed from now on, so that no pass decides it again while it waits for a hand. None: somebody else works
     /// on the sandbox.
     pub(super) fn dispatch(

@@ -15,7 +15,7 @@ use crate::{
 const SAYING: Duration = Duration::from_secs(15);
 
 impl Pass {
-    /// Warns those inside, once for each moment at which they are to be stopped, as a task that [`Pass::drain`] owns. It
+    /// Warns those inside, once for each moment at which they are to be stopped, as a task that [`App::drain`](crate::app::App::drain) owns. It
     /// claims nothing: a sandbox that does not answer must not delay who wants to stop or start it.
     pub(super) fn warn(self: &Arc<Self>, id: SandboxId) {
         if !self.own().being_warned.insert(id.clone()) {
