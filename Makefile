@@ -32,11 +32,12 @@ soak: ## Connect, stop, wake and kill at random for half an hour, 50 sandboxes, 
 images: ## Build all lab images that can be built here; FRESH=yes: anew, with today's packages
 	@scripts/images.sh $(if $(FRESH),--fresh)
 
-lint: ## Check format, clippy, rustdoc, the house rules and the shell scripts
+lint: ## Check format, clippy, rustdoc, the house rules, the dependencies and the shell scripts
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	cargo test --locked --test tidy
+	@scripts/dependencies.sh
 	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck -x $(shell_scripts); \
 	else echo "shellcheck is not installed: the scripts are not checked"; fi
 
