@@ -49,7 +49,7 @@ async fn a_wish_lasts_as_long_as_it_was_made_for_and_an_instant_stays() {
         let [wished, named] =
             [w.http().create("image=spindle/mimic").await, w.http().create("image=spindle/mimic").await];
         w.pass_seconds(6).await;
-        let until = now(&w) + by + Duration::from_secs(300);
+        let until = now(&w) + by + Duration::from_mins(5);
         if until > now(&w) {
             w.http().patch(&named, &format!("keep_until={until}")).await.expect(200);
         }

@@ -276,7 +276,7 @@ async fn use_counts_on_after_the_clock_was_set_back() {
     let mut stream = connect(&c).await;
     use_it(&mut stream, 2_000).await;
     w.pass_seconds(1).await;
-    w.clock.set(w.clock.now() - Duration::from_secs(3_600));
+    w.clock.set(w.clock.now() - Duration::from_hours(1));
     for _ in 0..4 {
         use_it(&mut stream, 2_000).await;
         w.pass_seconds(LIMIT / 2).await;
@@ -296,7 +296,7 @@ async fn a_reboot_is_told_from_an_end_and_what_it_stopped_may_be_woken() {
     w.engine.force(&parse(&ended), Phase::Exited);
     assert_eq!(settle(&w, &ended, "stopped").await["stopped_reason"], "exited");
     // The clock of a machine that has just begun may be anywhere.
-    w.clock.set(w.clock.now() - Duration::from_secs(3_600));
+    w.clock.set(w.clock.now() - Duration::from_hours(1));
     w.clock.reboot();
     w.engine.force(&parse(&c), Phase::Exited);
     assert_eq!(settle(&w, &c, "stopped").await["stopped_reason"], "reboot");

@@ -80,7 +80,7 @@ async fn after_a_jump_of_the_clock_everybody_may_report_first() {
     let w = world().await;
     let c = w.http().create("image=spindle/mimic").await;
     w.pass_seconds(6).await;
-    w.clock.advance(Duration::from_secs(3_600));
+    w.clock.advance(Duration::from_hours(1));
     w.pass_seconds(4).await;
     assert_eq!(w.http().now(&c).await["status"], "running");
     w.check_in(&c, "active-connections=1").await;
@@ -101,7 +101,7 @@ async fn a_clock_that_is_set_back_keeps_nobody_for_longer() {
     w.check_in(&forgotten, "active-connections=1").await;
     w.check_in(&reports, "active-connections=1").await;
     w.http().patch(&spared, "idle_timeout=15").await.expect(200);
-    w.clock.set(now(&w) - Duration::from_secs(86_400));
+    w.clock.set(now(&w) - Duration::from_hours(24));
     w.pass_seconds(1).await;
     let shown = w.http().now(&forgotten).await;
     assert_eq!(left(&w, &shown), LIMIT as i64 - 1, "it was used a second ago: {shown}");
@@ -186,7 +186,7 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
             tokio::task::yield_now().await;
         }
     };
-    let known = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the healthy wait for the others");
+    let known = tokio::time::timeout(Duration::from_mins(1), waiting).await.expect("the healthy wait for the others");
     let mut others = known.iter().filter(|s| stubborn.contains(&s.id));
     assert!(others.all(|s| matches!(s.life.state, State::Stopping { .. })));
     while w.store.all().await.unwrap().iter().any(|s| !matches!(s.life.state, State::Stopped { .. })) {

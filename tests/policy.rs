@@ -157,7 +157,7 @@ async fn who_keeps_it_again_and_again_hides_nothing() {
 #[tokio::test]
 async fn a_creator_may_keep_it_and_what_was_set_can_be_unset() {
     let w = world().await;
-    let until = (support::scripted::now(&w) + Duration::from_secs(600)).to_string();
+    let until = (support::scripted::now(&w) + Duration::from_mins(10)).to_string();
     let c = w.http().create(&format!("image=spindle/mimic&keep_until={until}&idle_timeout=30")).await;
     assert_eq!(left(&w, &c), 600);
     let unset = w.http().patch(&c, "keep_until=none&idle_timeout=default").await.expect(200).json();

@@ -32,7 +32,7 @@ const CLIENTS: u64 = 2;
 const LARGEST: u64 = 512 << 10;
 
 /// How long a sandbox may take to be woken, under load.
-const WAKE: Duration = Duration::from_secs(60);
+const WAKE: Duration = Duration::from_mins(1);
 
 /// One of the sandboxes, and what has been done to it.
 struct Victim {

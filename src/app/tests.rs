@@ -58,8 +58,8 @@ fn admin() -> Actor {
 
 fn settings() -> Settings {
     Settings {
-        policy: crate::domain::Policy { idle_limit: Limit::After(Duration::from_secs(60)), ..fixtures::POLICY },
-        keep_max: Duration::from_secs(60),
+        policy: crate::domain::Policy { idle_limit: Limit::After(Duration::from_mins(1)), ..fixtures::POLICY },
+        keep_max: Duration::from_mins(1),
         wake: Wake::Idle,
         report_period: Duration::from_secs(5),
         resume_grace: Duration::from_secs(20),

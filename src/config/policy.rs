@@ -6,7 +6,7 @@ use super::{ConfigError, Values};
 use crate::domain::{Limit, Policy, Sources, policy::least_idle_limit};
 
 /// A day: how long connections alone keep a sandbox, unless its limit is longer.
-const CAP: Duration = Duration::from_secs(86_400);
+const CAP: Duration = Duration::from_hours(24);
 
 /// The lead of a warning, in seconds, unless the idle limit is short.
 const LEAD: u64 = 600;

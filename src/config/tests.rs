@@ -18,7 +18,7 @@ fn refusal(variables: &[(&str, &str)]) -> String {
 fn contract_01_and_30_the_defaults_are_the_contracts() {
     let config = load(&[]).unwrap();
     assert_eq!((config.admin_user.as_str(), config.admin_password.as_str()), ("admin", "spindocker"));
-    assert_eq!(config.policy.policy.idle_limit, Limit::After(Duration::from_secs(9_000)));
+    assert_eq!(config.policy.policy.idle_limit, Limit::After(Duration::from_mins(150)));
     assert_eq!((config.check_in_address, config.check_in_port), (None, 80));
     assert_eq!(config.stop_grace, Duration::from_secs(10));
 }

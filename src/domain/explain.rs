@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
-pub const RECENT: Duration = Duration::from_secs(120);
+pub const RECENT: Duration = Duration::from_mins(2);
 
 /// What the relay sees of one port: its number, its connections, and when the last byte moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

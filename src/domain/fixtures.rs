@@ -8,7 +8,7 @@ use super::*;
 
 /// A limit of two and a half hours, no cap, no age, no warnings.
 pub const POLICY: Policy = Policy {
-    idle_limit: Limit::After(Duration::from_secs(9_000)),
+    idle_limit: Limit::After(Duration::from_mins(150)),
     connection_cap: Limit::Never,
     max_age: Limit::Never,
     warn_before: Limit::Never,

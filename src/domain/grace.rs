@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn who_reports_rarely_has_two_of_its_periods() {
-        let grace = Grace { since: at(1_000), length: Duration::from_secs(300), period: Duration::from_secs(60) };
+        let grace = Grace { since: at(1_000), length: Duration::from_mins(5), period: Duration::from_mins(1) };
         let seen = |period: u64| {
             let mut sandbox = running(0);
             sandbox.life.rhythm.period = Some(Duration::from_secs(period));

@@ -39,7 +39,7 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 
 impl Limit {
     /// The longest limit that is taken: ten years, so that no deadline leaves the calendar.
-    pub const MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+    pub const MAX: Duration = Duration::from_hours(10 * 366 * 24);
 
     /// Parses seconds or `never`; `field` is the caller's name for it. 0 is refused: `never` is a word
     /// (`FAILURES.md` 35).

@@ -23,7 +23,7 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// The longest period that counts (`CONTRACT.md` 31): whoever reports rarely lives no longer for it than three of these.
-    pub const MOST: Duration = Duration::from_secs(600);
+    pub const MOST: Duration = Duration::from_mins(10);
 
     /// This, after a report at `at`. `before`: the report before it in the same run.
     pub fn heard(self, before: Option<Timestamp>, at: Timestamp) -> Self {
@@ -87,16 +87,16 @@ mod tests {
     fn contract_31_at_most_ten_minutes_count() {
         let rare: Vec<i64> = (0..5).map(|n| n * 100_000).collect();
         assert_eq!(seen(&rare), Some(600));
-        let rhythm = Rhythm { period: Some(Duration::from_secs(600)), gap: None };
-        assert_eq!(rhythm.least_limit(), Duration::from_secs(1_800));
+        let rhythm = Rhythm { period: Some(Duration::from_mins(10)), gap: None };
+        assert_eq!(rhythm.least_limit(), Duration::from_mins(30));
         let jitter = Rhythm { period: Some(Duration::from_millis(20_999)), gap: None };
-        assert_eq!(jitter.least_limit(), Duration::from_secs(60), "a moment late");
+        assert_eq!(jitter.least_limit(), Duration::from_mins(1), "a moment late");
     }
 
     #[test]
     fn contract_31_a_start_believes_who_has_become_quicker() {
         let after = |gap: Option<u64>| {
-            let rhythm = Rhythm { period: Some(Duration::from_secs(60)), gap: gap.map(Duration::from_secs) };
+            let rhythm = Rhythm { period: Some(Duration::from_mins(1)), gap: gap.map(Duration::from_secs) };
             let started = rhythm.restarted();
             assert_eq!(started.gap, None);
             started.period.map(|p| p.as_secs())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{limits::Memory, time::span};
 
 /// A run that ends within this of its start was none.
-pub const QUICK: Duration = Duration::from_secs(60);
+pub const QUICK: Duration = Duration::from_mins(1);
 
 /// So many of them in a row, and connections wake it no longer: the next would end as the last did.
 pub const QUICK_ENDS: u32 = 3;

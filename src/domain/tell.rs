@@ -35,7 +35,7 @@ pub fn warning_text(
             let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, time));
             // What is asked for beyond its age is refused.
             let age = end_of_age(&policy, sandbox).map_or(Duration::MAX, |end| since(now, end));
-            let keep = Duration::from_secs(3_600).min(keep_max).min(age);
+            let keep = Duration::from_hours(1).min(keep_max).min(age);
             let minutes = keep.as_secs() / 60;
             let keep = if minutes > 0 {
                 format!("spindle-keep {minutes}m")

@@ -102,7 +102,7 @@ fn network(peer: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3_600);
+    const LONG: Duration = Duration::from_hours(1);
 
     fn from(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())

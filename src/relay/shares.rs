@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Over how long a time wakes are counted.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Held {

@@ -32,7 +32,7 @@ pub fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     let ports = vec![PortMapping { inside: PortSpec::parse("8000").unwrap(), outside, carrier: Carrier::Engine }];
     let recipe = Recipe {
         app_port: PortSpec::parse("8000"),
-        own: OwnPolicy { idle_limit: Some(Limit::After(Duration::from_secs(600))), ..OwnPolicy::default() },
+        own: OwnPolicy { idle_limit: Some(Limit::After(Duration::from_mins(10))), ..OwnPolicy::default() },
         labels: vec![Label::parse("course", "db").unwrap()],
         wake: Some(Wake::Always),
         traffic: Traffic::parse("connect", "http", "8000").unwrap(),
@@ -41,7 +41,7 @@ pub fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     let name = SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap();
     let created_at = "2026-11-20T09:00:00.123Z".parse().unwrap();
     let sandbox = Sandbox { ports, ..Sandbox::new(id, name, Token::from_bytes([number; 16]), created_at, recipe) };
-    let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(60) };
+    let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_mins(1) };
     SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
 }
 

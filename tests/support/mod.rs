@@ -73,7 +73,7 @@ pub struct Http {
 
 impl Http {
     pub fn new(base: impl Into<String>) -> Self {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(120)).no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().timeout(Duration::from_mins(2)).no_proxy().build().unwrap();
         Self { base: base.into(), client }
     }
 

@@ -62,13 +62,13 @@ impl Default for TestApp {
     fn default() -> Self {
         let settings = Settings {
             policy: Policy {
-                idle_limit: Limit::After(Duration::from_secs(9_000)),
-                connection_cap: Limit::After(Duration::from_secs(86_400)),
+                idle_limit: Limit::After(Duration::from_mins(150)),
+                connection_cap: Limit::After(Duration::from_hours(24)),
                 max_age: Limit::Never,
                 warn_before: Limit::Never,
                 evidence: Sources::DEFAULT,
             },
-            keep_max: Duration::from_secs(3_600),
+            keep_max: Duration::from_hours(1),
             wake: Wake::Idle,
             report_period: Duration::from_secs(1),
             resume_grace: Duration::from_secs(1),

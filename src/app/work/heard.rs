@@ -10,7 +10,7 @@ use crate::{
 
 /// How long after a signal an end is its doing. Beyond that the program has heard it and gone on, as many do that are told
 /// to show what they are at (QUIT), and has ended for another reason.
-const DYING: Duration = Duration::from_secs(60);
+const DYING: Duration = Duration::from_mins(1);
 
 /// What was heard of one run of a container. Events come in the order in which things happened, and a start begins anew,
 /// so that of a run of which not all was heard less is claimed and never more.

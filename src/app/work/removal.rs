@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// For how long a removal is waited for by who needs what it frees.
-const REMOVAL_PATIENCE: Duration = Duration::from_secs(60);
+const REMOVAL_PATIENCE: Duration = Duration::from_mins(1);
 
 impl Work {
     /// Waits until one of those that were deleted, and of which something is `in_the_way`, is gone from the engine too:

@@ -33,7 +33,7 @@ fn a_running_one_says_what_keeps_it_and_until_when() {
         explain(&POLICY, &sandbox, &silent, at(3_608))
             .contains("active: a connection, closed or silent since, on port 80")
     );
-    sandbox.recipe.own.max_age = Some(Limit::After(Duration::from_secs(7_200)));
+    sandbox.recipe.own.max_age = Some(Limit::After(Duration::from_hours(2)));
     assert!(says(&sandbox, 5_000).ends_with("stops at 02:00:00 UTC, used or not: it may run for 2 h (max_age)"));
     sandbox.recipe.own = crate::domain::OwnPolicy { idle_limit: Some(Limit::Never), ..Default::default() };
     assert!(says(&sandbox, 5_000).ends_with("; never stopped for being idle (idle_timeout is never)"));
@@ -42,8 +42,8 @@ fn a_running_one_says_what_keeps_it_and_until_when() {
 #[test]
 fn contract_31_a_limit_that_follows_reports_is_told() {
     let mut sandbox = running(0);
-    sandbox.recipe.own.idle_limit = Some(Limit::After(Duration::from_secs(60)));
-    sandbox.life.rhythm.period = Some(Duration::from_secs(60));
+    sandbox.recipe.own.idle_limit = Some(Limit::After(Duration::from_mins(1)));
+    sandbox.life.rhythm.period = Some(Duration::from_mins(1));
     let rare = "(it is seen to report every 1 min only, so that its limit is 3 min and not 1 min)";
     assert_eq!(
         says(&sandbox, 119),
@@ -66,7 +66,7 @@ fn a_stopped_one_says_since_when_it_was_idle_and_of_which_day() {
 
 #[test]
 fn held_is_told() {
-    let grace = Grace { since: at(9_000), length: Duration::from_secs(300), period: Duration::from_secs(60) };
+    let grace = Grace { since: at(9_000), length: Duration::from_mins(5), period: Duration::from_mins(1) };
     let sentence = explain(&POLICY, &running(0), &Sight { grace: Some(grace), ..Sight::default() }, at(9_100));
     assert!(
         sentence.contains("its time was over at 02:30:00 UTC, and it is not stopped before 02:35:00 UTC"),
@@ -85,7 +85,7 @@ fn spans_have_two_units() {
 
 #[test]
 fn reports_that_cease_are_told() {
-    let period = Duration::from_secs(60);
+    let period = Duration::from_mins(1);
     let mut sandbox = running(0);
     assert_eq!(Reports::of(&sandbox, period, at(10_000)), Reports::Never);
     sandbox.life.last_report = Some(at(60));

@@ -26,7 +26,7 @@ fn stops(policy: &Policy, sandbox: &Sandbox, now: i64) -> bool {
 
 /// A grace of 300 s that ends then.
 fn until(end: i64) -> Grace {
-    Grace { since: at(end - 300), length: Duration::from_secs(300), period: Duration::from_secs(60) }
+    Grace { since: at(end - 5 * 60), length: Duration::from_mins(5), period: Duration::from_mins(1) }
 }
 
 fn record(sandbox: &mut Sandbox, source: Source, seconds: i64) {

@@ -10,7 +10,7 @@ fn seconds(s: u64) -> Limit {
 
 #[test]
 fn limits_are_seconds_of_three_reports_or_never() {
-    let parse = |text| Limit::parse("idle_timeout", text, least_idle_limit(Duration::from_secs(60)));
+    let parse = |text| Limit::parse("idle_timeout", text, least_idle_limit(Duration::from_mins(1)));
     assert_eq!(parse("never"), Ok(Limit::Never));
     assert_eq!(parse("180"), Ok(seconds(180)));
     assert_eq!(parse("3h"), Ok(seconds(10_800)));

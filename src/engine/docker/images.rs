@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A pull that tells nothing for this long is given up.
-const STALLED: Duration = Duration::from_secs(300);
+const STALLED: Duration = Duration::from_mins(5);
 
 #[async_trait]
 impl Images for DockerEngine {

@@ -51,7 +51,7 @@ pub struct DockerSettings {
 
 /// Deadlines of calls. A disk under load makes creation and removal slow; the others wait for nothing.
 const QUICK: Duration = Duration::from_secs(10);
-const SLOW: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_mins(1);
 
 /// Docker at `DOCKER_HOST`, or at its usual socket.
 pub struct DockerEngine {
