@@ -28,7 +28,7 @@ const FLIGHTS: usize = 5;
 
 async fn lifecycle() {
     let world = Docker::start(&[]).await;
-    let mut bare = Bare::new(&world).await;
+    let mut bare = Bare::new(&world);
     let rows = [
         "POST create",
         "PATCH stop, answer",
@@ -102,7 +102,7 @@ async fn class_stops() {
 /// Creates per second with many in flight, beside the bare engine's with as many and no ports to publish.
 async fn creates_in_flight() {
     let world = Docker::start(&[]).await;
-    let mut bare = Bare::new(&world).await;
+    let mut bare = Bare::new(&world);
     let (mut ours, mut theirs) = (Samples::default(), Samples::default());
     for _ in 0..FLIGHTS {
         let made = ours.time(join_all((0..IN_FLIGHT).map(|_| world.http().create("image=spindle/mimic")))).await;

@@ -247,7 +247,7 @@ fn app_port(container: &Value) -> SocketAddr {
 async fn wakes() {
     // Two take turns, so that one wait for idleness serves both.
     let world = Docker::start(&[("IDLE_TIMEOUT", "3"), ("REPORT_PERIOD", "1")]).await;
-    let mut bare = Bare::new(&world).await;
+    let mut bare = Bare::new(&world);
     let mut pairs = Vec::new();
     for _ in 0..2 {
         let c = world.http().create("image=spindle/mimic").await;
@@ -294,7 +294,7 @@ async fn memory() {
     for deleted in join_all(containers.iter().map(|c| world.http().delete(c))).await {
         deleted.expect(204);
     }
-    let mut bare = Bare::new(&world).await;
+    let mut bare = Bare::new(&world);
     let mut ids = Vec::new();
     for _ in 0..SANDBOXES {
         let spec = bare.spec();

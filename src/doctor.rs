@@ -26,7 +26,7 @@ pub struct Report {
 
 /// Examines everything. Never fails: what could not be seen is part of the report.
 pub async fn examine(config: &Config, engine: &DockerEngine) -> Report {
-    let facts = gather::facts(config, engine).await;
+    let facts = Box::pin(gather::facts(config, engine)).await;
     Report { findings: judge::findings(config, &facts), capacity: capacity::of(config, &facts) }
 }
 

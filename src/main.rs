@@ -34,7 +34,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse()) {
+    match dispatch(&Cli::parse()) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("spindle: {e}");
@@ -43,8 +43,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode, Sentence> {
-    let config = run::config(cli.config)?;
+fn dispatch(cli: &Cli) -> Result<ExitCode, Sentence> {
+    let config = run::config(cli.config.as_deref())?;
     match cli.command {
         None | Some(Command::Serve) => run::serve(config)?,
         Some(Command::Relay) => run::relay(config)?,

@@ -230,7 +230,7 @@ async fn a_creation_is_recorded_before_the_engine_is_called() {
     }
     let known = w.store.all().await.unwrap();
     assert_eq!((known.len(), known[0].ports.len()), (1, 2));
-    assert_eq!(known[0].life.state, spindle::domain::State::Creating);
+    assert_eq!(known[0].life.state, State::Creating);
     assert_eq!(w.http().get("/v1/containers").await.text, "[]", "nobody is told of it yet");
     passes(&w, 5).await;
     w.engine.release();

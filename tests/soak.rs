@@ -63,11 +63,11 @@ struct Tally {
     wrong: Mutex<Vec<String>>,
 }
 
-impl Tally {
-    fn count(&self, what: &AtomicU64) {
-        what.fetch_add(1, Ordering::Relaxed);
-    }
+fn count(what: &AtomicU64) {
+    what.fetch_add(1, Ordering::Relaxed);
+}
 
+impl Tally {
     fn is_right(&self) -> bool {
         self.wrong.lock().unwrap().is_empty()
     }
@@ -196,7 +196,7 @@ fn visit(victim: &Victim, tally: &Tally, done: &AtomicBool, mut random: Random) 
         if let Err(e) = connection(victim, tally, &mut random) {
             let excused = e.kind() != ErrorKind::InvalidData && victim.in_trouble(began, Instant::now());
             if excused {
-                tally.count(&tally.excused);
+                count(&tally.excused);
             } else {
                 let container = id(&victim.container);
                 tally.blame(format!("{container} (voice {}) after {:?}: {e}", victim.voice, began.elapsed()));
@@ -215,7 +215,7 @@ fn connection(victim: &Victim, tally: &Tally, random: &mut Random) -> io::Result
         let length = 1 + random.below(1 << order);
         let data = random.bytes(length as usize);
         exchange(&stream, &data, victim.voice)?;
-        tally.count(&tally.exchanges);
+        count(&tally.exchanges);
         tally.bytes.fetch_add(length, Ordering::Relaxed);
         pause(random.below(30));
     }
@@ -241,14 +241,14 @@ fn torment(victim: &Victim, tally: &Tally, done: &AtomicBool, mut random: Random
         if random.below(3) == 0 {
             // It may be asleep, if somebody else has just stopped it.
             let (_, _) = support::docker::try_docker(&["kill", id(&victim.container)]);
-            tally.count(&tally.kills);
+            count(&tally.kills);
         } else {
             let stop = http.send("PATCH", uri(&victim.container), Body::Form("status=stopped"));
             let answer = runtime.block_on(stop);
             if answer.status != 200 {
                 tally.blame(format!("a stop was answered {answer:?}"));
             }
-            tally.count(&tally.stops);
+            count(&tally.stops);
         }
         let asked = Instant::now();
         let mut tries = 0;

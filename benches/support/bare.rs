@@ -23,7 +23,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    pub async fn new(world: &Docker) -> Self {
+    pub fn new(world: &Docker) -> Self {
         // Another deployment, so that the server does not adopt what is not its own; the same network.
         let deployment = format!("{}-bare", world.deployment);
         let settings = DockerSettings {

@@ -192,6 +192,7 @@ impl Config {
         })
     }
 
+    #[expect(clippy::unnecessary_debug_formatting, reason = "quotes show where a path ends")]
     fn files(v: &mut Values, database: &Path) -> Result<PathBuf, ConfigError> {
         let beside = database.parent().map(|p| p.join("sandboxes")).unwrap_or_default();
         let files: PathBuf = v.plain("files", &beside.to_string_lossy(), "it is a path")?;

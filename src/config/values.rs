@@ -124,7 +124,7 @@ pub fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 pub fn capabilities(text: &str) -> Option<Vec<String>> {
-    let names = text.split([',', ' ']).filter(|c| !c.is_empty()).map(|c| c.to_ascii_uppercase());
+    let names = text.split([',', ' ']).filter(|c| !c.is_empty()).map(str::to_ascii_uppercase);
     let names: Vec<String> = names.map(|c| c.strip_prefix("CAP_").map(str::to_owned).unwrap_or(c)).collect();
     names.iter().all(|c| c.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).then_some(names)
 }

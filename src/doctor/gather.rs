@@ -48,7 +48,7 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
         blocking(|| Ok((host::routes(), host::is_clock_kept(), host::firewall_manager()))),
     );
     let (routes, clock_kept, firewall_manager) = match host {
-        Ok((routes, kept, manager)) => (routes.map_err(said), kept.map_err(said), manager),
+        Ok((routes, kept, manager)) => (routes.map_err(|e| e.to_string()), kept.map_err(|e| e.to_string()), manager),
         Err(why) => (Err(why.clone()), Err(why), None),
     };
     Facts {
@@ -62,7 +62,7 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
         routes,
         clients: host::lost_to_clients(&config.port_range).map(|r| (*r.start(), *r.end())),
         descriptors: host::descriptors(),
-        shared: SHARED.map(|name| (name, host::kernel(name).map_err(said))).into(),
+        shared: SHARED.map(|name| (name, host::kernel(name).map_err(|e| e.to_string()))).into(),
         memory: host::memory(),
         engine_disk: docker.disk,
         engine_mount: docker.mount,
@@ -124,11 +124,8 @@ async fn within<T>(seen: impl Future<Output = Seen<T>>) -> Seen<T> {
 
 /// What a disk may keep waiting.
 async fn blocking<T: Send + 'static>(look: impl FnOnce() -> io::Result<T> + Send + 'static) -> Seen<T> {
-    within(async { tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?.map_err(said) }).await
-}
-
-fn said(error: io::Error) -> String {
-    error.to_string()
+    within(async { tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string()) })
+        .await
 }
 
 /// Without the words with which the engine's absence begins, which every finding has of its own.

@@ -11,6 +11,7 @@ use super::{
 impl Policy {
     /// What applies to `sandbox`: what is set for it, but with an idle limit that leaves room for three of its reports
     /// (`CONTRACT.md` 31).
+    #[must_use]
     pub fn of(&self, sandbox: &Sandbox) -> Policy {
         let set = self.set_for(sandbox);
         let rare = set.rare_limit(sandbox).filter(|_| !broken(Rule::RareReports));
@@ -31,6 +32,7 @@ impl Policy {
     }
 
     /// What is set for `sandbox`: its own, where it has it.
+    #[must_use]
     pub fn set_for(&self, sandbox: &Sandbox) -> Policy {
         let own = &sandbox.recipe.own;
         Policy {

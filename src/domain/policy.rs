@@ -272,6 +272,7 @@ impl OwnPolicy {
     }
 
     /// This without the field of that name, one of [`OwnPolicy::KEYS`].
+    #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         match key {
             "idle_timeout" => self.idle_limit = None,
@@ -284,6 +285,7 @@ impl OwnPolicy {
     }
 
     /// This, and what `other` has where this has nothing.
+    #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
             idle_limit: self.idle_limit.or(other.idle_limit),

@@ -26,6 +26,7 @@ impl Rhythm {
     pub const MOST: Duration = Duration::from_mins(10);
 
     /// This, after a report at `at`. `before`: the report before it in the same run.
+    #[must_use]
     pub fn heard(self, before: Option<Timestamp>, at: Timestamp) -> Self {
         // Two that come at once may be recorded in either order.
         let gap = before.map(|before| Duration::try_from(at.duration_since(before)).unwrap_or_default());
@@ -34,6 +35,7 @@ impl Rhythm {
     }
 
     /// This, after a start: what lies between two runs is no gap.
+    #[must_use]
     pub fn restarted(self) -> Self {
         Self { period: self.period.map(|period| self.gap.map_or(period, |gap| gap.min(period))), gap: None }
     }

@@ -190,6 +190,7 @@ impl Sandbox {
     }
 
     /// The same sandbox in another state.
+    #[must_use]
     pub fn in_state(&self, state: State) -> Self {
         Self { life: Life { state, ..self.life.clone() }, ..self.clone() }
     }
@@ -259,16 +260,16 @@ mod tests {
 
     #[test]
     fn who_may_be_woken() {
-        let stopped = |reason| is(State::Stopped { at: at(0), reason });
         use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
+        let stopped = |reason| is(State::Stopped { at: at(0), reason });
         let all = [Idle, Reboot, Engine, Requested, Exited, MaxAge];
         let woken = |wake: Wake| all.map(|reason| stopped(reason).is_woken(wake));
         assert_eq!(woken(Wake::Idle), [true, true, true, false, false, false]);
         assert_eq!(woken(Wake::Always), [true; 6]);
         assert_eq!(woken(Wake::Never), [false; 6]);
-        let stopping = State::Stopping { since: at(0), reason: StopReason::Idle };
+        let stopping = State::Stopping { since: at(0), reason: Idle };
         assert!(is(stopping).is_woken(Wake::Idle), "it waits for the end");
-        assert!(is(State::Starting { stopped_at: at(0), reason: StopReason::Requested }).is_woken(Wake::Never));
+        assert!(is(State::Starting { stopped_at: at(0), reason: Requested }).is_woken(Wake::Never));
         assert!(!is(State::Deleting).is_woken(Wake::Always));
     }
 

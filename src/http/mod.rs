@@ -18,6 +18,7 @@ mod wire;
 mod wishes;
 
 use std::{
+    collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
@@ -63,7 +64,7 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
         // Requests are logged by ourselves; signals are handled by `main` for all servers together.
         log_level: LogLevel::Off,
         cli_colors: false,
-        shutdown: Shutdown { ctrlc: false, signals: Default::default(), grace, mercy: 1, ..Shutdown::default() },
+        shutdown: Shutdown { ctrlc: false, signals: HashSet::default(), grace, mercy: 1, ..Shutdown::default() },
         ..Config::release_default()
     };
     rocket::custom(config).attach(trace::Trace).register("/", rocket::catchers![error::fallback])

@@ -45,7 +45,7 @@ impl Paths {
             // Rocket answers HEAD with the route of GET.
             known.iter().any(|k| k.method == method || (k.method == Method::Get && method == Method::Head))
         };
-        let methods: Vec<_> = METHODS.into_iter().filter(|method| has(*method)).map(|m| m.as_str()).collect();
+        let methods: Vec<_> = METHODS.into_iter().filter(|method| has(*method)).map(Method::as_str).collect();
         Some((methods.join(", "), known.first()?.whom))
     }
 

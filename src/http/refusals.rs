@@ -99,6 +99,7 @@ fn network(peer: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
+#[expect(clippy::unnecessary_wraps, reason = "the helpers give what `count` takes")]
 mod tests {
     use super::*;
 

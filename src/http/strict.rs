@@ -1,6 +1,8 @@
 //! What every request of the API is examined for before its route has it: that nothing stands in its query, or in the
 //! body of one that takes none, which would be ignored (`CONTRACT.md` 24).
 
+use std::borrow::Cow;
+
 use rocket::{
     Data, Request, Route,
     http::RawStr,
@@ -76,7 +78,7 @@ impl Strict {
         let query = request.uri().query().map_or("", |query| query.as_str());
         let given = query.split('&').filter(|pair| !pair.is_empty());
         let given = given.map(|pair| RawStr::new(pair.split('=').next().unwrap_or_default()).url_decode_lossy());
-        let given: Vec<String> = given.map(|name| name.into_owned()).collect();
+        let given: Vec<String> = given.map(Cow::into_owned).collect();
         let takes: Vec<&str> = self.query.iter().map(String::as_str).collect();
         for (at, name) in given.iter().enumerate() {
             if !self.query.contains(name) {

@@ -147,7 +147,7 @@ fn labels(pairs: Pairs) -> Result<Vec<Label>, ApiError> {
         let allowed = format!("there are at most {MOST_LABELS}");
         return Err(ApiError::invalid("labels", &format!("{} labels", pairs.len()), allowed));
     }
-    let mut labels = pairs.iter().map(|(k, v)| Label::parse(k, v)).collect::<Result<Vec<_>, _>>()?;
+    let mut labels = pairs.into_iter().map(|(k, v)| Label::parse(&k, &v)).collect::<Result<Vec<_>, _>>()?;
     labels.sort();
     Ok(labels)
 }

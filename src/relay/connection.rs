@@ -113,7 +113,7 @@ async fn cut(mut state: watch::Receiver<State>, generation: u64) {
             if ended {
                 sleep(now.cut_after).await;
             } else {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {

@@ -66,7 +66,7 @@ impl HttpRequest {
     }
 
     /// The answer for whoever must wait, or cannot be helped.
-    pub fn answer(self, notice: &Notice) -> Vec<u8> {
+    pub fn answer(self, notice: &Notice<'_>) -> Vec<u8> {
         let is_starting = matches!(notice.matter, Matter::Starting(_));
         let (kind, body) = if self.wants_html { ("html", notice.page()) } else { ("plain", notice.text()) };
         let head = format!(

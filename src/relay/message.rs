@@ -113,6 +113,7 @@ pub struct Unreachable(pub String);
 
 impl Unreachable {
     /// Says where it was looked for.
+    #[must_use]
     pub fn at(self, path: &Path) -> Self {
         Self(format!("{} at {}; is `spindle relay` running?", self.0, path.display()))
     }

@@ -9,7 +9,7 @@ mod serve;
 mod signals;
 mod systemd;
 
-use std::{error::Error, ffi::OsString, path::PathBuf};
+use std::{error::Error, ffi::OsString, path::Path};
 
 use spindle::{config::Config, http};
 use tokio::runtime::Runtime;
@@ -23,9 +23,9 @@ pub type Sentence = Box<dyn Error + Send + Sync>;
 ///
 /// # Errors
 /// One sentence that names the setting and what is allowed.
-pub fn config(path: Option<PathBuf>) -> Result<Config, Sentence> {
-    let at = path.clone().unwrap_or_else(|| PathBuf::from("spindle.toml"));
-    let mut config = Config::load(&at, path.is_some(), variables()?)?;
+pub fn config(path: Option<&Path>) -> Result<Config, Sentence> {
+    let at = path.unwrap_or(Path::new("spindle.toml"));
+    let mut config = Config::load(at, path.is_some(), variables()?)?;
     if let Some(key) = &config.sandbox.default_ssh_key {
         config.sandbox.default_ssh_key = Some(http::ssh_keys("SPINDLE_DEFAULT_SSH_KEY", key)?);
     }

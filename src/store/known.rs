@@ -58,7 +58,7 @@ impl Known {
         let mut changed = Taken(std::mem::take(&mut *lock(&self.changed)), self);
         if !changed.0.is_empty() {
             let numbers = changed.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let fresh = rows::load_numbered(c, "seq IN (SELECT value FROM json_each(?1))", [format!("[{numbers}]")])?;
+            let fresh = rows::load_numbered(c, "seq IN (SELECT value FROM json_each(?1))", &[format!("[{numbers}]")])?;
             rows.retain(|number, _| !changed.0.contains(number));
             rows.extend(fresh.into_iter().map(|(number, sandbox)| (number, Arc::new(sandbox))));
             changed.0.clear();

@@ -183,7 +183,7 @@ mod tests {
         let evidence = "INSERT INTO evidence (sandbox, source, at) VALUES (?1, 'check_in', 5000)";
         connection.execute(evidence, [id.as_str()]).unwrap();
         run(&mut connection).unwrap();
-        let old = rows::load(&connection, "1", ()).unwrap().pop().unwrap();
+        let old = rows::load(&connection, "1", &()).unwrap().pop().unwrap();
         assert_eq!((old.ports[0].carrier, old.ports[0].outside.port), (Carrier::Engine, 20_000));
         assert_eq!((old.recipe.wake, old.life.wake_failure), (None::<Wake>, None));
         assert_eq!(

@@ -175,6 +175,7 @@ impl Store {
     /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
     /// after each write, in a test.
     #[cfg(test)]
+    #[must_use]
     pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {
         let (known, failures, kept) = (Arc::clone(&self.known), Arc::clone(&self.failures), Arc::clone(&self.kept));
         let (reader, writer) = (self.reader.hooked(reads), self.writer.hooked(writes));

@@ -57,7 +57,7 @@ impl Store {
         let (id, restated) = (id.clone(), self.restating());
         let job = move |c: &Connection| {
             let grace_end = restated(grace_end);
-            let Some(before) = rows::load(c, "id = ?1", [id.as_str()])?.pop() else { return Ok(None) };
+            let Some(before) = rows::load(c, "id = ?1", &[id.as_str()])?.pop() else { return Ok(None) };
             let mut after = change.apply(&before);
             after.life.spared_until = None;
             after.life.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);

@@ -241,7 +241,7 @@ pub fn columns_of(s: &Sandbox) -> Vec<(&'static str, Value)> {
 pub const ALL: &str = "1";
 
 /// As [`load_numbered`], without the numbers.
-pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params + Clone) -> Result<Vec<Sandbox>> {
+pub fn load(connection: &Connection, filter: &str, params: &(impl rusqlite::Params + Clone)) -> Result<Vec<Sandbox>> {
     Ok(load_numbered(connection, filter, params)?.into_iter().map(|(_, sandbox)| sandbox).collect())
 }
 
@@ -250,7 +250,7 @@ pub fn load(connection: &Connection, filter: &str, params: impl rusqlite::Params
 pub fn load_numbered(
     connection: &Connection,
     filter: &str,
-    params: impl rusqlite::Params + Clone,
+    params: &(impl rusqlite::Params + Clone),
 ) -> Result<Vec<(i64, Sandbox)>> {
     let mut sandboxes = Vec::new();
     let mut statement =

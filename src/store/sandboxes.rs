@@ -47,14 +47,14 @@ impl Store {
             SandboxRef::Prefix(hex) => ("container >= ?1 AND container < ?1 || 'g'", hex.clone()),
         };
         let filter = format!("{filter} AND {VISIBLE}");
-        let mut found = self.reader.run(move |c| rows::load(c, &filter, [key])).await?;
+        let mut found = self.reader.run(move |c| rows::load(c, &filter, &[key])).await?;
         Ok(if found.len() == 1 { found.pop() } else { None })
     }
 
     /// One sandbox in whatever state.
     pub async fn get(&self, id: &SandboxId) -> Result<Option<Sandbox>> {
         let id = id.as_str().to_owned();
-        Ok(self.reader.run(move |c| rows::load(c, "id = ?1", [id])).await?.pop())
+        Ok(self.reader.run(move |c| rows::load(c, "id = ?1", &[id])).await?.pop())
     }
 
     /// How many there are.
@@ -101,7 +101,7 @@ impl Store {
         let id = id.clone();
         self.writer
             .run(move |c| {
-                let inside = rows::load(c, "id = ?1 AND state = 'creating'", [id.as_str()])?
+                let inside = rows::load(c, "id = ?1 AND state = 'creating'", &[id.as_str()])?
                     .pop()
                     .ok_or_else(|| StoreError::Corrupt("the sandbox is gone".into()))?
                     .ports;
@@ -210,7 +210,7 @@ impl Store {
             if !holds() {
                 return Ok(false);
             }
-            let now = rows::load(c, "id = ?1", [seen.id.as_str()])?.pop();
+            let now = rows::load(c, "id = ?1", &[seen.id.as_str()])?.pop();
             let ends = |sandbox: &Sandbox| deadline(&policy, sandbox).map(|d| d.at);
             let unchanged = broken(Rule::StopComparesAndSets) || now.is_some_and(|now| ends(&now) == ends(&seen));
             let done = unchanged && mark(c, &seen, &to)?;

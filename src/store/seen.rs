@@ -56,8 +56,8 @@ impl Store {
             }
             let Some(called) = called else { return Ok(true) };
             let taken = "name = ?1 AND id <> ?2";
-            let ours =
-                SandboxName::parse(&called).is_ok() && rows::load(c, taken, (called.as_str(), id.as_str()))?.is_empty();
+            let ours = SandboxName::parse(&called).is_ok()
+                && rows::load(c, taken, &(called.as_str(), id.as_str()))?.is_empty();
             let sql = if ours {
                 "UPDATE sandboxes SET name = ?2, called = NULL WHERE id = ?1"
             } else {

@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, Extension, Life, Limit, Policy, PortSpec, Reach, Rhythm, Sandbox, SandboxId,
-    SandboxName, SandboxRef, Source, State, StopReason, Token, deadline,
+    Decided, Decision, Evidence, EvidenceLog, Extension, Life, Limit, Policy, PortSpec, Reach, Rhythm, Sandbox,
+    SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token, deadline,
     fixtures::{self, at, running},
 };
 
@@ -77,7 +77,7 @@ async fn what_is_written_is_read_back_whole() {
     let written = store.insert(sandbox, two_ports(), pool(), vec![], 10).await.unwrap();
     assert_eq!(
         store.get(&written.id).await.unwrap(),
-        Some(Sandbox { life: Life { evidence: Default::default(), ..written.life }, ..written })
+        Some(Sandbox { life: Life { evidence: EvidenceLog::default(), ..written.life }, ..written })
     );
 }
 
@@ -167,12 +167,12 @@ async fn a_failing_write_undoes_itself_and_no_other() {
     let store = Store::in_memory().unwrap();
     let half = creating(1);
     let failing = store.writer.run(move |c| {
-        super::sandboxes::insert_row(c, &half)?;
+        sandboxes::insert_row(c, &half)?;
         Ok(c.execute("INSERT INTO nowhere VALUES (1)", [])?)
     });
     let lost = creating(2);
     let panicking = store.writer.run(move |c| -> Result<()> {
-        super::sandboxes::insert_row(c, &lost)?;
+        sandboxes::insert_row(c, &lost)?;
         panic!("on purpose")
     });
     let (failed, panicked, good) = tokio::join!(failing, panicking, insert(&store, 3));
@@ -231,7 +231,7 @@ async fn what_is_known_is_what_is_on_the_disk() {
     let dir = std::env::temp_dir().join(format!("spindle-known-{}", std::process::id()));
     let store = Store::open(&dir.join("spindle.db")).unwrap();
     let same = async |after: &str| {
-        let disk = store.reader.run(|c| rows::load(c, rows::ALL, ())).await.unwrap();
+        let disk = store.reader.run(|c| rows::load(c, rows::ALL, &())).await.unwrap();
         let known: Vec<Sandbox> = store.all().await.unwrap().iter().map(|s| Sandbox::clone(s)).collect();
         assert_eq!(known, disk, "after {after}");
     };
@@ -246,7 +246,7 @@ async fn what_is_known_is_what_is_on_the_disk() {
     let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
     store.change(&a.id, change, POLICY, at(300)).await.unwrap();
     same("a change of policy").await;
-    let extension = crate::domain::Extension { at: at(10), by: crate::domain::Actor::Inside, until: at(50) };
+    let extension = Extension { at: at(10), by: crate::domain::Actor::Inside, until: at(50) };
     assert!(store.extend(&a, extension).await.unwrap());
     same("an extension").await;
     store.mark_warned(&a, Some(at(900))).await.unwrap();

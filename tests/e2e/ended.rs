@@ -17,7 +17,7 @@ async fn created(world: &Docker, env: Value) -> Value {
     world.http().send("POST", "/v1/containers", Body::Json(body)).await.expect(201).json()
 }
 
-async fn started_at(container: &Value) -> String {
+fn started_at(container: &Value) -> String {
     docker(&["inspect", "-f", "{{.State.StartedAt}}", id(container)])
 }
 
@@ -50,9 +50,9 @@ async fn what_ended_by_itself_is_woken_and_what_somebody_stopped_is_not() {
     world.meddle(&c, Meddling::Kill).await;
     let ended = world.until(&c, |c| text(c, "why").contains("somebody stopped or killed it")).await;
     assert_eq!((text(&ended, "stopped_reason"), &ended["exit_code"]), ("exited", &json!(137)));
-    let before = started_at(&c).await;
+    let before = started_at(&c);
     speak(app, 0).expect_err("it was woken");
-    assert_eq!(started_at(&c).await, before);
+    assert_eq!(started_at(&c), before);
     world.http().patch(&c, "status=running").await.expect(200);
     speak(app, 0).unwrap();
 
@@ -87,9 +87,9 @@ async fn what_keeps_ending_at_once_stays_and_says_so() {
     for key in ["why", "wake_failure"] {
         assert!(text(&stays, key).contains("3 times in a row within 1 min of its start"), "{stays}");
     }
-    let before = started_at(&c).await;
+    let before = started_at(&c);
     speak(app, 0).expect_err("it stays");
-    assert_eq!(started_at(&c).await, before);
+    assert_eq!(started_at(&c), before);
     let again = world.http().patch(&c, "status=running").await.expect(200).json();
     assert_eq!(again["wake_failure"], Value::Null, "who asks for it is not refused");
 }

@@ -32,7 +32,7 @@ const MOMENT: Duration = Duration::from_secs(20);
 /// The reporter's idea of "lately" here, in seconds, so that nobody waits for two minutes.
 const RECENTLY: &str = "5";
 
-fn create(world: &Docker, image: &str, env: Value) -> Value {
+fn create(world: &Docker, image: &str, env: &Value) -> Value {
     let body = json!({"image": image, "env": env}).to_string();
     curl_json(world, &["-H", "Content-Type: application/json", "-d", &body], "/v1/containers", 201)
 }
@@ -49,7 +49,7 @@ fn stop_and_start(world: &Docker, container: &Value) -> Value {
 
 /// A new sandbox, whose port answers by now.
 fn boot<S: Service>(world: &Docker, mut service: S) -> (S, Value) {
-    let container = create(world, service.image(), json!({"REPORT_WINDOW": RECENTLY}));
+    let container = create(world, service.image(), &json!({"REPORT_WINDOW": RECENTLY}));
     let began = Instant::now();
     wait_for(&format!("{} to answer", service.image()), BOOT, || service.answers(&container));
     eprintln!("{} answered after {:?}", service.image(), began.elapsed());
@@ -97,7 +97,7 @@ async fn every_image_answers_soon_reports_its_use_and_keeps_its_data() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_supervisor_keeps_ssh_alive_and_ends_at_once() {
     let (world, learner) = lab(&[]).await;
-    let c = create(&world, "spindle/base", json!({"TZ": "europe/berlin"}));
+    let c = create(&world, "spindle/base", &json!({"TZ": "europe/berlin"}));
     wait_for_ssh(&c);
     let zone = learner.run(&c, &["date", "+%Z"]);
     assert!(["CET", "CEST"].contains(&zone.as_str()), "{zone}");
@@ -173,7 +173,7 @@ async fn the_five_lines_of_the_readme_make_any_image_report() {
     let by_wget = "RUN apt-get update && apt-get install -y --no-install-recommends wget && rm /bin/bash\n";
     for (name, dockerfile) in [("bash", five_lines.clone()), ("wget", format!("{five_lines}{by_wget}"))] {
         let image = Built::new(format!("spindle-{}:{name}", world.deployment), &dockerfile);
-        let c = create(&world, &image.tag, json!({}));
+        let c = create(&world, &image.tag, &json!({}));
         wait_for("the first report", FIRST_REPORT, || now(&world, &c)["last_check_in_at"].is_string());
         assert_eq!(now(&world, &c)["active"], "0");
         let report = |jobs: &str| {

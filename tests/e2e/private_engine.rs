@@ -44,15 +44,10 @@ impl PrivateEngine {
     /// A default bridge of its own, made by the machine's engine. An engine that is told to have none removes
     /// `docker0` from under the other.
     fn make_bridge(&self) {
-        let bridge = format!("com.docker.network.bridge.name={}", self.bridge());
+        let bridge = format!("com.docker.network.bridge.name={}", bridge());
         let label = format!("spindle.deployment={}", self.name);
         let subnet = format!("10.208.{}.0/28", std::process::id() % 256);
         docker(&["network", "create", "--label", &label, "--subnet", &subnet, "--opt", &bridge, &self.name]);
-    }
-
-    fn bridge(&self) -> String {
-        // The kernel takes 15 characters.
-        format!("br-t{}", std::process::id())
     }
 
     /// Where it listens, in `DOCKER_HOST`'s notation.
@@ -81,7 +76,7 @@ impl PrivateEngine {
         let mut command = Command::new("dockerd");
         command.args(["--config-file", &self.path("daemon.json"), "--data-root", &self.path("data")]);
         command.args(["--exec-root", &self.path("exec"), "--pidfile", &self.path("pid"), "--host", &self.host()]);
-        command.args(["--iptables=false", "--ip-masq=false", "--bridge", &self.bridge()]);
+        command.args(["--iptables=false", "--ip-masq=false", "--bridge", &bridge()]);
         command.arg(format!("--live-restore={}", self.live_restore));
         // Where the machine has one containerd for all, names of its own keep it apart.
         let plugins = format!("{}-plugins", self.name);
@@ -169,4 +164,9 @@ impl Drop for PrivateEngine {
         let _ = std::fs::remove_dir_all(&self.directory);
         try_docker(&["network", "rm", &self.name]);
     }
+}
+
+fn bridge() -> String {
+    // The kernel takes 15 characters.
+    format!("br-t{}", std::process::id())
 }

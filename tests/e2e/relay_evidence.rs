@@ -120,7 +120,7 @@ async fn what_the_object_says_of_traffic_is_exact() {
     let began = Timestamp::now();
     let (one, two) = (dial(port(&c, "app_port")), dial(port(&c, "app_port")));
     exchange(&one, &[1; 10_000], 0).unwrap();
-    exchange(&two, &[2; 2_345_678], 0).unwrap();
+    exchange(&two, &vec![2; 2_345_678], 0).unwrap();
     let expected = moved(&before, 2, 2_355_678);
     let mut now = Value::Null;
     while now != expected {

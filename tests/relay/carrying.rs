@@ -163,7 +163,7 @@ impl Life {
         Self(Command::new("sleep").arg("1000").spawn().unwrap())
     }
 
-    fn target(&self, at: std::net::SocketAddr) -> Target {
+    fn target(&self, at: SocketAddr) -> Target {
         Target::Open { address: at.ip(), pid: Some(self.0.id()) }
     }
 
@@ -206,7 +206,7 @@ async fn a_byte_goes_to_the_generation_it_was_meant_for() {
 }
 
 /// The address is free as soon as the one before has let go of it.
-async fn until_bound(at: std::net::SocketAddr, name: &'static str) -> Named {
+async fn until_bound(at: SocketAddr, name: &'static str) -> Named {
     until("the address is free", async || TcpListener::bind(at).await.is_ok()).await;
     Named::start(at, name).await
 }

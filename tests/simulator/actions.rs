@@ -85,7 +85,7 @@ impl World {
         let server = self.server();
         match (action, server) {
             (Action::Create, Some(server)) => {
-                drop(tokio::spawn(async move { world.create(&server, world.some_limit()).await }))
+                drop(tokio::spawn(async move { world.create(&server, world.some_limit()).await }));
             }
             (Action::Look, Some(server)) => drop(tokio::spawn(async move { world.look(&server).await })),
             (
@@ -113,7 +113,7 @@ impl World {
             (Action::PortsHeld, _) => drop(tokio::spawn(async move { world.hold_ports().await })),
             (Action::Work, _) => drop(self.aim().map(|aim| tokio::spawn(async move { world.work(aim).await }))),
             (Action::Use, _) => {
-                drop(self.aim().map(|aim| tokio::spawn(async move { world.use_for_a_while(aim).await })))
+                drop(self.aim().map(|aim| tokio::spawn(async move { world.use_for_a_while(aim).await })));
             }
             (Action::Knock, _) => {
                 if let Some(aim) = self.aim()
@@ -123,8 +123,14 @@ impl World {
                     self.wants(&aim.id);
                 }
             }
-            (Action::EndBehindBack | Action::KillBehindBack | Action::StartBehindBack, _)
-            | (Action::RestartBehindBack | Action::RemoveBehindBack, _) => self.meddle(action),
+            (
+                Action::EndBehindBack
+                | Action::KillBehindBack
+                | Action::StartBehindBack
+                | Action::RestartBehindBack
+                | Action::RemoveBehindBack,
+                _,
+            ) => self.meddle(action),
             (_, None) => {}
         }
     }

@@ -68,7 +68,6 @@ impl World {
         match self.disk.wrong() {
             Some(Wrong::Full) => Some(self.some_fault()),
             Some(Wrong::Locked | Wrong::ReadOnly) => Some(Fault::Begin),
-            Some(Wrong::Slow(_)) => None,
             None if self.dice.in_thousand(self.disk.faults.load(Ordering::Relaxed)) => {
                 let fault = self.some_fault();
                 let mut oracle = self.oracle();
@@ -77,7 +76,7 @@ impl World {
                 oracle.trouble(None, false);
                 Some(fault)
             }
-            None => None,
+            Some(Wrong::Slow(_)) | None => None,
         }
     }
 

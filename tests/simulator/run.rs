@@ -108,10 +108,10 @@ pub fn account(seed: u64) -> String {
 impl Sum {
     /// One table, and the accounts of the first that failed.
     pub fn report(&self) -> String {
+        use super::violation::Kind::{LateStop, WrongStop};
         let count = |kinds: &dyn Fn(&super::violation::Kind) -> bool| {
             self.failed.iter().flat_map(|o| &o.violations).filter(|v| kinds(&v.kind)).count()
         };
-        use super::violation::Kind::{LateStop, WrongStop};
         let rows = [
             ("traces", self.traces.to_string()),
             ("idle stops", self.idle_stops.to_string()),

@@ -23,6 +23,7 @@ pub enum Ended {
 /// What is true of one sandbox. Times are milliseconds since the trace began, whatever was done to the clock.
 /// Its fields are what a judge must know of one sandbox, and each rule reads some.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is true or not by itself")]
 pub struct Subject {
     pub id: SandboxId,
     pub name: String,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use super::{
     actions::Action,
     clock::pass,
@@ -261,7 +263,7 @@ pub fn run(seed: u64, tells: bool) -> Outcome {
         settle(&world).await;
         fall_asleep(&world).await;
         watching.abort();
-        looking.iter().for_each(|l| l.abort());
+        looking.iter().for_each(JoinHandle::abort);
         world.end();
         let panics = super::run::panics_of_this_thread();
         let mut oracle = world.oracle();

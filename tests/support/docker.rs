@@ -287,7 +287,7 @@ impl World for Docker {
             arguments.push(header);
         }
         let output = self.docker(&arguments);
-        let (status, body) = output.split_once("\n").unwrap_or((&output, ""));
+        let (status, body) = output.split_once('\n').unwrap_or((&output, ""));
         (status.trim().parse().unwrap_or_else(|_| panic!("{output}")), body.trim().to_owned())
     }
 

@@ -141,11 +141,11 @@ impl TestApp {
     }
 }
 
-impl Scripted {
-    fn container(&self, container: &Value) -> ContainerId {
-        ContainerId::parse(id(container)).unwrap()
-    }
+fn its_id(container: &Value) -> ContainerId {
+    ContainerId::parse(id(container)).unwrap()
+}
 
+impl Scripted {
     /// Moves the clock second by second, with a pass at each.
     pub async fn pass_seconds(&self, seconds: u64) {
         for _ in 0..seconds {
@@ -191,7 +191,7 @@ impl World for Scripted {
     }
 
     async fn check_in_at(&self, container: &Value, path: &str, body: &str, header: &str) -> (u16, String) {
-        let from: IpAddr = self.engine.address(&self.container(container)).unwrap();
+        let from: IpAddr = self.engine.address(&its_id(container)).unwrap();
         let http = Http::from_address(self.door.base.clone(), from);
         let headers: Vec<(&str, &str)> = header.split_once(": ").into_iter().collect();
         let body = if body.starts_with('{') {
@@ -204,7 +204,7 @@ impl World for Scripted {
     }
 
     async fn address(&self, container: &Value) -> String {
-        self.engine.address(&self.container(container)).unwrap().to_string()
+        self.engine.address(&its_id(container)).unwrap().to_string()
     }
 
     async fn token(&self, container: &Value) -> String {
@@ -213,22 +213,22 @@ impl World for Scripted {
     }
 
     async fn stop_behind_back(&self, container: &Value) {
-        self.engine.kill(&self.container(container));
+        self.engine.kill(&its_id(container));
     }
 
     async fn start_behind_back(&self, container: &Value) {
-        self.engine.force(&self.container(container), Phase::Running);
+        self.engine.force(&its_id(container), Phase::Running);
     }
 
     async fn remove_behind_back(&self, container: &Value) {
-        self.engine.vanish(&self.container(container));
+        self.engine.vanish(&its_id(container));
     }
 
     async fn meddle(&self, container: &Value, how: Meddling) {
-        let (engine, id) = (&self.engine, &self.container(container));
+        let (engine, id) = (&self.engine, &its_id(container));
         match how {
             Meddling::Crash(code) => {
-                engine.crash(id, Exit { code: code.into(), oom_killed: false }, "mimic: started\n")
+                engine.crash(id, Exit { code: code.into(), oom_killed: false }, "mimic: started\n");
             }
             Meddling::Kill => engine.kill(id),
             Meddling::Pause => engine.pause(id, true),

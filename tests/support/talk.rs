@@ -143,4 +143,5 @@ pub fn made_up(length: usize) -> Vec<u8> {
 #[track_caller]
 pub fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }

@@ -98,7 +98,7 @@ impl Asked {
         draft.recipe.zone = zone;
         let _claim = self.work.claims.claim(&draft.id).await;
         let sandbox = self.reserve(draft, image.exposed).await?;
-        let ssh_key = self.keys(spec.ssh_keys);
+        let ssh_key = self.keys(spec.ssh_keys.as_deref());
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
@@ -148,13 +148,13 @@ impl Asked {
     }
 
     /// What a sandbox's `authorized_keys` has: its creator's keys, and the configured ones besides or in their place.
-    fn keys(&self, own: Option<String>) -> Option<String> {
+    fn keys(&self, own: Option<&str>) -> Option<String> {
         let configured = self.settings.default_ssh_key.as_deref();
         let configured = configured.filter(|_| own.is_none() || self.settings.default_ssh_key_always);
         let mut keys: Vec<&str> = Vec::new();
         // Whoever has one key in both has it once, whatever its comment.
         let key = |line: &str| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
-        for line in own.iter().map(String::as_str).chain(configured).flat_map(str::lines) {
+        for line in own.into_iter().chain(configured).flat_map(str::lines) {
             if !keys.iter().any(|known| key(known) == key(line)) {
                 keys.push(line);
             }

@@ -19,14 +19,14 @@ impl Pass {
     pub(super) async fn look(
         &self,
         Suspects { containers: suspects, all }: &Suspects,
-    ) -> std::result::Result<Vec<Observed>, EngineError> {
+    ) -> Result<Vec<Observed>, EngineError> {
         let looked = async {
             let all = *all;
             if all {
                 let info = self.engine.info().await?;
                 let gateway = self.engine.prepare().await?;
                 self.vitals.set_gateway(gateway);
-                self.vitals.engine_answers(info);
+                self.vitals.engine_answers(&info);
             }
             let observed = self.engine.list().await?;
             let (again, waiting) = self.mute(all);
@@ -50,7 +50,7 @@ impl Pass {
                 }
             });
             let looked: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS).collect().await;
-            looked.into_iter().filter_map(std::result::Result::transpose).collect()
+            looked.into_iter().filter_map(Result::transpose).collect()
         }
         .await;
         if let Err(e) = &looked {
@@ -75,7 +75,7 @@ impl Pass {
         &self,
         shallow: Observed,
         again: &HashSet<ContainerId>,
-    ) -> std::result::Result<Option<Observed>, EngineError> {
+    ) -> Result<Option<Observed>, EngineError> {
         match tokio::time::timeout(CLOSE_LOOK, self.engine.inspect(&shallow.container)).await {
             Ok(Ok(close)) => Ok(Some(close)),
             // Gone since the list was made.

@@ -55,7 +55,7 @@ impl Pass {
     }
 
     /// Claims what a step is about. Whoever is at it already decides, and the next pass sees what they did.
-    fn claim_for(&self, step: &Step) -> std::result::Result<Option<Claim>, Busy> {
+    fn claim_for(&self, step: &Step) -> Result<Option<Claim>, Busy> {
         step.sandbox().map(|id| self.work.claims.try_claim(id).ok_or(Busy)).transpose()
     }
 

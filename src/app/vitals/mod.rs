@@ -149,7 +149,7 @@ impl Vitals {
     }
 
     /// The engine answered a pass.
-    pub fn engine_answers(&self, info: EngineInfo) {
+    pub fn engine_answers(&self, info: &EngineInfo) {
         let before = self.state().engine.replace(Ok(info.clone()));
         if !matches!(before, Some(Ok(_))) {
             tracing::info!(version = info.version, api_version = info.api_version, "the engine answers");

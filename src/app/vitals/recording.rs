@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(5);
 
 impl Vitals {
     /// Whether the database takes writes, and is where it was; tried once a second, however many ask.
-    pub async fn database(&self) -> std::result::Result<(), String> {
+    pub async fn database(&self) -> Result<(), String> {
         let mut tried = self.tried.lock().await;
         let is_recent = |at: Duration| self.clock.steady().saturating_sub(at) < BEAT;
         if let Some((_, said)) = tried.as_ref().filter(|(at, _)| is_recent(*at)) {
@@ -31,7 +31,7 @@ impl Vitals {
         said
     }
 
-    async fn try_database(&self) -> std::result::Result<(), String> {
+    async fn try_database(&self) -> Result<(), String> {
         let said = match tokio::time::timeout(PATIENCE, self.store.beat()).await {
             Ok(beaten) => beaten.map_err(|e| chain(&e)),
             Err(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),

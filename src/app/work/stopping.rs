@@ -23,11 +23,9 @@ impl Work {
             tracing::warn!(sandbox = %id, error, "a stop failed; it is tried again every pass");
         }
         self.next.wake();
-        tried.map(drop).map_err(|e| {
-            match e.downcast::<StoreError>().map(|e| Box::new((*e).into())).or_else(|e| e.downcast()) {
-                Ok(e) => *e,
-                Err(_) => Error::StillStopping,
-            }
+        tried.map(drop).map_err(|e| match e.downcast::<StoreError>() {
+            Ok(e) => (*e).into(),
+            Err(e) => e.downcast().map_or(Error::StillStopping, |e| *e),
         })
     }
 

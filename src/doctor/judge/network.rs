@@ -22,8 +22,8 @@ use crate::{
 
 const UNREACHED: &str = "sandboxes cannot report: work without a connection is not seen, and is stopped as idle";
 
-fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
-    a.contains(b) || b.contains(a)
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
 }
 
 /// Our network, if it is there, and all others.
@@ -35,20 +35,20 @@ fn split<'a>(config: &Config, networks: &'a [Network]) -> (Option<&'a Network>, 
 /// A subnet of the same size that nobody else has.
 fn free_subnet(config: &Config, facts: &Facts) -> String {
     let networks = facts.networks.iter().flatten().flat_map(|n| &n.subnets);
-    let taken: Vec<&Ipv4Net> = networks.chain(facts.routes.iter().flatten().map(|r| &r.to)).collect();
+    let taken: Vec<Ipv4Net> = networks.copied().chain(facts.routes.iter().flatten().map(|r| r.to)).collect();
     // The last one lies before those that Docker gives to other networks by itself.
     let candidates = (64..=254).map(|n| [10, n, 0, 0]).chain([[172, 16, 0, 0]]);
     let candidates = candidates.filter_map(|at| Ipv4Net::new(at.into(), config.subnet.prefix_len()).ok());
-    let free = candidates.map(|c| c.trunc()).find(|c| !taken.iter().any(|t| overlap(t, c)));
+    let free = candidates.map(|c| c.trunc()).find(|c| !taken.iter().any(|t| overlap(*t, *c)));
     free.map_or("another subnet".to_owned(), |subnet| subnet.to_string())
 }
 
 pub fn subnet(config: &Config, facts: &Facts) -> Finding {
     let Ok(networks) = &facts.networks else { return unseen("the engine does not answer") };
     let (ours, others) = split(config, networks);
-    let (name, wanted) = (&config.deployment, &config.subnet);
+    let (name, wanted) = (&config.deployment, config.subnet);
     let why = "sandboxes can be given no address";
-    if let Some(other) = others.iter().find(|n| n.subnets.iter().any(|s| overlap(s, wanted))) {
+    if let Some(other) = others.iter().find(|n| n.subnets.iter().any(|s| overlap(*s, wanted))) {
         let fix = format!("SPINDLE_SUBNET={}, or: docker network rm {}", free_subnet(config, facts), other.name);
         return fail(format!("{wanted} overlaps with Docker's network {}", other.name), why, fix);
     }
@@ -60,7 +60,7 @@ pub fn subnet(config: &Config, facts: &Facts) -> Finding {
             why,
             format!("SPINDLE_DEPLOYMENT=<another name>, or: docker network rm {name}"),
         ),
-        Some(network) if !network.subnets.contains(wanted) => {
+        Some(network) if !network.subnets.contains(&wanted) => {
             let has = network.subnets.first().map(ToString::to_string).unwrap_or_default();
             let fix = format!("SPINDLE_SUBNET={has}; or delete all sandboxes, then: docker network rm {name}");
             fail(format!("the network {name} has {has}, and SPINDLE_SUBNET says {wanted}"), why, fix)
@@ -80,8 +80,8 @@ pub fn routes(config: &Config, facts: &Facts) -> Finding {
     let is_dockers = |by: &str| {
         by == bridge || others.iter().any(|n| n.bridge == by) || (bridge.is_empty() && by.starts_with("br-"))
     };
-    let wanted = &config.subnet;
-    let Some(route) = routes.iter().find(|r| overlap(&r.to, wanted) && !is_dockers(&r.by)) else {
+    let wanted = config.subnet;
+    let Some(route) = routes.iter().find(|r| overlap(r.to, wanted) && !is_dockers(&r.by)) else {
         return ok(format!("none of the host's leads into {wanted}"));
     };
     let found = format!("{} leads to {}, and overlaps with {wanted}", route.to, route.by);

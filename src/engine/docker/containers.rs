@@ -70,7 +70,7 @@ impl Containers for DockerEngine {
 
     async fn list(&self) -> Result<Vec<Observed>> {
         let shown = self.all_of_this_deployment().await?;
-        Ok(shown.into_iter().filter_map(|s| self.observed(s)).collect())
+        Ok(shown.iter().filter_map(|s| self.observed(s)).collect())
     }
 
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
@@ -119,7 +119,7 @@ impl DockerEngine {
     }
 
     /// One container of the list in our words, if it is a sandbox.
-    fn observed(&self, shown: ContainerSummary) -> Option<Observed> {
+    fn observed(&self, shown: &ContainerSummary) -> Option<Observed> {
         let networks = shown.network_settings.as_ref().and_then(|n| n.networks.as_ref());
         // An image that somebody made from a sandbox (`docker commit`) hands our labels on to containers that are not
         // ours. It cannot hand on the mount of the sandbox's own directory.
@@ -133,7 +133,7 @@ impl DockerEngine {
         }
         let address = self.address(networks);
         let container = ContainerId::parse(shown.id.as_deref()?)?;
-        let shown = observe::from_afar(container, sandbox, &shown);
+        let shown = observe::from_afar(container, sandbox, shown);
         Some(Observed { reach: Reach { address, ..shown.reach }, ..shown })
     }
 }

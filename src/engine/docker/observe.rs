@@ -166,7 +166,7 @@ mod tests {
         for (action, signal, what) in cases {
             let told = of(action, signal).unwrap();
             assert_eq!(told.what, what, "{action} {signal:?}");
-            assert_eq!(told.at.map(|at| at.as_millisecond()), Some(1_500));
+            assert_eq!(told.at.map(Timestamp::as_millisecond), Some(1_500));
         }
         assert_eq!(event(EventMessage::default()), None);
     }

@@ -292,7 +292,7 @@ mod tests {
         let spec = spec();
         let body = request(&spec, &settings(), Path::new("/files/x"));
         let shown = ContainerInspectResponse {
-            id: spec.sandbox.container.as_ref().map(|c| c.to_string()),
+            id: spec.sandbox.container.as_ref().map(ToString::to_string),
             name: Some(format!("/{}", spec.sandbox.name)),
             config: Some(ContainerConfig { labels: body.labels, env: body.env, ..Default::default() }),
             host_config: body.host_config,

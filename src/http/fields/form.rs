@@ -1,5 +1,7 @@
 //! What `curl -d` sends: pairs of names and values, encoded or not.
 
+use std::borrow::Cow;
+
 use rocket::http::RawStr;
 
 /// The pairs of a form, in their order. A name or value that is no UTF-8 once it is decoded makes an error of its pair.
@@ -17,7 +19,7 @@ fn decoded(text: &str) -> Result<String, ()> {
     let bare = text.contains([' ', '\t', '\r', '\n']);
     let text = RawStr::new(text);
     let decoded = if bare { text.percent_decode() } else { text.url_decode() };
-    decoded.map(|text| text.into_owned()).map_err(|_| ())
+    decoded.map(Cow::into_owned).map_err(|_| ())
 }
 
 #[cfg(test)]

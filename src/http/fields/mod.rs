@@ -116,7 +116,7 @@ impl Body {
         };
         let text = String::from_utf8_lossy(&bytes);
         let garbled = matches!(text, Cow::Owned(_));
-        match Self::parse(request.content_type().map(|t| t.to_string()).as_deref(), &text) {
+        match Self::parse(request.content_type().map(ToString::to_string).as_deref(), &text) {
             Ok(body) => Ok(Self { lenient: is_lenient(request), garbled: body.garbled || garbled, ..body }),
             Err(_) if garbled => Err(invalid_utf8()),
             Err(e) => Err(e),
@@ -244,13 +244,13 @@ impl Fields {
         };
         match repeated(&pairs).map(str::to_owned) {
             None => Ok(pairs),
-            Some(_) if self.lenient => Ok(last_of_each(pairs)),
+            Some(_) if self.lenient => Ok(last_of_each(&pairs)),
             Some(key) => Err(ApiError::duplicate(Some(name), &key, "send it once")),
         }
     }
 }
 
-fn last_of_each(pairs: Pairs) -> Pairs {
+fn last_of_each(pairs: &Pairs) -> Pairs {
     let last = |at: usize| !pairs[at + 1..].iter().any(|(name, _)| *name == pairs[at].0);
     (0..pairs.len()).filter(|at| last(*at)).map(|at| pairs[at].clone()).collect()
 }

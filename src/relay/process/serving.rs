@@ -157,7 +157,7 @@ async fn converse(elders: Arc<Elders>, stream: UnixStream, client: Client, done:
     let write = async {
         let _ = write_lines(write, written).await;
         done.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = answer => {}
