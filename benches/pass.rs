@@ -26,7 +26,7 @@ async fn filled(number: u32, directory: &Path) -> Scripted {
     let world = app.start().await;
     world.engine.add_image("lab:latest", &["9000/udp", "9001/udp"], None);
     for _ in 0..number {
-        let made = world.app.create(&admin, CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
+        let made = world.app.asked.create(&admin, CreateSpec::of(ImageRef::parse("lab").unwrap())).await.unwrap();
         world.app.asked.check_in(Some(made.token.reveal()), None, 1).await.unwrap();
         world.app.asked.extend(&admin, made.container.unwrap().as_str(), None).await.unwrap();
     }

@@ -164,6 +164,7 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
     for number in 0..800 {
         let made = w
             .app
+            .asked
             .create(
                 &spindle::domain::Actor::User("admin".into()),
                 CreateSpec::of(ImageRef::parse("spindle/mimic:bare").unwrap()),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{Instant, Word};
 
-/// Whether Spindle can do its work. Whoever reads it knows a Spindle by `version` and `check_in`.
+/// Whether Spindle can do its work. Inside its parts the keys stand in the order of the alphabet, as they always did. Whoever reads it knows a Spindle by `version` and `check_in`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `ok`, `starting` or `unavailable`.

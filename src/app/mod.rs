@@ -23,7 +23,6 @@ use tokio_util::{
 
 use crate::{
     clock::{Clock, RecordClock},
-    domain::{Actor, Sandbox},
     engine::Engine,
     relay::Relay,
     store::Store,
@@ -112,20 +111,6 @@ impl App {
     pub async fn audit(&self) -> Result<()> {
         self.next.look_at_all();
         self.pass.converge().await.has_looked("the containers could not be looked at")
-    }
-
-    /// As [`Asked::create`], after the first complete pass.
-    ///
-    /// # Errors
-    /// Those of [`Asked::create`]; [`Error::EngineAway`] or [`Error::DatabaseAway`] if there can be no such pass.
-    pub async fn create(&self, by: &Actor, spec: CreateSpec) -> Result<Sandbox> {
-        if !self.vitals.has_begun() {
-            self.pass.converge().await.has_looked("the container could not be created")?;
-        }
-        if !self.vitals.has_begun() {
-            return Err(Error::DatabaseAway("what runs already could not be recorded".into()));
-        }
-        self.asked.create(by, spec).await
     }
 
     /// Something that is under way until it is dropped: [`App::drain`] waits for it.

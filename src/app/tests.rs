@@ -13,7 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::*;
 use crate::{
     clock::ManualClock,
-    domain::{ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Source, State, StopReason, Wake, fixtures},
+    domain::{
+        Actor, ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Sandbox, Source, State, StopReason, Wake, fixtures,
+    },
     engine::{
         EngineError,
         fake::{FakeEngine, Fault},

@@ -45,8 +45,8 @@ impl Hold {
         if self.last_pass.is_none() { Some(fresh) } else { self.grace }
     }
 
-    /// A pass begins that `fresh` would begin with, at `steady` by the time that passes whatever the clock does. The grace
-    /// begins anew whenever sandboxes may have been unable to report: at our start, while something is `impaired`, and after
+    /// A pass begins: by the clock when `fresh` begins, and at `steady` by the time that passes whatever the clock does. The
+    /// grace begins anew whenever sandboxes may have been unable to report: at our start, while something is `impaired`, and after
     /// a gap longer than `tolerance` or a jump of the clock.
     pub fn renew(&mut self, fresh: Grace, steady: Duration, tolerance: Duration, impaired: bool) -> Option<Grace> {
         let (now, tolerance) = (fresh.since, SignedDuration::try_from(tolerance).ok());

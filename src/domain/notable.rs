@@ -28,7 +28,7 @@ impl Awaiting {
     }
 
     /// Of `known`, each with its deadline: who was used so that the awaited deadline has moved, and who is only held.
-    /// `is_held` tells of one whose deadline has come whether it is not to be stopped all the same.
+    /// `is_held` is asked of one whose deadline has come: is it spared all the same?
     pub fn notable<'s>(
         &mut self,
         known: &[(&'s Sandbox, Option<Deadline>)],

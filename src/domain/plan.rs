@@ -44,7 +44,7 @@ pub enum Step {
     TakeBack(SandboxId, ContainerId),
     /// The engine shows it stopped where we knew it running or stopping.
     RecordStopped(SandboxId),
-    /// It runs, and is found elsewhere than the record says.
+    /// It runs, and is found elsewhere than the record says, or in which start of the machine was not known.
     RecordReach(SandboxId, Reach),
     /// Others have paused it, let it go on, renamed it or changed its limits.
     RecordShown(SandboxId, Box<Observed>),

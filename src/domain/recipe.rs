@@ -1,4 +1,4 @@
-//! The recipe: all that a sandbox is made from, and is made from again.
+//! The recipe: all that a sandbox is made from.
 
 use super::{
     image::Access,
@@ -10,7 +10,8 @@ use super::{
     zone::Zone,
 };
 
-/// What a sandbox is made from. It stays as it is from start to start; only people change it.
+/// What a sandbox is made from. It stays as it is from start to start: only people change it, here or by the engine. How
+/// long one is kept belongs to its [`Life`](super::sandbox::Life).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     /// The image as sent at creation.

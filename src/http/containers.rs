@@ -41,38 +41,38 @@ struct Created {
 async fn list(
     _admin: Admin,
     app: &State<Arc<App>>,
-    asked: Option<&Host<'_>>,
+    host: Option<&Host<'_>>,
     audit: Option<&str>,
 ) -> Result<Json<Vec<api::Container>>, ApiError> {
     audit_if_asked(app, audit).await?;
-    Ok(Json(app.asked.views().await?.iter().map(|view| container(view, asked)).collect()))
+    Ok(Json(app.asked.views().await?.iter().map(|view| container(view, host)).collect()))
 }
 
 #[get("/v1/containers/<id>?<audit>")]
 async fn get_one(
     _admin: Admin,
     app: &State<Arc<App>>,
-    asked: Option<&Host<'_>>,
+    host: Option<&Host<'_>>,
     id: &str,
     audit: Option<&str>,
 ) -> Result<Json<api::Container>, ApiError> {
     audit_if_asked(app, audit).await?;
-    Ok(Json(container(&app.asked.view(app.asked.get(id).await?), asked)))
+    Ok(Json(container(&app.asked.view(app.asked.get(id).await?), host)))
 }
 
 #[post("/v1/containers", data = "<body>")]
 async fn create(
     admin: Admin,
     app: &State<Arc<App>>,
-    asked: Option<&Host<'_>>,
+    host: Option<&Host<'_>>,
     body: Result<Body, ApiError>,
 ) -> Result<(Status, Created), ApiError> {
     let spec = wishes::create_spec(app, &body?.only(&CREATE)?)?;
-    let sandbox = app.create(&admin.actor(), spec).await?;
+    let sandbox = app.asked.create(&admin.actor(), spec).await?;
     // That it could not be warned of is no reason to deny what was made.
     let warnings = app.asked.namesakes(&sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
-    let container = container(&app.asked.view(sandbox), asked);
+    let container = container(&app.asked.view(sandbox), host);
     let location = Header::new("Location", container.uri.clone());
     Ok((Status::Created, Created { body: Json(api::Created { container, warnings }), location }))
 }
@@ -81,7 +81,7 @@ async fn create(
 async fn patch_one(
     admin: Admin,
     app: &State<Arc<App>>,
-    asked: Option<&Host<'_>>,
+    host: Option<&Host<'_>>,
     id: &str,
     body: Result<Body, ApiError>,
 ) -> Result<Json<api::Container>, ApiError> {
@@ -106,7 +106,7 @@ async fn patch_one(
         Some("stopped") => app.asked.stop(&admin.actor(), id).await?,
         _ => app.asked.get(id).await?,
     };
-    Ok(Json(container(&app.asked.view(sandbox), asked)))
+    Ok(Json(container(&app.asked.view(sandbox), host)))
 }
 
 #[delete("/v1/containers/<id>")]
@@ -124,13 +124,13 @@ async fn activity(_admin: Admin, app: &State<Arc<App>>, id: &str) -> Result<Json
 async fn extend(
     admin: Admin,
     app: &State<Arc<App>>,
-    asked: Option<&Host<'_>>,
+    host: Option<&Host<'_>>,
     id: &str,
     body: Result<Body, ApiError>,
 ) -> Result<Json<api::Container>, ApiError> {
     let length = body?.only(&EXTEND)?.text("for")?.map(|text| wishes::length("for", &text)).transpose()?;
     let sandbox = app.asked.extend(&admin.actor(), id, length).await?;
-    Ok(Json(container(&app.asked.view(sandbox), asked)))
+    Ok(Json(container(&app.asked.view(sandbox), host)))
 }
 
 async fn audit_if_asked(app: &Arc<App>, audit: Option<&str>) -> Result<(), ApiError> {

@@ -11,8 +11,8 @@ use crate::{
     domain::{Carrier, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
-/// The container object for `view`. `asked`: the host that the request was sent to.
-pub fn container(view: &View, asked: Option<&Host<'_>>) -> api::Container {
+/// The container object for `view`. `host`: the one that the request was sent to.
+pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
     let sandbox = &view.sandbox;
     let id = id(sandbox);
     let status = status(&sandbox.life.state);
@@ -34,7 +34,7 @@ pub fn container(view: &View, asked: Option<&Host<'_>>) -> api::Container {
         active: sandbox.life.active.to_string(),
         ssh_port: live_port(sandbox, Some(PortSpec::SSH)),
         app_port: live_port(sandbox, sandbox.recipe.app_port),
-        access: access(sandbox, asked),
+        access: access(sandbox, host),
         ports: sandbox.ports.iter().map(port).collect(),
         created_at: Instant(sandbox.created_at),
         started_at: instant(started_at),
@@ -135,12 +135,12 @@ fn live_port(sandbox: &Sandbox, spec: Option<PortSpec>) -> String {
 
 /// The URL of its app, stopped or not: it may be woken by that. A server that publishes on every address is reached
 /// by the name under which it was asked.
-fn access(sandbox: &Sandbox, asked: Option<&Host<'_>>) -> Option<String> {
+fn access(sandbox: &Sandbox, host: Option<&Host<'_>>) -> Option<String> {
     let endpoint = sandbox.endpoint(sandbox.recipe.app_port?)?;
     let host = match endpoint.host {
-        host if host.is_unspecified() => asked.map_or("localhost".into(), |host| host.domain().to_string()),
-        IpAddr::V6(host) => format!("[{host}]"),
-        IpAddr::V4(host) => host.to_string(),
+        at if at.is_unspecified() => host.map_or("localhost".into(), |host| host.domain().to_string()),
+        IpAddr::V6(at) => format!("[{at}]"),
+        IpAddr::V4(at) => at.to_string(),
     };
     Some(sandbox.recipe.access.as_ref()?.url(&host, endpoint.port, &sandbox.token))
 }

@@ -116,7 +116,7 @@ fn memory(text: &str) -> Option<Memory> {
     Memory::parse(text).ok().or_else(|| Memory::in_force(text.parse().ok()?))
 }
 
-const REST: &str = "id, container, name, token, created_at";
+const WHO: &str = "id, container, name, token, created_at";
 
 /// In the order of [`Traffic::words`].
 const TRAFFIC: [&str; 3] = ["wake_on", "app_protocol", "proxy_protocol"];
@@ -185,7 +185,7 @@ fn evidence(columns: &mut Columns<'_>) -> Result<EvidenceLog> {
 
 /// The columns that [`sandbox`] reads, in its order, after the number of the row.
 fn columns() -> String {
-    format!("seq, {REST}, {RECIPE}, {OWN}, {LIFE}, {SEEN}, {STATE}, {EVIDENCE}")
+    format!("seq, {WHO}, {RECIPE}, {OWN}, {LIFE}, {SEEN}, {STATE}, {EVIDENCE}")
 }
 
 fn sandbox(row: &Row<'_>) -> Result<Sandbox> {

@@ -151,7 +151,7 @@ impl World {
         let own = OwnPolicy { idle_limit: own.map(limit_of), ..OwnPolicy::default() };
         let spec = CreateSpec { name: Some(name.clone()), own, ..CreateSpec::of(image) };
         self.oracle().tell(|| format!("create {name}"));
-        let made = server.app.create(&person(), spec).await;
+        let made = server.app.asked.create(&person(), spec).await;
         if server.life.is_dead() {
             return;
         }

@@ -14,7 +14,7 @@ use crate::{
     store::StoreError,
 };
 
-/// What fails if it does.
+/// What has failed, where a creation fails.
 const DOING: &str = "the container could not be created";
 
 /// How often a start is tried when the engine finds a port held that was free a moment before.
@@ -68,8 +68,8 @@ impl CreateSpec {
 
 impl Asked {
     /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). Either it runs in the end, or nothing is
-    /// left of it. There has been a complete pass: before it, sandboxes whose records were lost may not be adopted yet, and a
-    /// new one would be given their ports and names.
+    /// left of it. It waits for the first complete pass: before that, sandboxes whose records were lost may not be adopted
+    /// yet, and a new one would be given their ports and names.
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
@@ -81,6 +81,7 @@ impl Asked {
         if let Some(memory) = spec.memory {
             self.host_has(memory).await?;
         }
+        self.vitals.begun(DOING).await?;
         let image = match self.engine.image(&spec.image).await {
             Ok(image) => image,
             Err(EngineError::NoImage) => return Err(Error::NoImage(spec.image)),

@@ -49,16 +49,23 @@ impl Asked {
                         self.next.wake();
                     }
                 }
-                // From now on it is stopped because somebody wants it so, and not for what a connection would undo.
+                // A requested stop outranks an idle one: relabel it, so that no connection wakes it.
                 State::Stopping { since, reason: StopReason::Idle } => {
-                    self.records.mark(&sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
+                    self.relabel(by, &sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
                 }
                 State::Stopped { at, .. } if sandbox.is_undone_by_use() => {
-                    self.records.mark(&sandbox, State::Stopped { at, reason: StopReason::Requested }).await?;
+                    self.relabel(by, &sandbox, State::Stopped { at, reason: StopReason::Requested }).await?;
                 }
                 _ => return Ok(sandbox),
             }
         }
+    }
+
+    async fn relabel(&self, by: &Actor, sandbox: &Sandbox, to: State) -> Result<()> {
+        if self.records.mark(sandbox, to).await? {
+            tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, "its stop is a requested one now");
+        }
+        Ok(())
     }
 
     /// Stops a sandbox whose stop was requested and is recorded; `sandbox` as it was before.
@@ -111,12 +118,12 @@ impl Asked {
                         Ok(false) => {}
                         Ok(true) => {
                             if let Some(intent) = self.records.store.get(&sandbox.id).await? {
-                                self.work.finish_start(&intent).await?;
+                                self.work.finish_start(by, &intent).await?;
                             }
                         }
                     }
                 }
-                State::Starting { .. } => self.work.finish_start(&sandbox).await?,
+                State::Starting { .. } => self.work.finish_start(by, &sandbox).await?,
                 // Its stop has failed, or was left half done: try once more, then again after a while. What cannot be
                 // recorded is not waited for.
                 State::Stopping { .. } => match self.work.finish_stop(&sandbox.id).await {

@@ -26,7 +26,7 @@ impl Pass {
                 let info = self.engine.info().await?;
                 let gateway = self.engine.prepare().await?;
                 self.vitals.set_gateway(gateway);
-                self.vitals.engine_answers(&info);
+                self.vitals.engine_is_seen(&info);
             }
             let observed = self.engine.list().await?;
             let (again, waiting) = self.mute(all);
@@ -54,7 +54,7 @@ impl Pass {
         }
         .await;
         if let Err(e) = &looked {
-            self.vitals.engine_fails(e);
+            self.vitals.engine_is_missed(e);
             self.next.look_at_all();
             self.own().engine_was_away = true;
         }

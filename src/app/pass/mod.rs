@@ -55,7 +55,7 @@ struct Own {
 }
 
 /// The one pass, whoever wakes it.
-/// Of its fields the first are the parts that it stands on.
+/// Its first fields are the parts that it stands on; each is used by itself.
 pub struct Pass {
     work: Arc<Work>,
     records: Arc<Records>,

@@ -12,13 +12,16 @@ impl Pass {
     pub(super) async fn note(&self, known: &[Arc<Sandbox>], grace: Option<Grace>, now: Timestamp) {
         let with_deadline = |s| (s, deadline(&self.settings.policy, s));
         let deadlines: Vec<_> = known.iter().map(Arc::as_ref).map(with_deadline).collect();
-        let notable = self.own().awaiting.notable(&deadlines, now, |sandbox, deadline| {
+        // Taken out meanwhile, so that nothing is held while others are asked.
+        let mut awaiting = std::mem::take(&mut self.own().awaiting);
+        let notable = awaiting.notable(&deadlines, now, |sandbox, deadline| {
             grace.is_some_and(|grace| now < grace.end_for(sandbox))
                 // Whether nobody sees its use matters for those alone who would be stopped for being idle.
                 || deadline.reason() == StopReason::Idle && self.usage.is_blind(sandbox).is_some()
         });
+        self.own().awaiting = awaiting;
         let decision = |(sandbox, decided): (&Sandbox, Decided)| {
-            (sandbox.id.clone(), self.records.decision(sandbox, decided, self.usage.why(sandbox, now)))
+            (sandbox.id.clone(), self.records.decision(sandbox, decided, self.usage.why(sandbox, now), now))
         };
         self.records.remember(notable.into_iter().map(decision).collect()).await;
     }

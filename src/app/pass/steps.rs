@@ -11,7 +11,7 @@ use crate::{
         Error, chain,
         work::{Claim, Tried},
     },
-    domain::{ContainerId, EvidenceLog, Phase, Reach, Sandbox, SandboxId, Source, State, Step, StopReason},
+    domain::{Actor, ContainerId, EvidenceLog, Phase, Reach, Sandbox, SandboxId, Source, State, Step, StopReason},
 };
 
 /// A step gives its slot back after this long: a longer one only waits for a grace or a hung engine.
@@ -102,7 +102,7 @@ impl Pass {
         if !matches!(now.life.state, State::Starting { .. }) || now.life.generation != known.life.generation {
             return Ok(false);
         }
-        self.work.finish_start(&now).await?;
+        self.work.finish_start(&Actor::Pass, &now).await?;
         Ok(true)
     }
 

@@ -66,7 +66,7 @@ impl Pass {
         let now = self.clock.now();
         let to = State::Stopping { since: now, reason: seen.reason() };
         let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
-        let decision = self.records.decision(known, Decided::Stopped, why.clone());
+        let decision = self.records.decision(known, Decided::Stopped, why.clone(), now);
         let stopping = known.in_state(to.clone());
         // From now on until the engine is told it may be heard of.
         self.work.note_cut_off(known, Some(known.life.state.clone()), Duration::ZERO);

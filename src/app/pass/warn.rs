@@ -55,7 +55,7 @@ impl Pass {
             Err(e) => format!("nobody could be told: {e}"),
         };
         tracing::info!(sandbox = %id, name = %sandbox.name, told, stop = %stop, "warned");
-        let why = format!("{}; {told}", self.usage.why(&sandbox, now));
+        let why = format!("{}; {told}", self.usage.why(&sandbox, self.clock.now()));
         self.records.decided(&sandbox, Decided::Warned, why).await;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What was decided about sandboxes, for whoever asks why.
 
+use jiff::Timestamp;
+
 use super::Records;
 use crate::{
     app::{Result, chain},
@@ -7,16 +9,16 @@ use crate::{
 };
 
 impl Records {
-    /// A decision about `sandbox` on what is known of it.
-    pub fn decision(&self, sandbox: &Sandbox, decided: Decided, why: String) -> Decision {
+    /// A decision about `sandbox`, taken `at` some time on what is known of it.
+    pub fn decision(&self, sandbox: &Sandbox, decided: Decided, why: String, at: Timestamp) -> Decision {
         let counting = self.settings.policy.of(sandbox).evidence;
         let evidence = sandbox.life.evidence.newest(|s| counting.count(s));
-        Decision { at: self.clock.now(), decided, why, evidence }
+        Decision { at, decided, why, evidence }
     }
 
     /// Remembers a decision. That it cannot be remembered keeps nobody from anything.
     pub async fn decided(&self, sandbox: &Sandbox, decided: Decided, why: String) {
-        self.remember(vec![(sandbox.id.clone(), self.decision(sandbox, decided, why))]).await;
+        self.remember(vec![(sandbox.id.clone(), self.decision(sandbox, decided, why, self.clock.now()))]).await;
     }
 
     /// As [`Records::decided`], several at once.

@@ -118,9 +118,9 @@ impl Records {
         done
     }
 
-    /// Closes a sandbox's listeners, and then forgets it if it is still as `seen` shows: its ports are given to others
+    /// Closes a sandbox's listeners, and then forgets its row if it is still as `seen` shows: its ports are given to others
     /// only when nobody listens there for it.
-    pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
+    pub async fn forget_row(&self, seen: &Sandbox) -> Result<bool> {
         let _telling = self.telling.lock().await;
         self.relay.ask(Request::Remove(seen.id.clone())).await?;
         let done = self.store.forget(seen).await?;

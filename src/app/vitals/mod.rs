@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use super::{Error, Result, Settings, next::Next};
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
 
 /// Beyond two periods, how late a pass may be before sandboxes are given a grace.
 const LATENESS: Duration = Duration::from_secs(10);
+
+/// How long a creation waits for the first pass to end.
+const FIRST_PASS: Duration = Duration::from_secs(30);
 
 /// Where the check-in door stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,6 +100,8 @@ pub struct Vitals {
     settings: Arc<Settings>,
     next: Arc<Next>,
     state: Mutex<State>,
+    /// How many passes have ended.
+    passes: watch::Sender<u64>,
     /// When the database was last tried, by the time that passes whatever the clock does, and with what result.
     tried: tokio::sync::Mutex<Option<(Duration, std::result::Result<(), String>)>>,
 }
@@ -103,7 +109,8 @@ pub struct Vitals {
 impl Vitals {
     /// Nothing has been seen yet.
     pub fn new(store: Arc<Store>, clock: Arc<RecordClock>, settings: Arc<Settings>, next: Arc<Next>) -> Self {
-        Self { store, clock, settings, next, state: Mutex::default(), tried: tokio::sync::Mutex::default() }
+        let (state, passes, tried) = (Mutex::default(), watch::Sender::new(0), tokio::sync::Mutex::default());
+        Self { store, clock, settings, next, state, passes, tried }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,16 +155,16 @@ impl Vitals {
         Some(CheckIn { url, period: self.settings.report_period })
     }
 
-    /// The engine answered a pass.
-    pub fn engine_answers(&self, info: &EngineInfo) {
+    /// A pass saw that the engine answers.
+    pub fn engine_is_seen(&self, info: &EngineInfo) {
         let before = self.state().engine.replace(Ok(info.clone()));
         if !matches!(before, Some(Ok(_))) {
             tracing::info!(version = info.version, api_version = info.api_version, "the engine answers");
         }
     }
 
-    /// The engine did not answer a pass.
-    pub fn engine_fails(&self, why: &EngineError) {
+    /// A pass saw that the engine does not answer.
+    pub fn engine_is_missed(&self, why: &EngineError) {
         let before = self.state().engine.replace(Err(why.to_string()));
         if !matches!(before, Some(Err(_))) {
             tracing::warn!(error = %why, "the engine cannot be looked at; nothing is stopped or forgotten");
@@ -184,6 +191,28 @@ impl Vitals {
         }
     }
 
+    /// Waits for the first complete pass since our start. `doing`: what fails if there is none.
+    ///
+    /// # Errors
+    /// Those of [`ConvergeReport::has_looked`], of the next pass; [`Error::DatabaseAway`] if it could not record what it saw.
+    pub async fn begun(&self, doing: &'static str) -> Result<()> {
+        let mut passes = self.passes.subscribe();
+        if self.has_begun() {
+            return Ok(());
+        }
+        self.next.wake();
+        if tokio::time::timeout(FIRST_PASS, passes.changed()).await.is_err() {
+            let late = EngineError::Timeout { call: "the first pass", deadline: FIRST_PASS };
+            return Err(Error::engine(doing, late));
+        }
+        self.report().unwrap_or_default().has_looked(doing)?;
+        if self.has_begun() {
+            Ok(())
+        } else {
+            Err(Error::DatabaseAway("what runs already could not be recorded".into()))
+        }
+    }
+
     /// Whether there has been a complete pass since our start.
     pub fn has_begun(&self) -> bool {
         self.state().has_begun
@@ -202,10 +231,11 @@ impl Vitals {
     /// Keeps what a pass found and did.
     pub fn set_report(&self, report: ConvergeReport) {
         self.state().report = Some(report);
+        self.passes.send_modify(|passes| *passes += 1);
     }
 
     /// The grace that begins if sandboxes could not report until `since`.
-    pub fn grace_since(&self, since: Timestamp) -> Grace {
+    fn grace_since(&self, since: Timestamp) -> Grace {
         Grace { since, length: self.settings.resume_grace, period: self.settings.report_period }
     }
 

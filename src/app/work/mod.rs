@@ -36,7 +36,7 @@ pub type Tried = std::result::Result<bool, Box<dyn std::error::Error + Send + Sy
 type Asking = WeakShared<BoxFuture<'static, engine::Result<()>>>;
 
 /// What is done to sandboxes, one at a time for each.
-/// Of its fields the first are the parts that it stands on.
+/// Its first fields are the parts that it stands on; each is used by itself.
 pub struct Work {
     pub(super) records: Arc<Records>,
     pub(super) usage: Arc<Usage>,

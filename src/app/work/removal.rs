@@ -75,7 +75,7 @@ impl Work {
     /// # Errors
     /// [`Error::RelayAway`](crate::app::Error::RelayAway), those of the store.
     pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
-        let done = self.records.forget(seen).await?;
+        let done = self.records.forget_row(seen).await?;
         self.usage.forget(&seen.id);
         self.cut_off().remove(&seen.id);
         self.set_failing(seen.id.clone(), false);

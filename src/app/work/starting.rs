@@ -3,13 +3,13 @@
 use super::{Tried, Work};
 use crate::{
     app::{Error, Result},
-    domain::{ContainerId, Phase, Sandbox, State},
+    domain::{Actor, ContainerId, Phase, Sandbox, State},
     engine::EngineError,
 };
 
 impl Work {
     /// Carries out a recorded start. The caller holds the claim.
-    pub async fn finish_start(&self, sandbox: &Sandbox) -> Result<()> {
+    pub async fn finish_start(&self, by: &Actor, sandbox: &Sandbox) -> Result<()> {
         let State::Starting { stopped_at, reason } = sandbox.life.state else { return Ok(()) };
         let Some(container) = &sandbox.container else { return Ok(()) };
         let started = async {
@@ -27,7 +27,7 @@ impl Work {
         match started.await {
             Ok(to) => {
                 if self.records.mark_started(sandbox, to).await? {
-                    tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, "started");
+                    tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, "started");
                 }
                 Ok(())
             }
