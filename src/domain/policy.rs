@@ -274,11 +274,12 @@ impl OwnPolicy {
     /// This without the field of that name, one of [`OwnPolicy::KEYS`].
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
+        let [idle_limit, connection_cap, max_age, warn_before, _] = Self::KEYS;
         match key {
-            "idle_timeout" => self.idle_limit = None,
-            "connection_cap" => self.connection_cap = None,
-            "max_age" => self.max_age = None,
-            "warn_before" => self.warn_before = None,
+            key if key == idle_limit => self.idle_limit = None,
+            key if key == connection_cap => self.connection_cap = None,
+            key if key == max_age => self.max_age = None,
+            key if key == warn_before => self.warn_before = None,
             _ => self.evidence = None,
         }
         self

@@ -12,15 +12,19 @@ use super::{
 use crate::domain::{Evidence, Rhythm, SandboxId};
 
 impl Store {
-    /// Records evidence about these starts. What belongs to a start that has ended changes nothing.
+    /// Records evidence about these starts. What belongs to a start that has ended changes nothing, unless it is of a time
+    /// after the present one began: it was seen by somebody who had not heard of that start yet.
     pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Evidence)>) -> Result<()> {
         let restated = self.restating();
         let job = move |c: &Connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND generation = ?2 AND state = 'running')";
+            let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND state = 'running'
+                       AND (generation = ?2 OR generation = ?2 + 1 AND state_at <= ?3))";
             for (id, generation, evidence) in &uses {
-                let lives = c.prepare_cached(sql)?.query_row((id.as_str(), *generation as i64), |r| r.get(0))?;
+                let evidence = Evidence { at: restated(evidence.at), ..*evidence };
+                let key = (id.as_str(), *generation as i64, millis(evidence.at));
+                let lives = c.prepare_cached(sql)?.query_row(key, |r| r.get(0))?;
                 if lives {
-                    record_evidence(c, id, Evidence { at: restated(evidence.at), ..*evidence })?;
+                    record_evidence(c, id, evidence)?;
                 }
             }
             Ok(())

@@ -1,7 +1,7 @@
 //! What people say about how long a sandbox shall live.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::Connection;
+use rusqlite::{Connection, types::Value};
 
 use super::{Result, Store, columns::millis, evidence::record_evidence, rows};
 use crate::domain::{Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until};
@@ -61,22 +61,12 @@ impl Store {
             let mut after = change.apply(&before);
             after.life.spared_until = None;
             after.life.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);
-            let [idle_timeout, connection_cap, max_age, warn_before, counting] = after.recipe.own.words();
-            let sql = "UPDATE sandboxes SET idle_timeout = ?2, connection_cap = ?3, max_age = ?4, warn_before = ?5,
-                       counting = ?6, keep_until = ?7, spared_until = ?8 WHERE id = ?1";
-            c.execute(
-                sql,
-                rusqlite::params![
-                    id.as_str(),
-                    idle_timeout,
-                    connection_cap,
-                    max_age,
-                    warn_before,
-                    counting,
-                    after.life.keep_until.map(millis),
-                    after.life.spared_until.map(millis),
-                ],
-            )?;
+            let own = rows::OWN.split(", ").map(|column| format!("{column} = ?, ")).collect::<String>();
+            let sql = format!("UPDATE sandboxes SET {own} keep_until = ?, spared_until = ? WHERE id = ?");
+            let times = [after.life.keep_until, after.life.spared_until].map(|at| Value::from(at.map(millis)));
+            let values = after.recipe.own.words().map(Value::from).into_iter().chain(times);
+            let values = values.chain([Value::from(id.to_string())]);
+            c.execute(&sql, rusqlite::params_from_iter(values))?;
             Ok(Some(after))
         };
         self.writer.run(job).await

@@ -74,7 +74,8 @@ fn state(columns: &mut Columns<'_>) -> Result<State> {
     })
 }
 
-const OWN: &str = "idle_timeout, connection_cap, max_age, warn_before, counting";
+/// The columns of the policy that a sandbox has of its own, in the order of [`OwnPolicy::KEYS`].
+pub const OWN: &str = "idle_timeout, connection_cap, max_age, warn_before, counting";
 
 fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
     let mut limit = |what| columns.maybe(what, |l| Limit::read(l, Duration::ZERO));

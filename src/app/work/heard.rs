@@ -19,9 +19,26 @@ pub struct Heard {
     /// When it was heard of, by the steady clock.
     signalled: Option<Duration>,
     ended: bool,
+    /// We start it: until its own start is heard of, what comes late is about the run before.
+    awaits_start: bool,
 }
 
 impl Heard {
+    /// Takes up what was heard `now`, by the steady clock.
+    fn take(&mut self, what: Happening, now: Duration) {
+        if self.awaits_start {
+            return;
+        }
+        match what {
+            Happening::Signalled => self.signalled = Some(now),
+            Happening::Ended => {
+                self.signalled = self.signalled.filter(|signal| now.saturating_sub(*signal) <= DYING);
+                self.ended = true;
+            }
+            Happening::Started | Happening::Removed | Happening::Changed => {}
+        }
+    }
+
     /// Who ended the run. Nobody heard of its end: then somebody may have ended it of which nobody heard either.
     pub fn ended_by(self) -> EndedBy {
         match self {
@@ -43,12 +60,7 @@ impl Work {
         let mut all = self.heard();
         match what {
             Happening::Started => drop(all.insert(container.clone(), Heard::default())),
-            Happening::Signalled => all.entry(container.clone()).or_default().signalled = Some(now),
-            Happening::Ended => {
-                let heard = all.entry(container.clone()).or_default();
-                heard.signalled = heard.signalled.filter(|signal| now.saturating_sub(*signal) <= DYING);
-                heard.ended = true;
-            }
+            Happening::Signalled | Happening::Ended => all.entry(container.clone()).or_default().take(what, now),
             Happening::Removed => drop(all.remove(&container)),
             Happening::Changed => {}
         }
@@ -61,8 +73,34 @@ impl Work {
         self.heard().get(container).copied().unwrap_or_default().ended_by()
     }
 
-    /// What was heard of a run says nothing of the next.
+    /// A container is about to be started. What was heard of the run before says nothing of the next.
+    pub fn await_start(&self, container: &ContainerId) {
+        self.heard().insert(container.clone(), Heard { awaits_start: true, ..Heard::default() });
+    }
+
+    /// A container is gone.
     pub fn forget_heard(&self, container: &ContainerId) {
         self.heard().remove(container);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_late_of_the_run_before_is_not_the_end_of_this_one() {
+        let mut heard = Heard { awaits_start: true, ..Heard::default() };
+        heard.take(Happening::Ended, Duration::from_secs(1));
+        assert_eq!(heard.ended_by(), EndedBy::Unheard);
+        let mut heard = Heard::default();
+        heard.take(Happening::Ended, Duration::from_secs(1));
+        assert_eq!(heard.ended_by(), EndedBy::Itself);
+        let mut heard = Heard::default();
+        heard.take(Happening::Signalled, Duration::from_secs(1));
+        heard.take(Happening::Ended, Duration::from_secs(2));
+        assert_eq!(heard.ended_by(), EndedBy::Signal);
+        heard.take(Happening::Ended, Duration::from_secs(90));
+        assert_eq!(heard.ended_by(), EndedBy::Itself, "the signal was long ago");
     }
 }

@@ -19,8 +19,7 @@ impl Work {
                 let furnished = self.engine.furnish(sandbox, &check_in).await;
                 furnished.map_err(|e| Error::engine("the container could not be started", e))?;
             }
-            // What was heard of the run before says nothing of this one, whose own events may come late.
-            self.forget_heard(container);
+            self.await_start(container);
             self.engine.start(container).await.map_err(|e| Error::engine("the container could not be started", e))?;
             self.running(container).await
         };

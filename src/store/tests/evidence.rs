@@ -38,6 +38,21 @@ async fn use_of_a_start_that_has_ended_is_no_evidence() {
     assert_eq!(store.get(&seen.id).await.unwrap().unwrap().life.evidence.last_of(Source::Connection), None);
 }
 
+/// Whoever counts may hear of a start that somebody else made only when it is recorded, which may take long.
+#[tokio::test]
+async fn use_after_a_start_counts_though_its_counter_had_not_heard_of_the_start() {
+    let store = Store::in_memory().unwrap();
+    let seen = started(&store, 1).await;
+    let again = State::Running { since: at(100), mark: "m2".into(), reach: Reach::default() };
+    assert!(store.mark_started(&seen, again).await.unwrap());
+    let last_use = async |seconds| {
+        store.record_use(used(&seen, seen.life.generation, seconds)).await.unwrap();
+        store.get(&seen.id).await.unwrap().unwrap().life.evidence.last_of(Source::Connection)
+    };
+    assert_eq!(last_use(99).await, None, "it was of the run before");
+    assert_eq!(last_use(104).await, Some(at(104)));
+}
+
 #[tokio::test]
 async fn nothing_decided_for_an_old_generation_touches_a_new_one() {
     let store = Store::in_memory().unwrap();
