@@ -1,4 +1,4 @@
-//! What can go wrong in a use case, without a word of HTTP.
+//! Errors: what can go wrong in a use case. HTTP has no place here.
 
 use crate::{
     domain::{ImageRef, Invalid, SandboxName},
@@ -7,13 +7,13 @@ use crate::{
     store::StoreError,
 };
 
-/// Why a use case did not do what it was asked.
+/// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value cannot be taken.
+    /// A value is not allowed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// No sandbox is meant by that reference (`CONTRACT.md` 14).
+    /// The reference means no sandbox (`CONTRACT.md` 14).
     #[error("Container {0} doesn't exist")]
     NoSandbox(String),
     /// The image is not on this server, and nothing is pulled (`CONTRACT.md` 18).
@@ -25,7 +25,7 @@ pub enum Error {
     /// No registry that can be reached has the image.
     #[error("Image {0} could not be pulled: no registry has it, or it asks for a login")]
     NotInRegistry(ImageRef),
-    /// The name is in use, and by whom.
+    /// The name is in use; the second field says by whom.
     #[error("name: \"{0}\" is taken by {1}")]
     NameTaken(SandboxName, String),
     /// Every port of the range is reserved or held by others.
@@ -34,10 +34,10 @@ pub enum Error {
     /// Only a running sandbox can be kept.
     #[error("the container is not running; start it first")]
     NotRunning,
-    /// As many sandboxes run as are allowed.
+    /// The limit of running sandboxes is reached.
     #[error("{0} containers are running, which is the limit; stop some, or raise SPINDLE_MAX_RUNNING")]
     Full(u32),
-    /// A port that is reserved for this sandbox is held by another program.
+    /// Another program holds a port that is reserved for this sandbox.
     #[error("the container cannot be started: a host port reserved for it is in use by another program ({0})")]
     PortHeld(String),
     /// The engine is away.
@@ -57,7 +57,7 @@ pub enum Error {
         /// The engine's reason.
         source: EngineError,
     },
-    /// The stop that must end first does not end.
+    /// A stop is under way, must end first, and does not end.
     #[error("the container is still being stopped; try again later")]
     StillStopping,
     /// The server is being shut down.
@@ -66,7 +66,7 @@ pub enum Error {
     /// The database cannot be used at present: its disk is full, or another program has it locked.
     #[error("the database failed: {0}; nothing was changed, try again later")]
     DatabaseAway(String),
-    /// The store failed: ours to mend.
+    /// The store failed: a fault in Spindle.
     #[error("the store failed")]
     Store(#[source] StoreError),
 }
@@ -105,7 +105,7 @@ impl Error {
     }
 }
 
-/// An error and what caused it, in one line, for the place that handles it.
+/// An error and all its causes in one line, for the place that handles it.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

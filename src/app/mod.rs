@@ -1,6 +1,6 @@
-//! What we do, in order. Both ways in end here: a request in [`Asked`], a tick in [`Pass`].
+//! The use cases. A request goes to [`Asked`], a tick to [`Pass`].
 //!
-//! The two storeys never know each other. Both stand on the same ground: `records` (rows, and the relay's table), `usage`
+//! The two storeys never import each other. Both use the same parts: `records` (rows, and the relay's table), `usage`
 //! (counts and cpu into evidence), `vitals` (whether idle stops are allowed), `next` (what wakes the pass), and `work`
 //! (what is done to one claimed sandbox).
 
@@ -45,16 +45,16 @@ mod tests;
 /// The use cases' result.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Says that something is under way.
+/// A token: something is under way while it exists.
 pub struct UnderWay(#[allow(dead_code, reason = "it is there to be dropped")] TaskTrackerToken);
 
 /// The use cases, put together.
 pub struct App {
-    /// What callers want.
+    /// What callers ask for.
     pub asked: Arc<Asked>,
     /// What a tick does.
     pub pass: Arc<Pass>,
-    /// Whether what Spindle stands on works.
+    /// Whether the engine, the store and the door work.
     pub vitals: Arc<Vitals>,
     next: Arc<Next>,
     work: Arc<Work>,
@@ -103,23 +103,22 @@ impl App {
         self.next.wake();
     }
 
-    /// Looks at every container anew before an answer (`CONTRACT.md` 15). It is a pass like any other:
-    /// it shortens no life.
+    /// Looks at every container again before an answer (`CONTRACT.md` 15). It is an ordinary pass: it shortens no life.
     ///
     /// # Errors
-    /// [`Error::EngineAway`] if the engine could not be looked at.
+    /// [`Error::EngineAway`] if the engine does not answer.
     pub async fn audit(&self) -> Result<()> {
         self.next.look_at_all();
         self.pass.converge().await.has_looked("the containers could not be looked at")
     }
 
-    /// Something that is under way until it is dropped: [`App::drain`] waits for it.
+    /// A token for something that is under way: [`App::drain`] waits until it is dropped.
     pub fn under_way(&self) -> UnderWay {
         UnderWay(self.tasks.token())
     }
 
-    /// Starts no further creation or start, and waits until what is under way has ended, at most until
-    /// `deadline` has passed. What has not ended by then is finished by the next server's first pass.
+    /// Begins no more creations or starts, and waits until the work under way has ended, for at most `deadline`. The
+    /// next server's first pass finishes the rest.
     pub async fn drain(&self, deadline: Duration) {
         self.closing.cancel();
         self.work.close();

@@ -1,4 +1,4 @@
-//! The next pass: who wants one, and at which containers it looks closely.
+//! The next pass: what wakes it, and at which containers it looks closely.
 
 use std::{
     collections::HashSet,
@@ -12,13 +12,13 @@ use crate::domain::ContainerId;
 /// At which containers a pass looks closely.
 #[derive(Debug, Default)]
 pub struct Suspects {
-    /// At these, to which something happened.
+    /// These containers: something happened to them.
     pub containers: HashSet<ContainerId>,
-    /// At all of them, and at the engine itself.
+    /// All containers, and the engine itself.
     pub all: bool,
 }
 
-/// What the next pass is asked for.
+/// What the next pass shall do.
 #[derive(Debug)]
 pub struct Next {
     wake: Notify,
@@ -47,18 +47,18 @@ impl Next {
         self.wake.notified().await;
     }
 
-    /// Has the next pass look closely at a container. One whose start is recorded may have been restarted between our look
-    /// at it and the record: the event of that was heard too early, and only a close look shows it.
+    /// Makes the next pass look closely at a container. Why: others may restart a container between our look and our
+    /// record of its start. Then its event came too early, and only a close look shows the restart.
     pub fn look_closely_at(&self, container: ContainerId) {
         self.suspects().containers.insert(container);
     }
 
-    /// Has the next pass look closely at everything.
+    /// Makes the next pass look closely at everything.
     pub fn look_at_all(&self) {
         self.suspects().all = true;
     }
 
-    /// Takes what a pass that begins now looks at closely.
+    /// Hands the suspects to a pass that begins now.
     pub fn take(&self) -> Suspects {
         std::mem::take(&mut self.suspects())
     }

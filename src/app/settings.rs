@@ -7,28 +7,27 @@ use crate::{
     store::PortPool,
 };
 
-/// What the configuration decides for the use cases.
-/// Its fields are settings, one for each.
+/// What the configuration decides for the use cases, one field for each setting.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// When sandboxes that have nothing of their own are stopped.
+    /// The policy of sandboxes without their own.
     pub policy: Policy,
-    /// For how long at most somebody inside may keep a sandbox at a time.
+    /// The longest time for which somebody inside may keep a sandbox at once.
     pub keep_max: Duration,
-    /// Which connections wake a sandbox for which nothing else is said.
+    /// Which connections wake a sandbox that has no rule of its own.
     pub wake: Wake,
     /// How often images report.
     pub report_period: Duration,
-    /// For how long nothing is stopped after sandboxes could not report (`IDLENESS.md`, rule 7).
+    /// How long nothing is stopped after sandboxes could not report (`IDLENESS.md`, rule 7).
     pub resume_grace: Duration,
-    /// How often the pass is woken when nothing else wakes it.
+    /// How often a pass runs if nothing else wakes it.
     pub converge_every: Duration,
     /// Where host ports come from.
     pub pool: PortPool,
     /// How many sandboxes may run at once.
     pub max_running: u32,
-    /// How many sandboxes the engine creates or starts at once, and how many it removes. More at once gains nothing,
-    /// and a hundred at once make it miss its deadlines.
+    /// How many sandboxes the engine creates or starts at once, and how many it removes at once. More gain nothing, and
+    /// a hundred make the engine miss its deadlines.
     pub start_concurrency: usize,
     /// From SIGTERM to SIGKILL (`CONTRACT.md` 21).
     pub stop_grace: Duration,
@@ -36,14 +35,13 @@ pub struct Settings {
     pub memory: Memory,
     /// The cpu limit of a sandbox whose creator set none.
     pub cpus: Cpus,
-    /// The time zone of sandboxes for which neither their creator nor their image says one; none: UTC, and their programs are
-    /// told nothing.
+    /// The time zone of a sandbox if neither its creator nor its image sets one; `None`: UTC, without a `TZ`.
     pub zone: Option<Zone>,
-    /// Public keys, one a line: of a sandbox whose creator gave none, or of every one.
+    /// Public keys, one per line: for sandboxes whose creator gave none, or for all.
     pub default_ssh_key: Option<String>,
-    /// Whether they are added to those that a creator gave.
+    /// Whether these keys are also added to a creator's keys.
     pub default_ssh_key_always: bool,
-    /// Where the check-in door is; none: at the network's gateway.
+    /// Where the check-in door is; `None`: at the network's gateway.
     pub check_in_address: Option<IpAddr>,
     /// Its port.
     pub check_in_port: u16,

@@ -1,4 +1,4 @@
-//! Each room of the use cases, built and tried without the rest of them.
+//! Unit tests of the use cases' parts, each part without the others.
 
 use std::{
     future::{Future, ready},
@@ -24,7 +24,7 @@ use crate::{
     store::PortPool,
 };
 
-/// A relay that keeps what it is told, and has counted what a test says.
+/// A relay that remembers what it is told, and reports the counts that a test sets.
 #[derive(Debug, Default)]
 struct Told {
     requests: Mutex<Vec<Request>>,
@@ -47,7 +47,7 @@ impl Script for Told {
 }
 
 impl Told {
-    /// What it was told last of where connections go.
+    /// Where connections go, as it was told last.
     fn target(&self) -> Option<Target> {
         let requests = self.requests.lock().unwrap();
         requests.iter().rev().find_map(|r| if let Request::Put(route) = r { Some(route.target.clone()) } else { None })
@@ -80,7 +80,7 @@ fn settings() -> Settings {
     }
 }
 
-/// The rooms on which the two storeys stand, with one sandbox that runs.
+/// The parts that both storeys use, with one sandbox that runs.
 struct Ground {
     engine: Arc<FakeEngine>,
     told: Arc<Told>,
@@ -120,7 +120,7 @@ impl Ground {
         Asked::new(&self.work, self.relay.clone(), CancellationToken::new(), self.tasks.clone())
     }
 
-    /// Rooms in which the door is open, and a sandbox runs.
+    /// The parts, with an open door and a sandbox that runs.
     async fn with_sandbox() -> (Self, Sandbox) {
         let ground = Self::new();
         ground.work.vitals.set_door(CheckInDoor::Open(([127, 0, 0, 1], 80).into()));

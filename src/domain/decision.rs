@@ -1,4 +1,4 @@
-//! Decisions: what was decided about a sandbox, when and on what, for whoever asks later.
+//! Decisions: what was decided about a sandbox, when and on which evidence, for later questions.
 
 use jiff::Timestamp;
 
@@ -7,15 +7,15 @@ use super::evidence::Evidence;
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decided {
-    /// Its deadline came, and had moved on because it was used.
+    /// Its deadline came, but use had moved it on.
     Kept,
-    /// It was not stopped though its deadline had passed, since sandboxes could not report.
+    /// Its deadline passed, but it was not stopped, because sandboxes could not report.
     Refused,
     /// A stop was planned, and dropped because evidence arrived before the signal.
     Dropped,
     /// Those inside were warned.
     Warned,
-    /// Somebody said that it shall be kept.
+    /// Somebody extended its life.
     Extended,
     /// Its limits were changed.
     Changed,
@@ -68,6 +68,6 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// How many of a sandbox's are kept.
+    /// How many decisions are kept for each sandbox.
     pub const KEPT: usize = 100;
 }

@@ -1,4 +1,4 @@
-//! Evidence: that somebody or something used a sandbox at a time.
+//! Evidence: records that somebody or something used a sandbox, and when.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ pub enum Source {
     Start,
     /// The sandbox reported a value above zero.
     CheckIn,
-    /// A person said that it shall be kept, through the API or from inside.
+    /// A person extended its life, through the API or from inside.
     Extension,
-    /// Bytes moved on a connection through the relay, more than it needs to stay alive.
+    /// More bytes moved on a connection through the relay than it needs to stay alive.
     Connection,
-    /// Its processes used the cpu, more than those that wait for somebody.
+    /// Its processes used more cpu than processes that only wait.
     Cpu,
 }
 
@@ -34,8 +34,8 @@ impl Source {
         }
     }
 
-    /// Whether somebody meant it, rather than that something moved, as a forgotten tab or an endless loop does too
-    /// (`IDLENESS.md`).
+    /// Whether a person's intent is behind it. Traffic and cpu show none: a forgotten tab or an endless loop makes them
+    /// too (`IDLENESS.md`).
     pub fn is_interactive(self) -> bool {
         match self {
             Source::Start | Source::CheckIn | Source::Extension => true,
@@ -53,8 +53,7 @@ pub struct Evidence {
     pub at: Timestamp,
 }
 
-/// The newest evidence of each source, and how much of it there has been. It only ever moves forward (`IDLENESS.md`,
-/// rule 2).
+/// The newest evidence of each source, and its count. It only ever moves forward (`IDLENESS.md`, rule 2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EvidenceLog(BTreeMap<Source, (Timestamp, u64)>);
 
@@ -88,7 +87,7 @@ impl EvidenceLog {
         self.0.get(&source).map_or(0, |(_, count)| *count)
     }
 
-    /// The newest evidence of those sources of which `of` holds.
+    /// The newest evidence among the sources that `of` accepts.
     pub fn newest(&self, of: impl Fn(Source) -> bool) -> Option<Evidence> {
         let pieces = self.0.iter().map(|(&source, &(at, _))| Evidence { source, at });
         pieces.filter(|e| of(e.source)).max_by_key(|e| e.at)

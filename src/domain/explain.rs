@@ -1,4 +1,4 @@
-//! Why a sandbox is in the state that it is in, as one sentence: the same in the API and in the log.
+//! Explain: one sentence that says why a sandbox is in its state, the same in the API and in the log.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     time::{plus, since, span},
 };
 
-/// Evidence that is no older makes a sandbox *active*; a reporter that reports each minute may miss one.
+/// A sandbox with evidence no older than this is *active*; a reporter that reports each minute may miss one.
 pub const RECENT: Duration = Duration::from_mins(2);
 
 /// What the relay sees of one port: its number, its connections, and when the last byte moved.
@@ -24,15 +24,15 @@ pub struct PortUse {
     pub inside: u16,
     /// How many connections are open.
     pub connections: u32,
-    /// How many of them were used lately. The others are no reason for anything.
+    /// How many of them were used lately. The others explain nothing.
     pub in_use: u32,
     /// When the last byte was seen to have moved.
     pub last_byte: Option<Timestamp>,
-    /// When bytes above the floor last moved: what is evidence.
+    /// When bytes above the floor last moved; only that is evidence.
     pub last_use: Option<Timestamp>,
 }
 
-/// An instant of which the day is known from where it stands.
+/// An instant in UTC, with its day only if that is not today.
 pub fn clock_time(at: Timestamp, now: Timestamp) -> String {
     let text = format!("{at:.0}");
     let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap_or(("", &text));
@@ -44,7 +44,7 @@ fn ago(at: Timestamp, now: Timestamp) -> String {
     format!("{} ago", span(since(at, now)))
 }
 
-/// The last evidence, as a word for people.
+/// A source of evidence, in words for people.
 fn name(source: Source) -> &'static str {
     match source {
         Source::Start => "its start",
@@ -82,7 +82,7 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
     }
 }
 
-/// That its limit follows its reports, where they are rarer than a third of what is set (`CONTRACT.md` 31).
+/// A sentence that says so if its reports are rarer than a third of the set limit, and lengthen it (`CONTRACT.md` 31).
 pub fn lengthened(policy: &Policy, sandbox: &Sandbox) -> Option<String> {
     let (set, has) = policy.lengthened(sandbox)?;
     Some(format!(
@@ -117,18 +117,18 @@ pub fn end(policy: &Policy, sandbox: &Sandbox, deadline: &Deadline, now: Timesta
     }
 }
 
-/// What is seen of a sandbox besides its record.
+/// What we see of a sandbox besides its record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sight {
     /// The grace in which it is not stopped, if there is one.
     pub grace: Option<Grace>,
     /// Its ports.
     pub ports: Vec<PortUse>,
-    /// Why nobody can say whether it is used, so that it is not stopped.
+    /// Why nobody can say whether it is used; then it is not stopped.
     pub blind: Option<&'static str>,
 }
 
-/// Why `sandbox` runs, will be stopped, or was.
+/// Why `sandbox` runs, will be stopped, or was stopped.
 pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) -> String {
     match sandbox.life.state {
         State::Creating | State::Starting { .. } => "it is being started".into(),
@@ -206,8 +206,8 @@ pub(super) fn after_change(deadline: &Deadline) -> &'static str {
     if matches!(deadline.by, By::Change { .. }) { "its limits were changed, and " } else { "" }
 }
 
-/// Since when it is unused, and by what it was used last: where the cap has come, only what the cap is counted from. `time`
-/// shows an instant.
+/// Since when it is unused, and what used it last. At the cap it names the moment from which the cap counts instead.
+/// `time` shows an instant.
 pub(super) fn unused(
     policy: &Policy,
     sandbox: &Sandbox,
@@ -231,13 +231,13 @@ pub enum Reports {
     Never,
     /// It reports as it should.
     Current,
-    /// It has reported, and for three periods it has not: its reporter may be dead (`FAILURES.md` 29).
+    /// It has reported before, but not for three periods: its reporter may be dead (`FAILURES.md` 29).
     Ceased,
 }
 
 impl Reports {
-    /// How those of `sandbox` come, if it runs. `period`: how often they are expected; whoever is seen to report more rarely
-    /// is given as long.
+    /// How the reports of `sandbox` come, if it runs. `period`: how often they are expected; a sandbox that reports
+    /// more rarely gets its own period.
     pub fn of(sandbox: &Sandbox, period: Duration, now: Timestamp) -> Self {
         let State::Running { since, .. } = sandbox.life.state else {
             return if sandbox.life.last_report.is_some() { Reports::Current } else { Reports::Never };

@@ -1,4 +1,4 @@
-//! The grace: where sandboxes may have been unable to report, none is stopped before it could again.
+//! The grace: after sandboxes could not report, none is stopped before it has had time to report again.
 
 use std::time::Duration;
 
@@ -9,32 +9,31 @@ use super::{rhythm::Rhythm, sandbox::Sandbox, time::plus};
 /// Since when sandboxes can report again, and how long each of them has from then on (`IDLENESS.md`, rule 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grace {
-    /// The last moment at which they may have been unable to.
+    /// The last moment at which they may have been unable to report.
     pub since: Timestamp,
-    /// For how long after it none is stopped.
+    /// How long after `since` none is stopped.
     pub length: Duration,
-    /// How often sandboxes are to report.
+    /// How often sandboxes should report.
     pub period: Duration,
 }
 
 impl Grace {
-    /// Until when none is stopped.
+    /// When the grace ends for a sandbox that reports as it should.
     pub fn end(&self) -> Timestamp {
         plus(self.since, self.length)
     }
 
-    /// Until when this one is not stopped: if it is seen to report rarely, it has two of its periods, since one report may
-    /// be lost once more.
+    /// When the grace ends for this sandbox. A rare reporter has two of its periods, since one report may be lost.
     pub fn end_for(&self, sandbox: &Sandbox) -> Timestamp {
         plus(self.since, self.length.max(2 * sandbox.life.rhythm.period.unwrap_or_default()))
     }
 
-    /// By when whatever reports from this one should have been heard. Before that nobody knows whether it needs a warning.
+    /// By when a report of this sandbox should have come. Before that, nobody knows whether it needs a warning.
     pub fn heard_by(&self, sandbox: &Sandbox) -> Timestamp {
         plus(self.since, self.period.max(sandbox.life.rhythm.period.unwrap_or_default()))
     }
 
-    /// Whether it is over, however rarely somebody reports.
+    /// Whether it is over for all, even the rarest reporters.
     pub fn is_over(&self, now: Timestamp) -> bool {
         now >= plus(self.since, self.length.max(2 * Rhythm::MOST))
     }

@@ -1,4 +1,4 @@
-//! The hold: whether anybody may be stopped for being idle at all (`IDLENESS.md`, rule 7).
+//! The hold: whether idle stops are allowed at all (`IDLENESS.md`, rule 7).
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::{
     sandbox::Sandbox,
 };
 
-/// The largest jump of the clock that is none: a correction by the time service.
+/// A jump of the clock up to this counts as none: it is a correction by the time service.
 pub const JUMP: SignedDuration = SignedDuration::from_secs(10);
 
-/// What the passes have seen of times in which sandboxes could not report.
+/// The times in which sandboxes could not report, as the passes saw them.
 #[derive(Debug, Default)]
 pub struct Hold {
-    /// When the last pass began, by the clock and by the time that passes whatever the clock does.
+    /// When the last pass began, by the clock and by the steady clock.
     last_pass: Option<(Timestamp, Duration)>,
     /// The last grace, until it is over for everybody.
     grace: Option<Grace>,
-    /// Something failed without which nobody can be judged; the next pass begins with a grace.
+    /// Something failed that every decision needs; the next pass begins with a grace.
     impaired: bool,
 }
 
 impl Hold {
-    /// Something failed without which nobody can be judged.
+    /// Something failed that every decision needs.
     pub fn impair(&mut self) {
         self.impaired = true;
     }
@@ -35,24 +35,24 @@ impl Hold {
         self.impaired
     }
 
-    /// Whether a sandbox is not to be stopped now.
+    /// Whether a sandbox must not be stopped now.
     pub fn holds(&self, sandbox: &Sandbox, now: Timestamp) -> bool {
         self.impaired || self.grace.is_some_and(|grace| now < grace.end_for(sandbox))
     }
 
-    /// The grace in which nothing is stopped; before the first pass `fresh`, as that will begin at the earliest.
+    /// The grace in which nothing is stopped. Before the first pass this is `fresh`: a pass would begin that one now.
     pub fn grace(&self, fresh: Grace) -> Option<Grace> {
         if self.last_pass.is_none() { Some(fresh) } else { self.grace }
     }
 
-    /// A pass begins: by the clock when `fresh` begins, and at `steady` by the time that passes whatever the clock does. The
-    /// grace begins anew whenever sandboxes may have been unable to report: at our start, while something is `impaired`, and after
-    /// a gap longer than `tolerance` or a jump of the clock.
+    /// Begins a pass: at the begin of `fresh` by the clock, and at `steady` by the steady clock. The grace begins again
+    /// whenever sandboxes may have been unable to report: at our start, while something is `impaired`, after a gap
+    /// longer than `tolerance`, and after a jump of the clock.
     pub fn renew(&mut self, fresh: Grace, steady: Duration, tolerance: Duration, impaired: bool) -> Option<Grace> {
         let (now, tolerance) = (fresh.since, SignedDuration::try_from(tolerance).ok());
         let on_time = self.last_pass.is_some_and(|(last, last_steady)| {
             let gap = now.duration_since(last);
-            // What the clock says has passed, less what has: the clock's own jump.
+            // The time that passed by the clock, minus the time that really passed, is the clock's jump.
             let passed = SignedDuration::try_from(steady.saturating_sub(last_steady)).unwrap_or(SignedDuration::MAX);
             tolerance.is_some_and(|t| gap <= t) && gap.saturating_sub(passed).abs() <= JUMP
         });
@@ -65,7 +65,7 @@ impl Hold {
         self.grace
     }
 
-    /// The clock was set, and all records with it.
+    /// Follows the clock, which was set together with all records.
     pub fn shift(&mut self, by: SignedDuration) {
         self.grace = self.grace.and_then(|grace| Some(Grace { since: grace.since.checked_add(by).ok()?, ..grace }));
     }
@@ -80,13 +80,13 @@ mod tests {
         Grace { since: at(second), length: Duration::from_secs(30), period: Duration::from_secs(10) }
     }
 
-    /// A pass at a second of the clock, and at one of the steady time; whether it holds.
+    /// Makes a pass at a second of the clock and of the steady clock. Returns whether it holds.
     fn pass(hold: &mut Hold, second: i64, steady: u64, impaired: bool) -> bool {
         hold.renew(fresh(second), Duration::from_secs(steady), Duration::from_secs(20), impaired);
         hold.holds(&running(0), at(second))
     }
 
-    /// As after a hundred seconds in which nothing was wrong.
+    /// A hold after a hundred seconds without trouble.
     fn quiet() -> Hold {
         let mut hold = Hold::default();
         let held: Vec<bool> = (0..=10).map(|n| pass(&mut hold, 10 * n, 10 * n as u64, false)).collect();

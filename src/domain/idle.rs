@@ -13,7 +13,7 @@ use super::{
     time::plus,
 };
 
-/// When a running sandbox will be stopped unless something changes, and why then.
+/// When and why a running sandbox will be stopped, unless something changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     /// When.
@@ -29,21 +29,21 @@ pub struct Deadline {
 pub enum By {
     /// The idle limit, counted from the newest evidence.
     Evidence,
-    /// The cap: connections and cpu have kept it for as long as they may.
+    /// The cap: connections and cpu may keep it no longer.
     Cap,
-    /// Somebody said until when it shall be kept.
+    /// Somebody keeps it until then.
     Keep,
     /// Its greatest age, used or not.
     Age,
-    /// Its limits were changed, and what they were changed to had passed already. What then sets it: its age or not.
+    /// Its limits were changed, and the new deadline had already passed: this is the time that it still gets.
     Change {
-        /// Whether it is its age that has passed.
+        /// Whether the new deadline came from its age.
         age: bool,
     },
 }
 
 impl Deadline {
-    /// The reason of a stop at this deadline.
+    /// The reason for a stop at this deadline.
     pub fn reason(&self) -> StopReason {
         match self.by {
             By::Age | By::Change { age: true } => StopReason::MaxAge,
@@ -77,14 +77,13 @@ pub enum Verdict {
     },
     /// Stop it.
     Stop {
-        /// What has passed.
+        /// The deadline that has passed.
         because: Deadline,
     },
 }
 
-/// When a sandbox that runs since `since` is idle: the later of its last interactive evidence plus its limit, its start
-/// being the first of them, and its last other evidence plus its limit, but no later than the cap after the last
-/// interactive evidence; and not before the moment until which somebody keeps it.
+/// When a sandbox that runs since `since` becomes idle, by its newest evidence of both kinds; a start is interactive:
+/// `max(interactive + limit, min(other + limit, interactive + max(cap, limit)), keep_until)`.
 fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration) -> Deadline {
     let start = Evidence { source: Source::Start, at: since };
     let counts = |s: Source, interactive| policy.evidence.count(s) && s.is_interactive() == interactive;
@@ -92,7 +91,7 @@ fn idle_at(policy: &Policy, sandbox: &Sandbox, since: Timestamp, limit: Duration
     let interactive = newest(true).unwrap_or(start);
     let mut deadline = Deadline { at: plus(interactive.at, limit), by: By::Evidence, evidence: interactive };
     if let Some(other) = newest(false) {
-        // A limit of its own that is longer than the cap is not shortened by it.
+        // The cap does not shorten a limit that is longer than the cap.
         let end = policy.connection_cap.span().map_or(Timestamp::MAX, |cap| plus(interactive.at, cap.max(limit)));
         let at = plus(other.at, limit);
         if at.min(end) > deadline.at {
@@ -113,7 +112,7 @@ pub fn deadline(policy: &Policy, sandbox: &Sandbox) -> Option<Deadline> {
     deadline_since(policy, sandbox, if broken(Rule::StartIsEvidence) { sandbox.created_at } else { since })
 }
 
-/// As [`deadline`], of a sandbox that runs, or ran, since `since`.
+/// As [`deadline`], for a sandbox that runs, or ran, since `since`.
 pub fn deadline_since(policy: &Policy, sandbox: &Sandbox, since: Timestamp) -> Option<Deadline> {
     let policy = policy.of(sandbox);
     let idle = policy.idle_limit.span().map(|limit| idle_at(&policy, sandbox, since, limit));
@@ -134,8 +133,8 @@ pub fn deadline_since(policy: &Policy, sandbox: &Sandbox, since: Timestamp) -> O
     })
 }
 
-/// Until when a sandbox whose limits were just changed is spared: a change never reaches into the past, so what was to
-/// end later than `now` plus `grace` does not end before that (`FAILURES.md` 35). `before` is the deadline that was.
+/// Until when a sandbox is spared after a change of its limits. A change never reaches into the past: the sandbox ends
+/// no earlier than its old deadline, `before`, or `grace_end`, whichever comes first (`FAILURES.md` 35).
 pub fn spared_until(before: Option<Deadline>, after: Option<Deadline>, grace_end: Timestamp) -> Option<Timestamp> {
     let soonest = before.map_or(grace_end, |before| before.at.min(grace_end));
     after.filter(|after| after.at < soonest).map(|_| soonest)
@@ -161,8 +160,8 @@ pub fn verdict(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Ti
     }
 }
 
-/// Who is to be warned: those whose stop is no further away than the lead, once for each moment at which it is to come,
-/// which a grace puts off; but not before whoever uses it could be heard again. Otherwise, when that will be.
+/// Whether a sandbox needs a warning now, or when. It is due when the stop is no further away than the lead, once for
+/// each planned moment of a stop. A grace puts the stop off, and the warning waits until a report could have come.
 pub fn warning(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Timestamp) -> Warning {
     let (Some(deadline), Some(lead)) = (deadline(policy, sandbox), policy.of(sandbox).lead()) else {
         return Warning::None;
@@ -179,23 +178,23 @@ pub fn warning(policy: &Policy, grace: Option<Grace>, sandbox: &Sandbox, now: Ti
     }
 }
 
-/// Whether somebody is to be warned.
+/// Whether and when those inside are warned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Warning {
-    /// Nobody, or not any more.
+    /// No warning is due, now or later, as things stand.
     None,
     /// Not yet.
     At(Timestamp),
     /// Now.
     Due {
-        /// Of this deadline.
+        /// The deadline behind the stop.
         deadline: Deadline,
-        /// The moment before which it is not stopped.
+        /// The earliest moment of the stop.
         stop: Timestamp,
     },
 }
 
-/// When a running sandbox will have its greatest age; nobody can keep it beyond that.
+/// When a running sandbox reaches its greatest age; nobody can keep it beyond that.
 pub fn end_of_age(policy: &Policy, sandbox: &Sandbox) -> Option<Timestamp> {
     let State::Running { since, .. } = sandbox.life.state else { return None };
     policy.of(sandbox).max_age.span().map(|age| plus(since, age))

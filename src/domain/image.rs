@@ -1,13 +1,13 @@
-//! What an image's labels say of the sandboxes that are made from it.
+//! Image labels: what they say about the sandboxes made from an image.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{Cpus, Invalid, Memory, OwnPolicy, Token, Traffic, Wake, Zone};
 
-/// The labels of an image that are for us, understood. What they leave open the configuration decides.
+/// An image's labels for us, parsed. The configuration decides what they leave open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageLabels {
-    /// Which exposed port is the app's; a wrong one is nobody's.
+    /// Which exposed port is the app's; a wrong value is ignored.
     pub app_port: Option<String>,
     /// Limits of the policy of stopping.
     pub own: OwnPolicy,
@@ -23,16 +23,16 @@ pub struct ImageLabels {
     pub zone: Option<Zone>,
     /// How their app is reached.
     pub access: Option<Access>,
-    /// Whether no program in them gains privileges by being run: true unless the image needs `sudo` or its like.
+    /// Whether no program in them may gain privileges: true unless the image needs `sudo` or something like it.
     pub no_new_privileges: bool,
 }
 
 impl ImageLabels {
-    /// Reads all labels of an image, other people's included. An empty one counts as absent: so an image that is built on
-    /// another takes a label back.
+    /// Reads all labels of an image, other people's included. An empty one counts as absent: in this way an image that
+    /// is built on another removes a label.
     ///
     /// # Errors
-    /// Which one is not allowed.
+    /// The label that is not allowed.
     pub fn parse(labels: &BTreeMap<String, String>, least_idle_limit: Duration) -> Result<Self, Invalid> {
         let label = |key: &str| labels.get(&format!("spindle.{key}")).map(String::as_str).filter(|v| !v.is_empty());
         let word = |key| label(key).unwrap_or_default();
@@ -52,7 +52,7 @@ impl ImageLabels {
     }
 }
 
-/// Labels that mean something on an image, besides those of [`OwnPolicy::KEYS`].
+/// The labels that we know on an image, besides those of [`OwnPolicy::KEYS`].
 const KNOWN: [&str; 13] = [
     "title",
     "description",
@@ -69,7 +69,8 @@ const KNOWN: [&str; 13] = [
     "no_new_privileges",
 ];
 
-/// What is wrong with an image's labels, in sentences: one that would refuse its sandboxes, and those that mean nothing.
+/// What is wrong with an image's labels, in sentences: a label that makes us refuse its sandboxes, and labels that we
+/// do not know.
 pub fn problems(labels: &BTreeMap<String, String>, least_idle_limit: Duration) -> Vec<String> {
     let refused = ImageLabels::parse(labels, least_idle_limit).err().map(|e| e.to_string());
     let ours = labels.keys().filter_map(|key| key.strip_prefix("spindle."));
@@ -91,17 +92,17 @@ fn truth(text: &str) -> Result<bool, Invalid> {
 pub struct Access(String);
 
 impl Access {
-    /// The longest URL that is taken, placeholders counted as they stand there.
+    /// The longest URL that is allowed, with its placeholders as they are written.
     const MAX_LEN: usize = 255;
 
-    /// Parses a URL, or its path alone where that is HTTP's.
+    /// Parses a URL, or only its path, which then means HTTP.
     ///
     /// # Errors
-    /// If it does not lead to `{host}:{port}`, or has what does not belong into a URL.
+    /// If it does not lead to `{host}:{port}`, or has characters that do not belong in a URL.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let url = if text.starts_with('/') { format!("http://{{host}}:{{port}}{text}") } else { text.to_owned() };
         let leads_there = url.split_once("://").is_some_and(|(scheme, rest)| {
-            // Whatever ends the place where a URL leads to, for a browser too, before who logs in is taken off it.
+            // Cut at the characters that end a URL's place, for a browser too, before the login is taken off.
             let place = rest.split(['/', '?']).next().unwrap_or_default();
             let place = place.rsplit('@').next().unwrap_or_default();
             let is_script = ["javascript", "data", "vbscript"].contains(&scheme);

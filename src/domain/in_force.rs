@@ -9,8 +9,8 @@ use super::{
 };
 
 impl Policy {
-    /// What applies to `sandbox`: what is set for it, but with an idle limit that leaves room for three of its reports
-    /// (`CONTRACT.md` 31).
+    /// The policy that applies to `sandbox`: the one that is set for it, but with an idle limit that leaves room for
+    /// three of its reports (`CONTRACT.md` 31).
     #[must_use]
     pub fn of(&self, sandbox: &Sandbox) -> Policy {
         let set = self.set_for(sandbox);
@@ -18,20 +18,20 @@ impl Policy {
         Policy { idle_limit: rare.map_or(set.idle_limit, Limit::After), ..set }
     }
 
-    /// The idle limit of a sandbox whose reports are rarer than a third of what is set here, where they count.
+    /// The longer idle limit of a sandbox whose reports are rarer than a third of the set limit, where reports count.
     fn rare_limit(&self, sandbox: &Sandbox) -> Option<Duration> {
         let (set, least) = (self.idle_limit.span()?, sandbox.life.rhythm.least_limit());
         Some(least).filter(|least| *least > set && self.evidence.check_in)
     }
 
-    /// The idle limit that is set for `sandbox`, and the one that it has because its reports are rare; `None` if they are
-    /// not.
+    /// The idle limit that is set for `sandbox`, and the longer one that its rare reports give it; `None` if they are
+    /// not rare.
     pub fn lengthened(&self, sandbox: &Sandbox) -> Option<(Duration, Duration)> {
         let set = self.set_for(sandbox);
         set.idle_limit.span().zip(set.rare_limit(sandbox))
     }
 
-    /// What is set for `sandbox`: its own, where it has it.
+    /// The policy that is set for `sandbox`: its own values, and this policy's where it has none.
     #[must_use]
     pub fn set_for(&self, sandbox: &Sandbox) -> Policy {
         let own = &sandbox.recipe.own;

@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::names::Invalid;
 
-/// How many containers the kernel connects to one bridge (`FAILURES.md` 21).
+/// How many containers the kernel allows on one bridge (`FAILURES.md` 21).
 pub const BRIDGE: u64 = 1_023;
 
-/// A memory limit in bytes; swap is limited to the same, so that there is none.
+/// A memory limit in bytes; memory and swap together have the same limit, so there is no swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Memory(u64);
 
@@ -43,7 +43,7 @@ impl Memory {
         Ok(Self(bytes))
     }
 
-    /// A limit that the engine shows, which others may have set lower than we would; `None`: there is none.
+    /// A limit that the engine shows; others may have set it lower than we allow. `None`: there is no limit.
     pub fn in_force(bytes: i64) -> Option<Self> {
         u64::try_from(bytes).ok().filter(|b| *b > 0).map(Self)
     }
@@ -84,7 +84,7 @@ impl Cpus {
         Ok(Self((cores * 1000.0).round() as u32))
     }
 
-    /// A limit that the engine shows, in its unit; `None`: there is none.
+    /// A limit that the engine shows, in its unit; `None`: there is no limit.
     pub fn in_force(nano: i64) -> Option<Self> {
         u32::try_from((nano + 500_000) / 1_000_000).ok().filter(|n| *n > 0).map(Self)
     }

@@ -1,4 +1,4 @@
-//! What is true: names, sandboxes, evidence, the verdict and the plan. Pure: no IO, no clock, no vendor.
+//! The domain: names, sandboxes, evidence, the verdict and the plan. Pure: no IO, no clock, no vendor.
 
 pub mod decision;
 pub mod evidence;

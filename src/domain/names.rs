@@ -1,10 +1,10 @@
-//! Names and references, parsed once at the door. A value of one of these types is valid by construction.
+//! Names and references, parsed once where they come in. Every value of these types is valid.
 
 use std::fmt;
 
 use deunicode::deunicode;
 
-/// A value that a caller sent and that we cannot take: which field, what it was, what is allowed.
+/// A value from a caller that is not allowed: the field, the value, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {value:?} is not allowed; {allowed}")]
 pub struct Invalid {
@@ -12,7 +12,7 @@ pub struct Invalid {
     pub field: &'static str,
     /// The offending value, shortened to 80 characters.
     pub value: String,
-    /// What would have been accepted, as the end of a sentence.
+    /// What is allowed, as the end of a sentence.
     pub allowed: String,
 }
 
@@ -23,7 +23,7 @@ impl Invalid {
     }
 }
 
-/// What a message shows of a text that somebody sent: 80 characters at most.
+/// A caller's text as a message shows it: 80 characters at most.
 pub fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().take(80).collect();
     if shown.len() < text.len() {
@@ -86,7 +86,7 @@ impl ContainerId {
     }
 }
 
-/// The secret by which a sandbox identifies itself at a check-in: 32 lower-case hex digits.
+/// The secret that identifies a sandbox at a check-in: 32 lower-case hex digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -119,15 +119,14 @@ pub struct ImageRef(String);
 text_type!(ImageRef);
 
 impl ImageRef {
-    /// The longest reference that is taken: a registry's limit of 255, a tag of 128, and room for a digest.
+    /// The longest reference that is allowed: a registry's limit of 255, a tag of 128, and room for a digest.
     pub const MAX_LEN: usize = 512;
 
-    /// Parses a reference. Whether such an image exists is the engine's to say; this only keeps out
-    /// what can be no image's name at all.
+    /// Parses a reference. The engine knows whether such an image exists; this only refuses what cannot be an image's
+    /// name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:@+".contains(&b);
-        // Each part between slashes begins with a letter or digit: "..", which would climb out of the
-        // engine's path, is no part of any image's name.
+        // Each part between slashes begins with a letter or digit, so ".." cannot climb out of the engine's path.
         let parts = text.split('/').all(|part| part.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric));
         if text.len() > Self::MAX_LEN || !parts || !text.bytes().all(plain) {
             let allowed = format!(
@@ -139,7 +138,7 @@ impl ImageRef {
         Ok(Self(text.to_owned()))
     }
 
-    /// The same with its tag, which is `latest` where it has neither tag nor digest.
+    /// The same reference with its tag; `latest` if it has neither tag nor digest.
     pub fn tagged(&self) -> String {
         let name = self.0.rsplit('/').next().unwrap_or_default();
         if name.contains([':', '@']) { self.0.clone() } else { format!("{}:latest", self.0) }
@@ -168,9 +167,9 @@ impl SandboxName {
         Ok(Self(text.to_owned()))
     }
 
-    /// A name like `text` that can be taken: its letters in their plain form, and a dash for all else.
+    /// An allowed name like `text`: letters in their plain form, and a dash for everything else.
     fn cleaned(text: &str) -> Option<String> {
-        // A multiple of what a name may have is enough of it.
+        // A few times the longest name is enough.
         let plain = deunicode(&text.chars().take(256).collect::<String>());
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
         let words: Vec<&str> = plain.split(|c| !allowed(c)).filter(|word| !word.is_empty()).collect();
@@ -196,7 +195,7 @@ pub enum SandboxRef {
 }
 
 impl SandboxRef {
-    /// Every text is one or the other; whether anything bears it is the store's to say.
+    /// Every text is one or the other; the store knows whether anything has it.
     pub fn parse(text: &str) -> Self {
         let lower = text.to_ascii_lowercase();
         if (12..=64).contains(&lower.len()) && is_lower_hex(&lower) {

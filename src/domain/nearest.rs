@@ -1,12 +1,12 @@
-//! Which name somebody meant who wrote one that does not exist.
+//! Nearest: which name a caller probably meant by one that does not exist.
 
-/// The one of `names` that `given` most likely stands for; `None` if none is near.
+/// The one of `names` that `given` most likely means; `None` if none is near.
 ///
-/// Case and the kind of dash do not matter, nor does what stands in brackets (`labels[group]`). Near is what differs in
-/// a third of its letters at most, and what a part of the other begins with (`timeout` of `idle_timeout`).
+/// Case, the kind of dash, and a part in brackets (`labels[group]`) do not matter. Two names are near if they differ in
+/// a third of their letters at most, or if a part of one begins with the other (`timeout` in `idle_timeout`).
 pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.split('[').next().unwrap_or_default().to_ascii_lowercase().replace(['-', ' '], "_");
-    // What nobody mistypes for a name of ours is not worth the time that comparing takes.
+    // A long text is no typo of our names, and to compare it takes time.
     let given = plain(given.get(..given.len().min(64)).unwrap_or_default());
     let distance = |name: &str| {
         let name = plain(name);

@@ -1,6 +1,6 @@
 //! Notable: which decisions to keep a sandbox are worth a line.
 //!
-//! That a sandbox is kept is decided in every pass. It is notable only when the deadline that was awaited has come.
+//! Every pass decides to keep sandboxes. Such a decision is notable only when the awaited deadline has come.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,27 +8,27 @@ use jiff::Timestamp;
 
 use super::{decision::Decided, idle::Deadline, names::SandboxId, sandbox::Sandbox};
 
-/// A deadline that is awaited.
+/// A deadline that we wait for.
 #[derive(Debug, Clone, Copy)]
 struct Awaited {
     generation: u64,
     due: Timestamp,
-    /// It has come, and it was noted that nothing is stopped for now.
+    /// It has come, and we noted once that the sandbox is only held.
     refused: bool,
 }
 
-/// The deadlines that are awaited, one for each sandbox that has one.
+/// The deadlines we wait for, one for each sandbox that has one.
 #[derive(Debug, Default)]
 pub struct Awaiting(HashMap<SandboxId, Awaited>);
 
 impl Awaiting {
-    /// Awaits nothing any more, as after the clock was set.
+    /// Forgets all awaited deadlines, for example after the clock was set.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Of `known`, each with its deadline: who was used so that the awaited deadline has moved, and who is only held.
-    /// `is_held` is asked of one whose deadline has come: is it spared all the same?
+    /// The notable ones of `known`, which has each sandbox with its deadline: those whose awaited deadline was moved by
+    /// use, and those that are only held. `is_held` says whether a sandbox is spared though its deadline has come.
     pub fn notable<'s>(
         &mut self,
         known: &[(&'s Sandbox, Option<Deadline>)],

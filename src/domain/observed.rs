@@ -1,4 +1,4 @@
-//! What the engine shows of one container, in our words.
+//! Observed: what the engine shows of one container, in our words.
 
 use jiff::Timestamp;
 
@@ -15,13 +15,13 @@ use super::{
 pub enum Phase {
     /// Made, never started.
     Created,
-    /// Running, or paused, which is running that waits.
+    /// Running, or paused, which counts as running.
     Running,
-    /// It ran, and does not now.
+    /// It ran, and has ended.
     Exited,
     /// The engine is removing it.
     Removing,
-    /// It is there, and the engine would not say more.
+    /// It is there, and the engine does not say more.
     Unclear,
 }
 
@@ -34,7 +34,7 @@ pub struct Observed {
     pub sandbox: Option<SandboxId>,
     /// What it is doing.
     pub phase: Phase,
-    /// Where it is found while it runs, in whatever start of the machine; its process where the look was close enough.
+    /// Where it is found while it runs, without the machine's start; its process only after a close look.
     pub reach: Reach,
     /// The engine's mark of its last start; `None` where the look was too shallow to tell.
     pub mark: Option<String>,
@@ -44,22 +44,22 @@ pub struct Observed {
     pub paused: bool,
     /// The memory limit in force; `None` where there is none, or the look was too shallow to tell.
     pub memory: Option<Memory>,
-    /// The cpu limit in force; `None` likewise.
+    /// The cpu limit in force; `None` for the same reasons.
     pub cpus: Option<Cpus>,
     /// How its last run ended, if it does not run; `None` where the look was too shallow to tell.
     pub exit: Option<Exit>,
-    /// Who ended its last run, as far as whoever listens to the engine has heard.
+    /// Who ended its last run, as far as the engine's events tell.
     pub ended_by: Option<EndedBy>,
 }
 
 impl Observed {
-    /// The state of a sandbox that was just seen to run, from `since` on, in this start of the machine.
+    /// The state of a sandbox that was just seen running: since `since`, in the machine's start `boot`.
     pub fn running(self, since: Timestamp, boot: Boot) -> State {
         let mark = self.mark.unwrap_or_default();
         State::Running { since, mark, reach: Reach { boot: Some(boot), ..self.reach } }
     }
 
-    /// Nothing but that it is there and what it is doing.
+    /// A container of which we only know whose it is and what it is doing.
     pub fn shallow(container: ContainerId, sandbox: Option<SandboxId>, phase: Phase) -> Self {
         Self {
             container,

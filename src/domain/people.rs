@@ -1,30 +1,30 @@
-//! People: who acts.
+//! People: who asks for something to be done.
 
 use std::{fmt, net::SocketAddr};
 
-/// Who wants something done.
+/// Who asks for an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// A user of the API, by name.
     User(String),
-    /// Whoever is logged in inside the sandbox.
+    /// Somebody who is logged in inside the sandbox.
     Inside,
-    /// Whoever connects to a sandbox that sleeps.
+    /// Somebody who connects to a sandbox that sleeps.
     Wake(SocketAddr),
-    /// The pass, which nobody asks.
+    /// The pass, without a request.
     Pass,
 }
 
 impl Actor {
-    /// What [`Actor::Inside`] is called. No user is called so.
+    /// The name of [`Actor::Inside`]. No user has it.
     pub const INSIDE: &str = "inside";
 
-    /// Who is called `name`, of those whom records name.
+    /// The actor that records call `name`.
     pub fn named(name: &str) -> Self {
         if name == Self::INSIDE { Actor::Inside } else { Actor::User(name.to_owned()) }
     }
 
-    /// Whether a person asks through the API, who knows what they ask for.
+    /// Whether it is a person who asks through the API.
     pub fn is_user(&self) -> bool {
         matches!(self, Actor::User(_))
     }

@@ -18,11 +18,10 @@ use super::{
     seen::EndedBy,
 };
 
-/// One thing to do. Each names what it was decided on, so that whoever applies it can see whether that
-/// still holds.
+/// One thing to do. It names the facts behind its decision, so that they can be checked again before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Its deadline has passed: stop it, unless that has moved.
+    /// Its deadline has passed: stop it, unless the deadline has moved.
     StopIdle {
         /// The sandbox.
         id: SandboxId,
@@ -35,31 +34,31 @@ pub enum Step {
     FinishStart(SandboxId),
     /// A deletion was recorded: remove what is left.
     FinishDelete(SandboxId),
-    /// A creation was cut off, and nobody was told of it: remove what there is.
+    /// A creation was cut off, and no caller got its sandbox: remove what there is.
     Discard(SandboxId),
-    /// The engine shows it running where we knew otherwise, or started anew.
+    /// The engine shows it running, and the record says otherwise; or it was started again.
     RecordRunning(SandboxId, ContainerId),
-    /// An idle stop was cut off, and what it was decided on may be long past: take it back, once it is clear that the
-    /// container does not end by it.
+    /// An idle stop was cut off, and its decision may be out of date: take it back, once it is clear that the container
+    /// does not end by it.
     TakeBack(SandboxId, ContainerId),
-    /// The engine shows it stopped where we knew it running or stopping.
+    /// The engine shows it stopped, and the record says running or stopping.
     RecordStopped(SandboxId),
-    /// It runs, and is found elsewhere than the record says, or in which start of the machine was not known.
+    /// It runs; its address, pid or boot differs from the record.
     RecordReach(SandboxId, Reach),
-    /// Others have paused it, let it go on, renamed it or changed its limits.
+    /// Others have paused, resumed or renamed it, or changed its limits.
     RecordShown(SandboxId, Box<Observed>),
-    /// Who ended its last run has been heard of since.
+    /// We have heard since who ended its last run.
     RecordEndedBy(SandboxId, EndedBy),
     /// The engine does not show it any more: look once more, then forget it.
     Forget(SandboxId),
-    /// A container of ours that we know nothing of: rebuild the record from its labels.
+    /// A container of ours without a record: rebuild the record from its labels.
     Adopt(ContainerId),
-    /// A container of ours that we know nothing of and that never ran: remove it.
+    /// A container of ours without a record that never ran: remove it.
     RemoveOrphan(ContainerId, Option<SandboxId>),
 }
 
 impl Step {
-    /// Whether it only records what the engine shows, without making the engine do anything.
+    /// Whether it only records what the engine shows; the engine has nothing to do.
     pub fn is_quick(&self) -> bool {
         match self {
             Step::RecordRunning(..)
@@ -79,7 +78,7 @@ impl Step {
         }
     }
 
-    /// The sandbox that this step is about, where it is one that we know.
+    /// The sandbox of this step, if it has a record.
     pub fn sandbox(&self) -> Option<&SandboxId> {
         match self {
             Step::StopIdle { id, .. }
@@ -102,9 +101,9 @@ impl Step {
 /// What to do now, and when to look again at the latest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The steps, in the order of the sandboxes' ages; each is about another sandbox.
+    /// The steps, oldest sandbox first; at most one for each sandbox.
     pub steps: Vec<Step>,
-    /// Who is to be warned of a stop.
+    /// Which sandboxes need a warning of a stop.
     pub warnings: Vec<SandboxId>,
     /// The earliest deadline or warning ahead; `None` if only a change can bring one.
     pub wake_at: Option<Timestamp>,
@@ -116,9 +115,9 @@ impl Plan {
     }
 }
 
-/// Compares what we know with what the engine shows. `observed` must be a complete look: what is missing
-/// in it is taken to be gone. `known` must have been read before the engine was asked, so that a sandbox
-/// made in between is not taken for a stranger's absence. During a grace nothing is stopped.
+/// Compares what we know with what the engine shows. `observed` must be a complete look: a sandbox that is missing in
+/// it counts as gone. `known` must be read before the engine is asked, or a sandbox that is made in between would count
+/// as gone. During a grace nothing is stopped.
 pub fn plan(
     known: &[impl Borrow<Sandbox>],
     observed: &[Observed],
@@ -152,9 +151,10 @@ pub fn plan(
 }
 
 impl Plan {
-    /// Takes out the forgetting of everything at once, and tells of how many. An engine that shows nothing where there were
-    /// several, and told of no removal, is rather another engine, or one whose disk is not there yet: nothing is forgotten
-    /// on its word. Whoever did remove all containers while nobody watched can delete the sandboxes.
+    /// If suddenly all containers are gone, drops the steps that forget their sandboxes, and returns how many there
+    /// are. An engine that shows none of several containers, and reported no removal, is probably another engine, or
+    /// its disk is not mounted yet: we forget nothing on its word. If somebody did remove all containers unseen, they
+    /// can delete the sandboxes.
     pub fn doubt_absence(
         &mut self,
         known: &[impl Borrow<Sandbox>],
@@ -184,7 +184,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
                 return Some(Step::RecordRunning(id(), shown.container.clone()));
             }
             let found = Reach { pid: shown.reach.pid.or(reach.pid), boot: reach.boot.clone(), ..shown.reach };
-            // A record of before boots were kept: that this very start still runs, only a close look tells.
+            // An old record has no boot: only a close look shows whether this very start still runs.
             let lacks_boot = reach.boot.is_none() && shown.mark.is_some();
             if found != *reach || lacks_boot {
                 return Some(Step::RecordReach(id(), found));
@@ -197,8 +197,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
         (State::Stopped { .. } | State::Starting { .. }, Some(shown)) if shown.phase == Phase::Running => {
             Some(Step::RecordRunning(id(), shown.container.clone()))
         }
-        // An idle stop that was left half done is not carried out while sandboxes could not report: what it was
-        // decided on may be long past.
+        // A half-done idle stop is not finished during a grace: its decision may be out of date.
         (State::Stopping { reason, .. }, Some(shown))
             if reason.is_by_deadline() && shown.phase == Phase::Running && held =>
         {
@@ -215,7 +214,7 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
     }
 }
 
-/// What others have made of a sandbox that is as it was otherwise.
+/// What others have changed on a sandbox whose state is the same.
 fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
     let called = sandbox.life.seen.called.as_deref().unwrap_or(sandbox.name.as_str());
     let is_other = shown.name.as_ref().is_some_and(|name| name != called)
@@ -225,7 +224,7 @@ fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
     is_other.then(|| Step::RecordShown(sandbox.id.clone(), Box::new(shown.clone())))
 }
 
-/// What to do about containers of ours that we do not know.
+/// What to do about containers of ours without a record.
 fn strangers(known: &[impl Borrow<Sandbox>], observed: &[Observed]) -> Vec<Step> {
     let known = || known.iter().map(Borrow::borrow);
     let containers: HashSet<&ContainerId> = known().filter_map(|s: &Sandbox| s.container.as_ref()).collect();

@@ -1,26 +1,25 @@
-//! The policy of stopping: limits and which evidence counts. One for all sandboxes, and what each has of its own.
+//! The policy of stopping: limits, and which evidence counts. One for all sandboxes, and each sandbox's own values.
 
 use std::{fmt, time::Duration};
 
 use super::{evidence::Source, limits::Cpus, names::Invalid};
 
-/// A length of time after which something happens, or that it never does.
+/// A length of time after which something happens, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// It never happens.
     Never,
-    /// After that much, a whole number of seconds and never zero.
+    /// After this time: whole seconds, never zero.
     After(Duration),
 }
 
-/// The least of an idle limit: three report periods, so that a report or two may be lost without harm
-/// (`FAILURES.md` 5).
+/// The least idle limit: three report periods, so that one or two lost reports do no harm (`FAILURES.md` 5).
 pub fn least_idle_limit(report_period: Duration) -> Duration {
     3 * report_period
 }
 
-/// Reads a length of time: whole seconds, or a number with `s`, `m`, `h` or `d` after it. `None` for anything else, and
-/// for nothing or more than [`Limit::MAX`].
+/// Reads a length of time: whole seconds, or a number with `s`, `m`, `h` or `d` after it. `None` for anything else, for
+/// zero, and for more than [`Limit::MAX`].
 pub fn parse_span(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.strip_suffix(|c: char| "smhd".contains(c)) {
         Some(digits) => (digits, text[digits.len()..].chars().next()),
@@ -38,11 +37,10 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 }
 
 impl Limit {
-    /// The longest limit that is taken: ten years, so that no deadline leaves the calendar.
+    /// The longest limit that is allowed: ten years, so that no deadline leaves the calendar.
     pub const MAX: Duration = Duration::from_hours(10 * 366 * 24);
 
-    /// Parses seconds or `never`; `field` is the caller's name for it. 0 is refused: `never` is a word
-    /// (`FAILURES.md` 35).
+    /// Parses seconds or `never`; `field` is the caller's name for it. 0 is refused: say `never` (`FAILURES.md` 35).
     ///
     /// # Errors
     /// If it is anything else, or less than `least`.
@@ -86,14 +84,14 @@ impl fmt::Display for Limit {
     }
 }
 
-/// Which sources of evidence count, besides starts and extensions, which always do.
+/// Which sources of evidence count. Starts and extensions always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sources {
     /// Reports above zero.
     pub check_in: bool,
     /// Bytes on connections.
     pub connection: bool,
-    /// Use of the cpu from so many hundredths of a core on.
+    /// Use of the cpu, from this percentage of a core on.
     pub cpu: Option<u32>,
 }
 
@@ -108,10 +106,10 @@ impl Sources {
     pub const ALLOWED: &str =
         "it is \"none\", or a list of \"check_in\", \"connection\" and \"cpu\" or \"cpu=20\" (percent of one core)";
 
-    /// The percentage of a core that `cpu` alone means. What waits for its user stays far below.
+    /// The percentage of a core that `cpu` alone means. A program that waits for its user stays far below.
     const CPU: u32 = 20;
 
-    /// Reads a list such as `check_in,connection,cpu=50`; `None` if it is none.
+    /// Reads a list such as `check_in,connection,cpu=50`; `None` if it is no such list.
     pub fn read(text: &str) -> Option<Self> {
         let mut sources = Self::NONE;
         if text == "none" {
@@ -167,11 +165,11 @@ impl fmt::Display for Sources {
 pub struct Policy {
     /// After how much time without evidence it is idle.
     pub idle_limit: Limit,
-    /// For how long after the last interactive evidence connections and cpu count.
+    /// How long connections and cpu count after the last interactive evidence.
     pub connection_cap: Limit,
-    /// How long after its start it is stopped, used or not.
+    /// How long after its start it is stopped, even if it is used.
     pub max_age: Limit,
-    /// How long before a stop those who are logged in are warned; at most half of the idle limit.
+    /// How long before a stop those inside are warned; at most half of the idle limit.
     pub warn_before: Limit,
     /// Which evidence counts.
     pub evidence: Sources,
@@ -185,7 +183,7 @@ impl Policy {
     }
 }
 
-/// What a sandbox has of its own of a [`Policy`]; `None`: the configured applies.
+/// A sandbox's own values of a [`Policy`]; `None`: the configured value applies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OwnPolicy {
     /// Its idle limit.
@@ -200,13 +198,13 @@ pub struct OwnPolicy {
     pub evidence: Option<Sources>,
 }
 
-/// Each field's name, the label that carries it, and what an error calls that label on an image.
+/// Each field's name, its label, and what an error calls that label on an image.
 macro_rules! keys {
     ($($key:literal),*) => {
         /// What the fields are called.
         pub const KEYS: [&str; 5] = [$($key),*];
 
-        /// The labels that carry the fields on a container; on an image they are what its sandboxes have.
+        /// The labels that carry the fields on a container; on an image they apply to its sandboxes.
         pub const LABELS: [&str; 5] = [$(concat!("spindle.", $key)),*];
 
         const OF_IMAGE: [&str; 5] = [$(concat!("the image's label spindle.", $key)),*];
@@ -214,11 +212,11 @@ macro_rules! keys {
 }
 
 impl OwnPolicy {
-    /// Reads the fields that `value` knows, under the names that the API, the store and an image's labels have for
-    /// them. `names` are what errors call them, in the order of [`OwnPolicy::KEYS`].
+    /// Reads the fields that `value` has, under the names that the API, the store and image labels use. `names` are
+    /// what errors call them, in the order of [`OwnPolicy::KEYS`].
     ///
     /// # Errors
-    /// Which one is not allowed.
+    /// The field that is not allowed.
     pub fn parse<'v>(
         names: [&'static str; 5],
         least_idle_limit: Duration,
@@ -235,10 +233,10 @@ impl OwnPolicy {
         })
     }
 
-    /// Whether a sandbox with so many `cpus` can ever use as much as counts here.
+    /// Checks that a sandbox with so many `cpus` can reach the cpu use that counts here.
     ///
     /// # Errors
-    /// Which field asks for more.
+    /// The field that asks for more.
     pub fn fits(&self, cpus: Cpus) -> Result<(), Invalid> {
         match self.evidence.and_then(|e| e.cpu).filter(|percent| f64::from(*percent) > cpus.cores() * 100.0) {
             None => Ok(()),
@@ -251,15 +249,15 @@ impl OwnPolicy {
 
     keys!["idle_timeout", "connection_cap", "max_age", "warn_before", "evidence"];
 
-    /// Reads an image's labels, without their `spindle.`; an empty one is as if absent.
+    /// Reads an image's labels, without their `spindle.`; an empty one counts as absent.
     ///
     /// # Errors
-    /// Which one is not allowed.
+    /// The field that is not allowed.
     pub fn of_labels<'a>(label: impl Fn(&str) -> Option<&'a str>, least_idle_limit: Duration) -> Result<Self, Invalid> {
         Self::parse(Self::OF_IMAGE, least_idle_limit, label)
     }
 
-    /// What [`OwnPolicy::parse`] reads, in the order of [`OwnPolicy::KEYS`].
+    /// The values in words, as [`OwnPolicy::parse`] reads them, in the order of [`OwnPolicy::KEYS`].
     pub fn words(&self) -> [Option<String>; 5] {
         let limit = |l: Option<Limit>| l.map(|l| l.to_string());
         [
@@ -271,7 +269,7 @@ impl OwnPolicy {
         ]
     }
 
-    /// This without the field of that name, one of [`OwnPolicy::KEYS`].
+    /// The same without the field `key`, one of [`OwnPolicy::KEYS`].
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         let [idle_limit, connection_cap, max_age, warn_before, _] = Self::KEYS;
@@ -285,7 +283,7 @@ impl OwnPolicy {
         self
     }
 
-    /// This, and what `other` has where this has nothing.
+    /// These values, and those of `other` where this has none.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Ports: those that an image exposes, and where on the host each is reached.
+//! Ports: which ones an image exposes, and where the host makes each reachable.
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ pub struct PortSpec {
 }
 
 impl PortSpec {
-    /// The port of SSH, which the API shows apart (`CONTRACT.md` 9).
+    /// The port of SSH; the API shows it separately (`CONTRACT.md` 9).
     pub const SSH: PortSpec = PortSpec { protocol: Protocol::Tcp, port: 22 };
 
     /// Parses Docker's notation, `22/tcp` or `22`.
@@ -72,7 +72,7 @@ pub struct PortMapping {
     pub inside: PortSpec,
     /// The endpoint outside.
     pub outside: Endpoint,
-    /// Who carries what comes in there.
+    /// Who carries its traffic.
     pub carrier: Carrier,
 }
 

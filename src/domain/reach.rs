@@ -1,19 +1,19 @@
-//! Reach: how a running sandbox is got at from this machine.
+//! Reach: where this machine finds a running sandbox.
 
 use std::{net::IpAddr, sync::Arc};
 
 /// Where a running sandbox is found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Its address on our network, by which a check-in without a token is recognised.
+    /// Its address on our network; it identifies a check-in without a token.
     pub address: Option<IpAddr>,
     /// Its first process, as this machine numbers it; `None` where the engine does not tell.
     pub pid: Option<u32>,
-    /// The machine's start in which it was seen to run; `None` where nobody has seen that yet.
+    /// The machine's start in which it was seen running; `None` where nobody has seen that yet.
     pub boot: Option<Boot>,
 }
 
-/// One start of the machine, told from every other whatever the clock says.
+/// One start of the machine, different from every other, whatever the clock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot(Arc<str>);
 

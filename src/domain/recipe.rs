@@ -10,8 +10,8 @@ use super::{
     zone::Zone,
 };
 
-/// What a sandbox is made from. It stays as it is from start to start: only people change it, here or by the engine. How
-/// long one is kept belongs to its [`Life`](super::sandbox::Life).
+/// What a sandbox is made from. A start does not change it: only people do, here or through the engine. How long a
+/// sandbox is kept is part of its [`Life`](super::sandbox::Life).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     /// The image as sent at creation.
@@ -28,7 +28,7 @@ pub struct Recipe {
     pub cpus: Cpus,
     /// The time zone of those inside.
     pub zone: Zone,
-    /// What it has of its own of the policy of stopping.
+    /// Its own policy of stopping.
     pub own: OwnPolicy,
     /// Whether a connection wakes it; `None`: the configured rule applies.
     pub wake: Option<Wake>,
@@ -53,8 +53,8 @@ impl Recipe {
         }
     }
 
-    /// Which exposed port is the app's: the one that the image's label names, else the lowest tcp port
-    /// other than SSH's, else the lowest udp port (`CONTRACT.md` 9).
+    /// Which exposed port is the app's: the port in the image's label, else the lowest tcp port except SSH's, else the
+    /// lowest udp port (`CONTRACT.md` 9).
     pub fn app_port_of(exposed: &[PortSpec], label: Option<&str>) -> Option<PortSpec> {
         let others = || exposed.iter().copied().filter(|&p| p != PortSpec::SSH);
         let named = label.and_then(PortSpec::parse).filter(|p| exposed.contains(p));

@@ -1,18 +1,18 @@
-//! How often a sandbox is seen to report.
+//! Rhythm: how often a sandbox reports, as we see it.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How often a sandbox is seen to report: the longest gap between its reports that came twice in a row.
+/// How often a sandbox reports: the longest gap between reports that came twice in a row.
 ///
-/// This is the smallest statistic on which a life may depend:
-/// - A report that is lost, a server that is away, and a clock that is set each make one gap long. The gaps beside it are
-///   as they were, so the pair is.
-/// - Reports by hand, or in a loop, make gaps short. They take nothing away of what was seen.
+/// This is the simplest measure that is safe enough for a stop:
+/// - A lost report, a server that is away and a clock that is set each make one gap long. The gaps beside it stay
+///   short, so the pair counts as short.
+/// - Reports by hand, or in a loop, make gaps short. They take nothing away from the period.
 /// - While the sandbox runs the period only grows, so no report, 0 included, ever moves a deadline back (`IDLENESS.md`,
 ///   rule 2).
-/// - At a start it falls to the last gap of the run before, and reporters that have become quicker are believed.
+/// - At a start the period falls to the last gap of the previous run, so a reporter that became quicker is believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rhythm {
     /// The period, never more than [`Rhythm::MOST`]; `None` before there are three reports in one run.
@@ -22,26 +22,26 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// The longest period that counts (`CONTRACT.md` 31): whoever reports rarely lives no longer for it than three of these.
+    /// The longest period that counts (`CONTRACT.md` 31): rare reports lengthen a life to three of these at most.
     pub const MOST: Duration = Duration::from_mins(10);
 
-    /// This, after a report at `at`. `before`: the report before it in the same run.
+    /// The rhythm after a report at `at`. `before`: the previous report of the same run.
     #[must_use]
     pub fn heard(self, before: Option<Timestamp>, at: Timestamp) -> Self {
-        // Two that come at once may be recorded in either order.
+        // Two reports that come together may be recorded in either order.
         let gap = before.map(|before| Duration::try_from(at.duration_since(before)).unwrap_or_default());
         let twice = self.gap.zip(gap).map(|(one, other)| one.min(other).min(Self::MOST));
         Self { period: self.period.max(twice), gap }
     }
 
-    /// This, after a start: what lies between two runs is no gap.
+    /// The rhythm after a start: the time between two runs is no gap.
     #[must_use]
     pub fn restarted(self) -> Self {
         Self { period: self.period.map(|period| self.gap.map_or(period, |gap| gap.min(period))), gap: None }
     }
 
-    /// The idle limit that leaves room for three reports. The period counts in whole seconds: a reporter that is a moment
-    /// late is not a rare one.
+    /// The idle limit that leaves room for three reports. The period counts in whole seconds: a reporter that is a
+    /// moment late is not rare.
     pub fn least_limit(self) -> Duration {
         3 * Duration::from_secs(self.period.unwrap_or_default().as_secs())
     }

@@ -1,11 +1,11 @@
-//! The rules of stopping as something that a test may break: whoever proves that they hold must notice when one does
-//! not. `IDLENESS.md` has them with their numbers. Rule 12 is not here: it is about settings, and these are refused when
-//! the server starts.
+//! The rules of stopping, as switches that a test can break: a good test must notice a broken rule. `IDLENESS.md` has
+//! the rules with their numbers. Rule 12 is not here: it is about settings, and bad settings are refused at the
+//! server's start.
 
 /// A rule, and the way in which a test breaks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Rule 1. Broken: the clock runs from the creation, whatever was started since.
+    /// Rule 1. Broken: the clock runs from the creation, whatever starts came later.
     StartIsEvidence,
     /// Rule 2. Broken: a report of 0 takes the earlier evidence away.
     EvidenceNeverMovesBack,
@@ -15,15 +15,15 @@ pub(crate) enum Rule {
     StartWins,
     /// Rule 5. Broken: a report of 0 stops at once, without the pass.
     OneAuthority,
-    /// Rule 6. Broken: the pass waits for who is slow.
+    /// Rule 6. Broken: the pass waits for slow sandboxes.
     NobodyDelaysOthers,
     /// Rule 7. Broken: there is no grace.
     GraceAfterTrouble,
-    /// Rule 7, of lengths. Broken: they are measured by the clock, however it was set.
+    /// Rule 7, of lengths. Broken: lengths are measured by the clock, even after it was set.
     LengthsArePassedTime,
-    /// Rule 8. Broken: whoever could not look at the relay stops all the same.
+    /// Rule 8. Broken: a pass that could not look at the relay stops sandboxes all the same.
     CouldNotLook,
-    /// Rule 8, of the store. Broken: what it could not record counts as silence.
+    /// Rule 8, of the store. Broken: a lost record counts as silence.
     CouldNotRecord,
     /// Rule 9. Broken: the engine is told to stop before the row says so.
     IntentFirst,
@@ -31,7 +31,7 @@ pub(crate) enum Rule {
     SubscribeThenList,
     /// Rule 11. Broken: a stop removes.
     StopNeverDeletes,
-    /// Rule 13. Broken: whoever lists uses.
+    /// Rule 13. Broken: a list counts as use.
     OursIsNoEvidence,
     /// Rule 14. Broken: the pass does not ask what connections carried.
     NewestEvidence,
@@ -39,7 +39,7 @@ pub(crate) enum Rule {
     RareReports,
 }
 
-/// Whether this rule is broken on purpose. Never, but in a test that says so.
+/// Whether this rule is broken on purpose. Only a test does that.
 #[cfg(not(test))]
 pub(crate) const fn broken(_rule: Rule) -> bool {
     false

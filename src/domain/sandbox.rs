@@ -25,9 +25,9 @@ pub enum StopReason {
     Exited,
     /// It had run for its greatest age.
     MaxAge,
-    /// It ended while the engine was away, as when the engine is restarted and takes its containers with it.
+    /// It ended while the engine was away, for example because a restart of the engine ended its containers.
     Engine,
-    /// The machine was started anew.
+    /// The machine was restarted.
     Reboot,
 }
 
@@ -44,13 +44,13 @@ impl StopReason {
         }
     }
 
-    /// Whether its deadline did it, and nobody asked for it.
+    /// Whether its deadline is the cause, and nobody asked for it.
     pub fn is_by_deadline(self) -> bool {
         matches!(self, StopReason::Idle | StopReason::MaxAge)
     }
 
-    /// Whether nobody meant it, so that whoever comes to use the sandbox finds it running. Of what has ended unasked the
-    /// reason alone does not tell: [`Sandbox::is_undone_by_use`] does.
+    /// Whether nobody meant the stop, so that use of the sandbox may start it again. After an unasked end the reason
+    /// alone does not tell: ask [`Sandbox::is_undone_by_use`].
     fn is_undone_by_use(self) -> bool {
         matches!(self, StopReason::Idle | StopReason::Engine | StopReason::Reboot)
     }
@@ -73,7 +73,7 @@ impl StopReason {
 /// `Creating`, `Starting`, `Stopping` and `Deleting` are intents, written before the engine is called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum State {
-    /// Ports are reserved; nothing has answered a caller yet. Invisible in the API.
+    /// Ports are reserved; no caller has an answer yet. Invisible in the API.
     #[default]
     Creating,
     /// A stopped sandbox is being started.
@@ -87,7 +87,7 @@ pub enum State {
     Running {
         /// When this start was recorded.
         since: Timestamp,
-        /// The engine's own mark of this start; another one means that it was restarted behind our back.
+        /// The engine's own mark of this start; another mark means that it was restarted behind our back.
         mark: String,
         /// Where it is found.
         reach: Reach,
@@ -111,7 +111,7 @@ pub enum State {
 }
 
 impl State {
-    /// Whether its deadline passed, and nobody asked for the stop that is under way.
+    /// Whether it is being stopped because its deadline passed, and nobody asked for it.
     pub fn ends_by_deadline(&self) -> bool {
         matches!(self, State::Stopping { reason, .. } if reason.is_by_deadline())
     }
@@ -122,7 +122,7 @@ impl State {
     }
 }
 
-/// That somebody said that a sandbox shall be kept.
+/// Somebody's wish to keep a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
     /// When.
@@ -133,30 +133,30 @@ pub struct Extension {
     pub until: Timestamp,
 }
 
-/// What became of a sandbox: all that changes from start to start, or by being used.
+/// What became of a sandbox: all that changes with its starts and its use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Life {
     /// The state.
     pub state: State,
-    /// Grows by one at every start. What was decided for an old generation never touches a new one.
+    /// Grows by one at every start. A decision about an old generation never touches a new one.
     pub generation: u64,
     /// The last value reported since the last start.
     pub active: u64,
     /// When it last reported anything, zero included; `None` if it never did.
     pub last_report: Option<Timestamp>,
-    /// How often it is seen to report.
+    /// How often it reports, as we see it.
     pub rhythm: Rhythm,
     /// The newest evidence of each source.
     pub evidence: EvidenceLog,
-    /// Until when it shall be kept, used or not, if its age allows.
+    /// Until when it is kept, even unused, if its age allows.
     pub keep_until: Option<Timestamp>,
-    /// Not before this it is stopped, since its limits were changed.
+    /// After a change of its limits: it is not stopped before this.
     pub spared_until: Option<Timestamp>,
-    /// The moment of the stop of which those inside have been warned.
+    /// The planned moment of the stop that those inside were warned of.
     pub warned_for: Option<Timestamp>,
-    /// Who last said that it shall be kept.
+    /// The last wish to keep it.
     pub extension: Option<Extension>,
-    /// Why it could not be woken the last time that somebody tried, unless it has been started since.
+    /// Why the last attempt to wake it failed, unless it was started since.
     pub wake_failure: Option<WakeFailure>,
     /// What the engine shows of it besides its state.
     pub seen: Seen,
@@ -184,7 +184,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox that is only asked for: there is no container, and there are no ports.
+    /// A sandbox that was only asked for, without a container or ports.
     pub fn new(id: SandboxId, name: SandboxName, token: Token, created_at: Timestamp, recipe: Recipe) -> Self {
         Self { id, container: None, name, token, created_at, ports: Vec::new(), recipe, life: Life::default() }
     }
@@ -195,7 +195,7 @@ impl Sandbox {
         Self { life: Life { state, ..self.life.clone() }, ..self.clone() }
     }
 
-    /// The latest moment of which anything is recorded as having happened.
+    /// The latest moment in its record at which something happened.
     pub fn latest(&self) -> Timestamp {
         let changed = match self.life.state {
             State::Running { since, .. } | State::Stopping { since, .. } => Some(since),
@@ -206,7 +206,7 @@ impl Sandbox {
         [changed, used, self.life.last_report].into_iter().flatten().fold(self.created_at, Timestamp::max)
     }
 
-    /// Whether it is stopped, or being stopped, and nobody meant that, so that whoever comes to use it finds it running.
+    /// Whether it is stopped, or being stopped, and nobody meant that, so that use may start it again.
     pub fn is_undone_by_use(&self) -> bool {
         match self.life.state {
             State::Stopped { reason: StopReason::Exited, .. } => {
@@ -217,12 +217,12 @@ impl Sandbox {
         }
     }
 
-    /// Whether somebody who connects is let wait for its start, where connections wake it as `wake` says.
+    /// Whether a connection may wait for its start. `wake`: which connections wake it.
     pub fn is_woken(&self, wake: Wake) -> bool {
         match self.life.state {
             // It is being started already.
             State::Starting { .. } => return true,
-            // It would not stay.
+            // It would end again at once.
             State::Stopped { reason: StopReason::Exited, .. } if self.life.seen.keeps_ending() => return false,
             State::Stopped { .. } | State::Stopping { .. } => {}
             State::Creating | State::Running { .. } | State::Deleting => return false,
@@ -234,7 +234,7 @@ impl Sandbox {
         }
     }
 
-    /// Those of its ports that the relay carries.
+    /// The ports that the relay carries.
     pub fn relayed(&self) -> impl Iterator<Item = &PortMapping> {
         self.ports.iter().filter(|p| p.carrier == Carrier::Relay)
     }

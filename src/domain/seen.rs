@@ -1,30 +1,30 @@
-//! What the engine shows of a sandbox that is not ours to decide: how its last run ended, and what others have done to it.
+//! Seen: what the engine shows of a sandbox besides its state: how its last run ended, and what others have done to it.
 
 use std::time::Duration;
 
 use super::{limits::Memory, time::span};
 
-/// A run that ends within this of its start was none.
+/// A run that ends within this time after its start does not count as a run.
 pub const QUICK: Duration = Duration::from_mins(1);
 
-/// So many of them in a row, and connections wake it no longer: the next would end as the last did.
+/// After so many of them in a row, connections wake it no longer: the next run would end in the same way.
 pub const QUICK_ENDS: u32 = 3;
 
-/// The most lines that are kept of what a sandbox said last, and the most characters of each.
+/// How many of a sandbox's last lines are kept, and how many characters of each.
 const LINES: usize = 10;
 const LINE: usize = 300;
 
-/// The exit code of what was ended by SIGKILL.
+/// The exit code of a process that SIGKILL ended.
 const KILLED: i64 = 137;
 
 /// Who ended a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {
-    /// Its program ended, or the kernel killed it: nobody told it to.
+    /// Its program ended, or the kernel killed it: nobody asked for it.
     Itself,
-    /// A signal that ends was sent to it through the engine.
+    /// Somebody sent it a deadly signal through the engine.
     Signal,
-    /// It ended while nobody listened to the engine, so that it may have been either.
+    /// It ended while nobody listened to the engine, so it may be either.
     Unheard,
 }
 
@@ -43,7 +43,7 @@ impl EndedBy {
         [EndedBy::Itself, EndedBy::Signal, EndedBy::Unheard].into_iter().find(|by| by.word() == word)
     }
 
-    /// Whether it says more than `other` does: a signal may be heard of late.
+    /// Whether it says more than `other`: we may hear of a signal late.
     pub fn outranks(self, other: Self) -> bool {
         let rank = |by| match by {
             EndedBy::Unheard => 0,
@@ -59,8 +59,8 @@ impl EndedBy {
 pub struct Exit {
     /// What the first process said, or 128 and the number of the signal that ended it.
     pub code: i64,
-    /// Whether the kernel killed a process of it in that run because its memory was used up. If `code` is 137, that was
-    /// most likely what ended it; else it went on, and ended otherwise.
+    /// Whether the kernel killed one of its processes in that run because its memory was used up. If `code` is 137,
+    /// that most likely ended it; else it went on, and ended for another reason.
     pub oom_killed: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct Ending {
     pub exit: Option<Exit>,
     /// Who ended it.
     pub by: EndedBy,
-    /// What it said last, as [`last_lines`] gives it; empty where it was we who stopped it.
+    /// Its last output, as [`last_lines`] gives it; empty where we stopped it.
     pub last_lines: Vec<String>,
 }
 
@@ -80,28 +80,28 @@ pub struct Ending {
 pub struct Seen {
     /// Somebody has paused it through the engine: its processes stand still.
     pub paused: bool,
-    /// What the engine calls it, where it can have no such name with us.
+    /// Its name at the engine, where we cannot give it the same name.
     pub called: Option<String>,
-    /// How its last run ended; `None` while it runs, and where nobody knows.
+    /// How its last run ended; `None` while it runs, or if nobody knows.
     pub ending: Option<Ending>,
-    /// How many of its last runs, one after another, ended within [`QUICK`] of their start without being told to.
+    /// How many of its last runs in a row ended within [`QUICK`] after their start, though nobody told them to.
     pub quick_ends: u32,
 }
 
 impl Seen {
-    /// Whether it has ended at once so often that it is started by request only.
+    /// Whether it has ended quickly so often that only a request starts it.
     pub fn keeps_ending(&self) -> bool {
         self.quick_ends >= QUICK_ENDS
     }
 
-    /// Whether its last run ended without anybody's doing.
+    /// Whether its last run ended by itself.
     pub fn ended_by_itself(&self) -> bool {
         self.ending.as_ref().is_some_and(|e| e.by == EndedBy::Itself)
     }
 }
 
 impl Seen {
-    /// How its last run ended, which nobody asked Spindle for, as a sentence. `memory`: the limit that it had.
+    /// How its last run ended, if nobody asked Spindle for the end, as a sentence. `memory`: the limit that it had.
     pub fn how_it_ended(&self, memory: Memory) -> String {
         let Some(Ending { exit: Some(Exit { code, oom_killed }), by, .. }) = &self.ending else {
             return "it ended by itself, or something other than Spindle stopped it".into();
@@ -129,8 +129,8 @@ impl Seen {
     }
 }
 
-/// The last lines of what a program wrote, as text that is safe to show: at most ten, of at most 300 characters each,
-/// without what steers a terminal.
+/// The last lines of a program's output, as text that is safe to show: at most ten, of at most 300 characters each,
+/// without codes that control a terminal.
 pub fn last_lines(written: &[u8]) -> Vec<String> {
     let text = plain(&String::from_utf8_lossy(written));
     let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
@@ -143,7 +143,8 @@ pub fn last_lines(written: &[u8]) -> Vec<String> {
     last
 }
 
-/// `text` without terminals' escape sequences and other control characters. What was to overwrite a line is a line.
+/// `text` without terminals' escape sequences and other control characters. A text that would overwrite a line becomes
+/// a line of its own.
 fn plain(text: &str) -> String {
     const ESCAPE: char = '\u{1b}';
     let turns_text = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -1,4 +1,4 @@
-//! What those inside are told of their stop.
+//! Tell: the text that warns those inside of a stop.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::{
     time::{since, span},
 };
 
-/// What is written on the terminals inside before a stop, as lines. `stop` is when it comes at the earliest.
-/// `keep_max` is the longest that those inside may ask for.
+/// The warning on the terminals inside before a stop, as lines. `stop` is the earliest moment of the stop. `keep_max`
+/// is the longest time that those inside may ask for.
 pub fn warning_text(
     policy: &Policy,
     sandbox: &Sandbox,
@@ -33,7 +33,7 @@ pub fn warning_text(
         ),
         _ => {
             let why = format!("{}{}", after_change(deadline), unused(&policy, sandbox, deadline, time));
-            // What is asked for beyond its age is refused.
+            // A wish beyond its age would be refused.
             let age = end_of_age(&policy, sandbox).map_or(Duration::MAX, |end| since(now, end));
             let keep = Duration::from_hours(1).min(keep_max).min(age);
             let minutes = keep.as_secs() / 60;

@@ -1,10 +1,10 @@
-//! Reckoning with instants.
+//! Time: sums and differences of instants.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// `at`, later by `duration`; the end of the calendar if that lies beyond it.
+/// `at` plus `duration`, or the end of the calendar if that comes first.
 pub fn plus(at: Timestamp, duration: Duration) -> Timestamp {
     SignedDuration::try_from(duration).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }
@@ -18,7 +18,7 @@ pub fn span(length: Duration) -> String {
     shown.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
 }
 
-/// How long ago `at` was; nothing if it is still to come.
+/// How long ago `at` was; zero if it lies ahead.
 pub fn since(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Traffic: who carries what comes in at a sandbox's ports, and whether it wakes one that sleeps.
+//! Traffic: how a sandbox's ports are carried, how much of it is allowed, and which connections wake a sandbox.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -15,7 +15,7 @@ use super::{
 /// Which sandboxes a connection wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Those that nobody meant to stop: they were idle, went with the machine or the engine, or ended by themselves.
+    /// Those that nobody meant to stop: they were idle, stopped with the machine or the engine, or ended by themselves.
     Idle,
     /// All that are stopped, whoever stopped them.
     Always,
@@ -50,7 +50,7 @@ impl Wake {
     }
 }
 
-/// That a sandbox could not be woken.
+/// A failed attempt to wake a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WakeFailure {
     /// When.
@@ -62,21 +62,21 @@ pub struct WakeFailure {
 /// How a sandbox's tcp ports are carried, as its image says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Whether a connection to any port but SSH's wakes before the client has said anything, because the server
-    /// speaks first there.
+    /// Whether a connection to any port except SSH's wakes before the client sends anything, because the server speaks
+    /// first there.
     pub wakes_silent: bool,
-    /// Whether the app's port speaks HTTP; `None`, and in effect `true`: the first bytes tell.
+    /// Whether the app's port speaks HTTP; `None` acts as `true`: the first bytes tell.
     pub app_http: Option<bool>,
-    /// Ports whose server is told the client's address by the PROXY protocol.
+    /// Ports whose server learns the client's address through the PROXY protocol.
     pub proxy_protocol: Vec<u16>,
 }
 
 impl Traffic {
-    /// Reads the values of an image's labels `spindle.wake_on`, `spindle.app_protocol` and
-    /// `spindle.proxy_protocol`; empty is as if absent.
+    /// Reads the values of an image's labels `spindle.wake_on`, `spindle.app_protocol` and `spindle.proxy_protocol`; an
+    /// empty value counts as absent.
     ///
     /// # Errors
-    /// Which of them is not allowed.
+    /// The label that is not allowed.
     pub fn parse(wake_on: &str, app_protocol: &str, proxy_protocol: &str) -> Result<Self, Invalid> {
         let wakes_silent = match wake_on {
             "" | "data" => false,
@@ -104,7 +104,7 @@ impl Traffic {
         Ok(Self { wakes_silent, app_http, proxy_protocol: ports })
     }
 
-    /// What [`Traffic::parse`] reads, in its order.
+    /// The values in words, as [`Traffic::parse`] reads them, in its order.
     pub fn words(&self) -> [String; 3] {
         let wake_on = if self.wakes_silent { "connect" } else { "" };
         let app_protocol = match self.app_http {
@@ -117,24 +117,24 @@ impl Traffic {
     }
 }
 
-/// How much the relay lets through.
+/// How much the relay allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrafficLimits {
     /// Connections in all.
     pub connections: u32,
     /// Connections to one sandbox.
     pub per_sandbox: u32,
-    /// Connections from one address; this machine's own has no such limit, since a proxy may stand there.
+    /// Connections from one address. This machine's own address has no such limit, because a proxy may run there.
     pub per_source: u32,
     /// Wakes in a minute.
     pub wakes: u32,
-    /// Wakes in a minute from one address; this machine's own has no such limit.
+    /// Wakes in a minute from one address. This machine's own address has no such limit.
     pub wakes_per_source: u32,
     /// How long a connection waits for its sandbox.
     pub wake_timeout: Duration,
-    /// Bytes in a minute from which on a connection is in use.
+    /// How many bytes in a minute make a connection count as used.
     pub floor: u64,
-    /// From which addresses connections are refused: the sandboxes' own, unless the operator allows those.
+    /// Connections from these addresses are refused: the sandboxes' own, unless the operator allows them.
     pub refused: Option<AddressRange>,
 }
 
@@ -148,7 +148,7 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// Whether `address` is one of them, also where a socket of both families shows it as an IPv6 address.
+    /// Whether `address` is one of them, even if a socket of both families shows it as an IPv6 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(address) => (self.first..=self.last).contains(&address),

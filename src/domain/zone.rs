@@ -1,10 +1,10 @@
-//! The time zone in which those inside a sandbox live: what they are told is in it, and what the API says is in UTC.
+//! Zone: the time zone of those inside a sandbox. They are told times in it; the API uses UTC.
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::names::Invalid;
 
-/// A time zone of the tz database, which is built in: neither the host nor an image need have it.
+/// A time zone of the tz database, which is built in: the host and the image do not need one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
@@ -41,7 +41,7 @@ impl Zone {
         at.to_zoned(self.0.clone()).strftime("%F %T %Z").to_string()
     }
 
-    /// An instant of which the day is known from where it stands.
+    /// An instant in this zone, with its day only if that is not today.
     pub fn clock_time(&self, at: Timestamp, now: Timestamp) -> String {
         let local = |at: Timestamp| at.to_zoned(self.0.clone());
         if local(at).date() == local(now).date() {
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(berlin.clock_time(summer, summer), "15:30:00 CEST");
         assert_eq!(kolkata.date_and_time(winter), "2026-11-20 19:00:00 IST");
         assert_eq!(Zone::default().clock_time(winter, winter), "13:30:00 UTC");
-        // Two hours that are of one day in UTC, and of two there.
+        // Two hours of the same day in UTC, and of two days in Berlin.
         let (evening, night) = (at("2026-11-20T22:30:00Z"), at("2026-11-20T23:30:00Z"));
         assert_eq!(berlin.clock_time(night, evening), "2026-11-21 00:30:00 CET");
         assert_eq!(Zone::default().clock_time(night, evening), "23:30:00 UTC");

@@ -1,4 +1,4 @@
-//! Reports: who it is that reports, and what that changes.
+//! Check-ins: find out which sandbox reports, and record its report.
 
 use std::net::IpAddr;
 
@@ -20,13 +20,13 @@ use crate::domain::{
 pub struct CheckedIn {
     /// Whose check-in it was.
     pub id: SandboxId,
-    /// Whether it was the first since the sandbox was made.
+    /// Whether it was the first ever of this sandbox.
     pub first: bool,
 }
 
 impl Store {
-    /// Records a report from the sandbox that bears `token`, else from the running one at `peer`.
-    /// `None`, and nothing changed, if that is no running sandbox (`CONTRACT.md` 27, 32).
+    /// Records a report from the sandbox that bears `token`, else from the running one at `peer`. `None`, and nothing
+    /// changed, if there is no such running sandbox (`CONTRACT.md` 27, 32).
     ///
     /// This is all that a check-in can do: record evidence for one live sandbox.
     pub async fn check_in(
@@ -56,7 +56,7 @@ impl Store {
             .await
     }
 
-    /// The start of the sandbox that bears `token`, if that is being stopped.
+    /// The sandbox with `token` and its start (generation), if it is being stopped.
     pub async fn stopping(&self, token: Token) -> Result<Option<(SandboxId, u64)>> {
         let job = move |c: &Connection| {
             let sql = "SELECT id, generation FROM sandboxes WHERE token = ?1 AND state = 'stopping'";
@@ -67,13 +67,13 @@ impl Store {
         self.reader.run(job).await
     }
 
-    /// Who reports, as for [`Store::check_in`].
+    /// Which sandbox reports, found as by [`Store::check_in`].
     pub async fn reporter(&self, token: Option<Token>, peer: Option<IpAddr>) -> Result<Option<SandboxId>> {
         self.reader.run(move |c| Ok(reporter(c, token.as_ref(), peer)?.map(|(id, _)| id))).await
     }
 }
 
-/// The running sandbox that reports, and whether it never did before.
+/// The running sandbox that reports, and whether this is its first report.
 fn reporter(c: &Connection, token: Option<&Token>, peer: Option<IpAddr>) -> Result<Option<(SandboxId, bool)>> {
     let one = |sql: &str, key: String| {
         c.prepare_cached(sql)?.query_row([key], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?))).optional()
@@ -86,7 +86,7 @@ fn reporter(c: &Connection, token: Option<&Token>, peer: Option<IpAddr>) -> Resu
     };
     let by_peer = || match peer {
         Some(p) => one(
-            // Of two that seem to have it neither is believed.
+            // If two seem to have the address, neither is believed.
             "SELECT min(id), min(last_report IS NULL), true FROM sandboxes WHERE state = 'running' AND address = ?1
              GROUP BY address HAVING count(*) = 1",
             p.to_string(),

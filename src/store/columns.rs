@@ -1,4 +1,4 @@
-//! Columns: values of one column, and reading a row's columns in their order.
+//! Columns: convert the value of one column, and read a row's columns in their order.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
-/// A length of time from its milliseconds; `None` from none.
+/// A length of time from its milliseconds; `None` stays `None`.
 pub fn length(millis: Option<i64>) -> Option<Duration> {
     millis.map(|m| Duration::from_millis(m.unsigned_abs()))
 }
 
-/// What stands in the database cannot be read.
+/// The error for a value in the database that cannot be read.
 pub fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())
 }
@@ -30,15 +30,15 @@ pub fn instant(millis: i64) -> Result<Timestamp> {
     Timestamp::from_millisecond(millis).map_err(|_| corrupt("an instant outside the calendar"))
 }
 
-/// What must stand there.
+/// A value that must be there.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] if nothing does.
+/// [`StoreError::Corrupt`] if it is not.
 pub fn required<T>(value: Option<T>, what: &str) -> Result<T> {
     value.ok_or_else(|| corrupt(what))
 }
 
-/// Reads a row's columns in their order, without looking for their names.
+/// Reads a row's columns in their order; their names are not needed.
 pub struct Columns<'r>(pub &'r Row<'r>, pub usize);
 
 impl<'r> Columns<'r> {

@@ -1,4 +1,4 @@
-//! What was decided about sandboxes, for whoever asks why.
+//! Decisions: store what was decided about sandboxes, and why.
 
 use rusqlite::Connection;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::domain::{Decided, Decision, Evidence, SandboxId, Source};
 
 impl Store {
-    /// Records decisions about sandboxes; what is about one that is gone is dropped.
+    /// Records decisions about sandboxes; a decision about one that is gone is dropped.
     pub async fn decide(&self, decisions: Vec<(SandboxId, Decision)>) -> Result<()> {
         let job = move |c: &Connection| decisions.iter().try_for_each(|(id, decision)| decide(c, id, decision));
         self.writer.run(job).await

@@ -1,4 +1,4 @@
-//! Evidence that sandboxes are used, and how often they report.
+//! Evidence: store when sandboxes were used, and how often they report.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::{
 use crate::domain::{Evidence, Rhythm, SandboxId};
 
 impl Store {
-    /// Records evidence about these starts. What belongs to a start that has ended changes nothing, unless it is of a time
-    /// after the present one began: it was seen by somebody who had not heard of that start yet.
+    /// Records evidence about these starts. Evidence about a start that has ended changes nothing, unless it is newer than
+    /// the present start: then its counter had not heard of that start yet.
     pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Evidence)>) -> Result<()> {
         let restated = self.restating();
         let job = move |c: &Connection| {
@@ -43,7 +43,7 @@ pub(super) fn record_evidence(c: &Connection, id: &SandboxId, evidence: Evidence
     Ok(())
 }
 
-/// The last report of this run, and how a sandbox was seen to report.
+/// The last report of this run, and how often the sandbox reports.
 pub(super) fn rhythm(c: &Connection, id: &SandboxId) -> Result<(Option<Timestamp>, Rhythm)> {
     let sql = "SELECT iif(last_report >= state_at, last_report, NULL), report_period, report_gap FROM sandboxes WHERE id = ?1";
     let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, Option<i64>>(0)?, r.get(1)?, r.get(2)?));
@@ -51,7 +51,7 @@ pub(super) fn rhythm(c: &Connection, id: &SandboxId) -> Result<(Option<Timestamp
     Ok((before.map(instant).transpose()?, Rhythm { period: length(period), gap: length(gap) }))
 }
 
-/// Records how a sandbox is seen to report.
+/// Records how often a sandbox reports.
 pub(super) fn set_rhythm(c: &Connection, id: &SandboxId, rhythm: Rhythm) -> Result<()> {
     let millis = |length: Option<Duration>| length.map(|l| l.as_millis() as i64);
     let sql = "UPDATE sandboxes SET report_period = ?2, report_gap = ?3 WHERE id = ?1";

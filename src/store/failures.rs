@@ -1,5 +1,5 @@
-//! What the store could not do because it failed itself. Whoever decides that somebody is idle must know: what was to be
-//! recorded then is lost, and is no silence (`IDLENESS.md`, rule 8).
+//! Failures: count what the store could not do because it failed itself. Idle decisions must know this: a record that
+//! was lost then is no silence (`IDLENESS.md`, rule 8).
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -10,7 +10,7 @@ use rusqlite::ErrorCode;
 
 use super::StoreError;
 
-/// The failures of one database since it was opened. A refusal, as of a name that is taken, is none.
+/// The failures of one database since it was opened. A refusal, for example of a taken name, is no failure.
 #[derive(Debug, Default)]
 pub struct Failures {
     count: AtomicU64,
@@ -28,22 +28,22 @@ impl Failures {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Why it fails, until it has written again.
+    /// Why it fails, until it writes again.
     pub fn why(&self) -> Option<String> {
         self.lock().clone()
     }
 
-    /// It has written again.
+    /// It writes again.
     pub fn are_over(&self) {
         *self.lock() = None;
     }
 
-    /// Counts a failure, and gives it in words.
+    /// Counts a failure, and returns it in words.
     pub fn note(&self, error: &rusqlite::Error) -> String {
         self.add(words(error))
     }
 
-    /// Counts an error of a job, if it is a failure, which it then says in words.
+    /// Counts an error of a job if it is a failure, and then returns it in words.
     pub fn noted(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::Sqlite(e) if e.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
@@ -57,12 +57,12 @@ impl Failures {
         }
     }
 
-    /// What is told by a job that nobody took: the thread has ended.
+    /// The error of a job that nobody took: the thread has ended.
     pub fn ended(&self) -> StoreError {
         StoreError::Failed(self.add("its thread has ended".into()))
     }
 
-    /// Counts a failure, and gives back why it was.
+    /// Counts a failure, and returns its reason.
     pub fn add(&self, why: String) -> String {
         *self.lock() = Some(why.clone());
         self.count.fetch_add(1, Ordering::SeqCst);

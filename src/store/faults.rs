@@ -1,4 +1,4 @@
-//! A store that fails, for tests: SQLite itself fails, in the way and at the place that the test says.
+//! Faults, for tests: SQLite itself fails, in the way and at the place that the test sets.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -15,18 +15,18 @@ use rusqlite::{
 pub enum Fault {
     /// The transaction cannot begin, as when another program has the database locked, or the disk is read-only.
     Begin,
-    /// After so many of SQLite's own steps whatever runs is broken off, and SQLite rolls everything back, as when the
-    /// disk is full.
+    /// After so many of SQLite's own steps the running statement is broken off, and SQLite rolls everything back, as
+    /// when the disk is full.
     After(i64),
     /// The transaction cannot be committed.
     Commit,
 }
 
-/// A connection that fails while it is held so.
+/// A connection that fails until this is dropped.
 pub struct Failing<C: DerefMut<Target = Connection>>(C, bool);
 
 impl<C: DerefMut<Target = Connection>> Failing<C> {
-    /// Has `connection` fail so, if at all.
+    /// Makes `connection` fail by `fault`, if there is one.
     pub fn of(mut connection: C, fault: Option<Fault>) -> Self {
         if fault.is_some() {
             set(&mut connection, fault);

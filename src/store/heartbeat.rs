@@ -1,4 +1,4 @@
-//! Whether the database takes writes, and whether its file is still where it was opened.
+//! Heartbeat: whether the database takes writes, and whether its file is still in place.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -7,11 +7,11 @@ use std::{
 
 use super::{Result, Store, StoreError};
 
-/// A file, and which one it was when it was opened.
+/// A file's path, and which file was there when it was opened.
 #[derive(Debug, Clone)]
 pub struct Place {
     path: PathBuf,
-    /// Its device and its number there.
+    /// Its device and inode.
     file: (u64, u64),
 }
 
@@ -22,7 +22,7 @@ impl Place {
         Ok(Self { path: path.to_owned(), file: (found.dev(), found.ino()) })
     }
 
-    /// What became of the file, if it is not there any more: what is written to it then is lost with this process.
+    /// What became of the file, if it is no longer in place: later writes are lost when this process ends.
     pub fn lost(&self) -> Option<String> {
         let what = match Self::of(&self.path) {
             Ok(found) if found.file == self.file => return None,
@@ -37,7 +37,7 @@ impl Place {
 }
 
 impl Store {
-    /// Writes, for no other reason than to see whether that goes.
+    /// Writes something, only to see whether it works.
     ///
     /// # Errors
     /// [`StoreError::Failed`].
@@ -46,7 +46,7 @@ impl Store {
         self.writer.run(move |c| c.execute(sql, ()).map(drop).map_err(StoreError::from)).await
     }
 
-    /// How often it has failed since it was opened: what was to be recorded then is lost.
+    /// How often it has failed since it was opened; each failure may have lost a record.
     pub fn failures(&self) -> u64 {
         self.failures.count()
     }

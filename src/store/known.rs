@@ -1,8 +1,8 @@
-//! All sandboxes as they were last committed, so that a pass need not read what has not changed.
+//! Known: all sandboxes in memory as last committed, so that a pass reads only the rows that changed.
 //!
-//! It is never ahead of the disk and never behind an answer: a row is read anew by whoever asks next once its change is
-//! committed, and a change is answered after that (`IDLENESS.md`, rule 14). SQLite itself tells which rows a statement
-//! has touched; what lies in other tables (ports, labels) changes only together with its sandbox's row.
+//! It is never ahead of the disk and never behind an answer: a change is committed, then its row is due to be read
+//! again, and only then is the change answered (`IDLENESS.md`, rule 14). SQLite itself tells which rows a statement has
+//! touched; other tables (ports, labels) change only together with their sandbox's row.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::{Result, rows};
 use crate::domain::{Sandbox, SandboxId};
 
-/// The sandboxes, by the numbers of their rows, which are in the order of their age.
+/// The sandboxes by row number, oldest first.
 #[derive(Debug, Default)]
 pub struct Known {
     rows: Mutex<BTreeMap<i64, Arc<Sandbox>>>,
@@ -24,13 +24,13 @@ pub struct Known {
     touched: Mutex<HashSet<i64>>,
 }
 
-/// What is behind it is a set of numbers or a copy of the disk, and no panic leaves either half done.
+/// A poisoned lock is fine: behind it is a set of numbers or a copy of the disk, and no panic leaves them half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Known {
-    /// Hears of every row that `writer` changes. What is on the disk already is read at the first [`Known::read`].
+    /// Follows every row that `writer` changes. The rows on the disk are read at the first [`Known::read`].
     pub fn follow(writer: &mut Connection) -> Result<Arc<Self>> {
         let known = Arc::new(Self::default());
         let mut statement = writer.prepare("SELECT seq FROM sandboxes")?;
@@ -46,7 +46,7 @@ impl Known {
         Ok(known)
     }
 
-    /// What was touched is committed, or rolled back, which is as good.
+    /// The touched rows are committed. A rollback does no harm: they are only read again.
     pub fn committed(&self) {
         let touched = std::mem::take(&mut *lock(&self.touched));
         lock(&self.changed).extend(touched);
@@ -67,7 +67,7 @@ impl Known {
     }
 }
 
-/// Numbers that are given back when dropped, by an error or a panic alike, unless they were read.
+/// Row numbers that return to `changed` on an error or a panic, unless they were read.
 struct Taken<'k>(HashSet<i64>, &'k Known);
 
 impl Drop for Taken<'_> {
@@ -76,7 +76,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Has a sandbox be read anew of which only another table was changed.
+/// Makes a sandbox's row count as changed, where only another table changed.
 pub fn touch(c: &Connection, id: &SandboxId) -> Result<()> {
     c.execute("UPDATE sandboxes SET generation = generation WHERE id = ?1", [id.as_str()])?;
     Ok(())

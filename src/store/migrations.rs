@@ -1,4 +1,4 @@
-//! The schema, as numbered steps that are never changed once released.
+//! Migrations: the schema, as numbered steps. A released step never changes.
 
 use rusqlite::Connection;
 
@@ -57,7 +57,7 @@ const STEPS: &[&str] = &[
         one           INTEGER PRIMARY KEY CHECK (one = 1),
         host_port     INTEGER NOT NULL
     ) STRICT;",
-    // 2: the relay carries tcp. Ports that are there are those of containers for which the engine publishes them.
+    // 2: the relay carries tcp. The ports that exist already are published by the engine.
     "ALTER TABLE ports ADD COLUMN carrier TEXT NOT NULL DEFAULT 'engine';
     ALTER TABLE sandboxes ADD COLUMN pid INTEGER;
     ALTER TABLE sandboxes ADD COLUMN wake TEXT;
@@ -66,7 +66,7 @@ const STEPS: &[&str] = &[
     ALTER TABLE sandboxes ADD COLUMN wake_on TEXT NOT NULL DEFAULT '';
     ALTER TABLE sandboxes ADD COLUMN app_protocol TEXT NOT NULL DEFAULT '';
     ALTER TABLE sandboxes ADD COLUMN proxy_protocol TEXT NOT NULL DEFAULT '';",
-    // 3: a policy of its own for each sandbox, extensions, and what was decided.
+    // 3: each sandbox's own policy, extensions, and decisions.
     "ALTER TABLE sandboxes ADD COLUMN connection_cap TEXT;
     ALTER TABLE sandboxes ADD COLUMN max_age TEXT;
     ALTER TABLE sandboxes ADD COLUMN warn_before TEXT;
@@ -106,12 +106,12 @@ const STEPS: &[&str] = &[
     CREATE INDEX decisions_by_sandbox ON decisions (sandbox, seq);",
     // 4: how apps are reached.
     "ALTER TABLE sandboxes ADD COLUMN access TEXT;",
-    // 5: in which start of the machine a sandbox was seen to run.
+    // 5: in which start of the machine a sandbox was seen running.
     "ALTER TABLE sandboxes ADD COLUMN boot TEXT;",
-    // 6: how often a sandbox is seen to report, and the gap between its last two reports, in milliseconds.
+    // 6: how often a sandbox reports, and the gap between its last two reports, in milliseconds.
     "ALTER TABLE sandboxes ADD COLUMN report_period INTEGER;
     ALTER TABLE sandboxes ADD COLUMN report_gap INTEGER;",
-    // 7: something to write, to see whether that goes.
+    // 7: a row to write, only to see whether writing works.
     "CREATE TABLE heartbeat (
         one           INTEGER PRIMARY KEY CHECK (one = 1),
         beats         INTEGER NOT NULL
@@ -124,7 +124,7 @@ const STEPS: &[&str] = &[
     ) STRICT;",
     // 9: the time zone of those inside.
     "ALTER TABLE sandboxes ADD COLUMN tz TEXT;",
-    // 10: what the engine shows besides: how runs ended, and what others have done.
+    // 10: what else the engine shows: how runs ended, and what others have done.
     "ALTER TABLE sandboxes ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE sandboxes ADD COLUMN called TEXT;
     ALTER TABLE sandboxes ADD COLUMN exit_code INTEGER;
@@ -134,7 +134,7 @@ const STEPS: &[&str] = &[
     ALTER TABLE sandboxes ADD COLUMN quick_ends INTEGER NOT NULL DEFAULT 0;",
 ];
 
-/// Brings the schema up to date, one transaction a step.
+/// Brings the schema up to date, one transaction per step.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] if a newer Spindle wrote the file.
@@ -166,7 +166,7 @@ mod tests {
         store::rows,
     };
 
-    /// What the first version wrote is read by this one, and its containers' ports stay the engine's.
+    /// This version reads what the first one wrote, and the ports of its containers stay the engine's.
     #[test]
     fn an_older_database_is_brought_up_to_date() {
         let mut connection = Connection::open_in_memory().unwrap();

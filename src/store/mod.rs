@@ -1,7 +1,7 @@
-//! What we remember: SQLite in WAL mode, all SQL, and the translation between rows and the domain.
+//! The store: SQLite in WAL mode, all SQL, and the translation between rows and the domain.
 //!
-//! Every write is durable before it is answered. Evidence is read from here and nowhere else, so no
-//! decision is made on a copy that has not been flushed (`IDLENESS.md`, rule 14).
+//! Every write is durable before it is answered. Evidence is read only from here, so no decision rests on a copy that
+//! is not on the disk (`IDLENESS.md`, rule 14).
 
 mod check_in;
 mod columns;
@@ -46,10 +46,10 @@ pub use scale::Scale;
 pub use worker::Hook;
 use worker::Worker;
 
-/// Why the store could not do what it was asked.
+/// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be used at all; the sentence is for the person who starts Spindle.
+    /// The database cannot be used at all; the message is for the person who starts Spindle.
     #[error("the database {} cannot be used: {reason}", path.display())]
     Open {
         /// Where it is.
@@ -60,7 +60,7 @@ pub enum StoreError {
     /// SQLite refused a statement.
     #[error("the database refused a statement")]
     Sqlite(#[from] rusqlite::Error),
-    /// A row does not read as what we wrote.
+    /// A row holds something that we did not write.
     #[error("the database holds a value that Spindle did not write: {0}")]
     Corrupt(String),
     /// The name is in use by another sandbox.
@@ -69,10 +69,10 @@ pub enum StoreError {
     /// The range has fewer free ports than the image exposes.
     #[error("no port is free")]
     NoPort,
-    /// As many sandboxes run as the network holds.
+    /// The limit of running sandboxes is reached.
     #[error("{0} sandboxes are running, which is the limit")]
     Full(u32),
-    /// The rows are about another deployment's containers.
+    /// The rows belong to another deployment.
     #[error(
         "the database holds sandboxes of the deployment {0:?}; set SPINDLE_DEPLOYMENT to that, or SPINDLE_DATABASE to another file"
     )]
@@ -98,7 +98,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database at `path`, making it and its directory if absent.
+    /// Opens the database at `path`; makes it and its directory if they are absent.
     ///
     /// # Errors
     /// [`StoreError::Open`] if the file cannot be written, is no SQLite database, was written by a newer
@@ -108,7 +108,7 @@ impl Store {
         if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(|e| failed(format!("its directory cannot be made: {e}")))?;
         }
-        // The file holds check-in secrets: nobody else may read it.
+        // The file holds check-in secrets: no other user may read it.
         let private = |p: &Path| OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(p);
         private(path).map_err(|e| failed(e.to_string()))?;
         let mut lock_path = path.as_os_str().to_owned();
@@ -144,10 +144,10 @@ impl Store {
         Ok(Self { writer, reader, known, failures, kept, _lock: Some(lock) })
     }
 
-    /// Makes the database that of `deployment`, whose containers its rows are about.
+    /// Ties the database to `deployment`, because its rows are about that deployment's containers.
     ///
     /// # Errors
-    /// [`StoreError::OtherDeployment`] if it holds sandboxes of another.
+    /// [`StoreError::OtherDeployment`] if it holds another deployment's sandboxes.
     pub async fn belong_to(&self, deployment: &str) -> Result<()> {
         let deployment = deployment.to_owned();
         let job = move |c: &Connection| {
@@ -172,8 +172,8 @@ impl Store {
         Ok(Self { reader: writer.clone(), writer, known, failures, kept: Arc::default(), _lock: None })
     }
 
-    /// Another handle on the same rows, which waits for `reads` before and after each read and for `writes` before and
-    /// after each write, in a test.
+    /// For tests: another handle on the same rows. It waits for `reads` before and after each read, and for `writes`
+    /// before and after each write.
     #[cfg(test)]
     #[must_use]
     pub fn hooked(&self, reads: Hook, writes: Hook) -> Self {

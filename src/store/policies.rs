@@ -1,4 +1,4 @@
-//! What people say about how long a sandbox shall live.
+//! Policies: store how long people want a sandbox to live.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, types::Value};
@@ -6,14 +6,14 @@ use rusqlite::{Connection, types::Value};
 use super::{Result, Store, columns::millis, evidence::record_evidence, rows};
 use crate::domain::{Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until};
 
-/// What shall be changed of a sandbox's policy.
+/// A change of a sandbox's policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// Its own values; those that are `None` stay.
     pub own: OwnPolicy,
-    /// Which of them shall be as configured again, by their names in [`OwnPolicy::KEYS`].
+    /// The values that become as configured again, by their names in [`OwnPolicy::KEYS`].
     pub to_default: Vec<&'static str>,
-    /// Until when it shall be kept; `Some(None)`: no longer.
+    /// Until when it is kept; `Some(None)`: no longer.
     pub keep_until: Option<Option<Timestamp>>,
 }
 
@@ -45,8 +45,8 @@ impl Change {
 }
 
 impl Store {
-    /// Changes a sandbox's policy, and spares it until `grace_end` at most if its time would be over by then. The
-    /// sandbox as it then is; `None` if it is gone.
+    /// Changes a sandbox's policy. If its time would then be over earlier, spares it, at most until `grace_end`.
+    /// Returns the changed sandbox; `None` if it is gone.
     pub async fn change(
         &self,
         id: &SandboxId,
@@ -72,12 +72,13 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Records that somebody keeps a sandbox, if it runs as `seen` shows. A wish that is already there for longer stays.
+    /// Records that somebody keeps a sandbox, if it still runs as in `seen`. An earlier wish that reaches further
+    /// stays.
     pub async fn extend(&self, seen: &Sandbox, extension: Extension) -> Result<bool> {
         let (id, generation, restated) = (seen.id.clone(), seen.life.generation as i64, self.restating());
         let job = move |c: &Connection| {
             let extension = Extension { at: restated(extension.at), until: restated(extension.until), ..extension };
-            // Who is named is whose wish reaches furthest.
+            // Name the person whose wish reaches furthest.
             let sql = "UPDATE sandboxes SET keep_until = max(coalesce(keep_until, ?3), ?3),
                        extended_at = iif(?3 >= coalesce(keep_until, ?3), ?4, extended_at),
                        extended_by = iif(?3 >= coalesce(keep_until, ?3), ?5, extended_by),
@@ -93,9 +94,8 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Where something is recorded as of a time more than `jump` after `now`, all that is recorded as of later than `now` is
-    /// as of `now`. A wish of then reaches as far from now on as it did from then; nobody is spared for longer than until
-    /// `grace_end`. How many sandboxes that changes.
+    /// Corrects rows with a time more than `jump` ahead of `now`: pulls all their times after `now` back to `now`.
+    /// Extensions keep their length; nobody is spared beyond `grace_end`. Returns the number of rows changed.
     pub async fn clamp(&self, now: Timestamp, jump: SignedDuration, grace_end: Timestamp) -> Result<usize> {
         let times = ["created_at", "state_at", "last_report", "extended_at"].map(str::to_owned).into_iter();
         let times: Vec<_> = times.chain(Source::ALL.map(|source| format!("{}_at", source.word()))).collect();
@@ -113,8 +113,8 @@ impl Store {
         self.writer.run(move |c| Ok(c.execute(&sql, key)?)).await
     }
 
-    /// Records that those inside are warned of a stop at `of`, or that they could not be. False if it was recorded
-    /// already.
+    /// Records that those inside are warned of a stop at `of`; `None`: they could not be. False if that is already
+    /// recorded.
     pub async fn mark_warned(&self, seen: &Sandbox, of: Option<Timestamp>) -> Result<bool> {
         let key = (seen.id.as_str().to_owned(), seen.life.generation as i64, of.map(millis));
         let sql = "UPDATE sandboxes SET warned_for = ?3

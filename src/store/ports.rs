@@ -10,15 +10,15 @@ use crate::domain::{Carrier, Endpoint, PortMapping, PortSpec, SandboxId};
 /// Where host ports come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPool {
-    /// The address on which they are published.
+    /// The address on which ports are published.
     pub host: IpAddr,
     /// The range.
     pub range: RangeInclusive<u16>,
 }
 
 impl PortPool {
-    /// Reserves one host port for each of `inside`, in the caller's transaction. The search goes on from
-    /// the last port given out, so that a port rests as long as possible before another learner gets it.
+    /// Reserves one host port for each of `inside`, in the caller's transaction. The search goes on from the port given
+    /// out last, so that a port rests as long as possible before another learner gets it.
     pub(super) fn reserve(
         &self,
         connection: &Connection,

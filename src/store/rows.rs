@@ -1,4 +1,4 @@
-//! Rows and the domain: the only translation between the two.
+//! Rows: the only translation between rows and the domain.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -104,15 +104,15 @@ fn seen(columns: &mut Columns<'_>) -> Result<Seen> {
     Ok(Seen { paused, called, ending, quick_ends: columns.next()? })
 }
 
-/// What stands after the name of a sandbox that was deleted, before its id: the name is free for others, and is still
-/// that of a container which the engine is removing.
+/// Stands between the name and the id of a deleted sandbox, so that the name is free for others while the engine still
+/// removes the container of that name.
 pub const FORMER: char = '~';
 
 fn name(text: &str) -> Option<SandboxName> {
     SandboxName::parse(text.split(FORMER).next()?).ok()
 }
 
-/// What others have set may be less than what a caller may ask for.
+/// Others may have set less than a caller may ask for.
 fn memory(text: &str) -> Option<Memory> {
     Memory::parse(text).ok().or_else(|| Memory::in_force(text.parse().ok()?))
 }
@@ -135,7 +135,7 @@ fn recipe(c: &mut Columns<'_>) -> Result<Recipe> {
         },
         memory: c.read("memory", memory)?,
         cpus: c.read("cpus", |n| Cpus::parse(n).ok())?,
-        // A zone that this version's database does not have any more is told in UTC, which is no reason to lose a sandbox.
+        // A zone that this version's tz database lacks becomes UTC; that is no reason to lose a sandbox.
         zone: c.text()?.and_then(Zone::read).unwrap_or_default(),
         wake: c.maybe("wake", Wake::from_word)?,
         own: own(c)?,
@@ -246,8 +246,8 @@ pub fn load(connection: &Connection, filter: &str, params: &(impl rusqlite::Para
     Ok(load_numbered(connection, filter, params)?.into_iter().map(|(_, sandbox)| sandbox).collect())
 }
 
-/// Loads the sandboxes that `filter` selects (a condition over `sandboxes`), oldest first, whole, each with the number
-/// of its row.
+/// Loads the complete sandboxes that `filter` selects (a condition over `sandboxes`), oldest first, each with its row
+/// number.
 pub fn load_numbered(
     connection: &Connection,
     filter: &str,
@@ -275,7 +275,7 @@ pub fn load_numbered(
             while let Some(row) = rows.next()? {
                 let columns = &mut Columns(row, 0);
                 let id = required(columns.text()?, "sandbox")?;
-                // Those of one sandbox mostly come one after another.
+                // Rows of the same sandbox mostly come one after another.
                 found = found.filter(|&i| sandboxes[i].1.id.as_str() == id).or_else(|| index.get(id).copied());
                 if let Some(i) = found {
                     add(&mut sandboxes[i].1, columns)?;

@@ -1,5 +1,5 @@
-//! Reading and changing sandboxes. A change of state is a compare-and-set on the state and generation
-//! that the decision saw; it says whether it happened.
+//! Sandboxes: read and change them. A change of state is a compare-and-set on the state and generation that the
+//! decision saw; it returns whether it happened.
 
 use std::sync::Arc;
 
@@ -51,13 +51,13 @@ impl Store {
         Ok(if found.len() == 1 { found.pop() } else { None })
     }
 
-    /// One sandbox in whatever state.
+    /// One sandbox, in any state.
     pub async fn get(&self, id: &SandboxId) -> Result<Option<Sandbox>> {
         let id = id.as_str().to_owned();
         Ok(self.reader.run(move |c| rows::load(c, "id = ?1", &[id])).await?.pop())
     }
 
-    /// How many there are.
+    /// How many sandboxes there are.
     pub async fn counts(&self) -> Result<Counts> {
         let sql = "SELECT count(*) FILTER (WHERE state = 'running'),
                           count(*) FILTER (WHERE state = 'stopping'),
@@ -113,8 +113,8 @@ impl Store {
             .await
     }
 
-    /// Records a sandbox that the engine holds and we did not know, ports and evidence included.
-    /// False if it is known by now.
+    /// Records a sandbox that the engine has and we did not know, with its ports and evidence. False if it is known by
+    /// now.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`], or SQLite's own if another sandbox has one of its ports.
@@ -145,14 +145,14 @@ impl Store {
         self.writer.run(move |c| Ok(c.execute(sql, (id, container)).map(drop)?)).await
     }
 
-    /// Moves a sandbox from what `seen` shows to `to`. False, and nothing changed, if it is no longer so.
+    /// Moves a sandbox from the state in `seen` to `to`. False, and nothing changed, if `seen` is out of date.
     pub async fn mark(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let seen = seen.clone();
         self.writer.run(move |c| mark(c, &seen, &to)).await
     }
 
-    /// As [`Store::mark`], to `Starting`, unless `capacity` sandboxes run already ([`StoreError::Full`]). Where somebody
-    /// asks for it, however often it has ended at once counts no more.
+    /// As [`Store::mark`], to `Starting`, unless `capacity` sandboxes run already ([`StoreError::Full`]). A request
+    /// resets the count of its quick ends.
     pub async fn mark_starting(&self, seen: &Sandbox, to: State, capacity: u32, by_request: bool) -> Result<bool> {
         let seen = seen.clone();
         let job = move |c: &Connection| {
@@ -181,7 +181,7 @@ impl Store {
                            wake_failure = NULL, warned_for = NULL, paused = 0, exit_code = NULL, oom_killed = NULL,
                            ended_by = NULL, last_lines = NULL, quick_ends = iif(?2, quick_ends, 0), state_at = ?3
                            WHERE id = ?1";
-                // Whoever started it behind our back is a person, who may have mended it.
+                // A start behind our back is by a person, who may have repaired it.
                 let asked = matches!(seen.life.state, State::Starting { .. });
                 c.execute(sql, (seen.id.as_str(), asked, millis(since)))?;
                 let (_, rhythm) = evidence::rhythm(c, &seen.id)?;
@@ -195,8 +195,9 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// As [`Store::mark`], and only if its deadline under `policy` is still the one that was seen: the compare-and-set
-    /// of an idle stop (`IDLENESS.md`, rule 3). With it goes the decision. Only if `holds` still when it is its turn.
+    /// As [`Store::mark`], but only if its deadline under `policy` is still the one that was seen: the compare-and-set
+    /// of an idle stop (`IDLENESS.md`, rule 3). It also records the decision. It does nothing if `holds` is false when
+    /// its turn comes.
     pub async fn mark_idle(
         &self,
         seen: &Sandbox,
@@ -222,7 +223,7 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Forgets a sandbox, ports, evidence and all, if it is still as `seen` shows.
+    /// Forgets a sandbox with its ports, evidence and all, if `seen` is still true.
     pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
         let (id, state, generation) =
             (seen.id.as_str().to_owned(), state_columns(&seen.life.state).state, seen.life.generation as i64);
@@ -246,7 +247,7 @@ impl Store {
     }
 }
 
-/// What is being deleted counts too: until it is gone it has its place in the network.
+/// A sandbox that is being deleted counts too: it has its place in the network until it is gone.
 fn room(c: &Connection, capacity: u32) -> Result<()> {
     let sql = "SELECT count(*) FROM sandboxes WHERE state <> 'stopped'";
     let live: u32 = c.prepare_cached(sql)?.query_row([], |r| r.get(0))?;
@@ -259,7 +260,7 @@ pub(super) fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
     let to = state_columns(to);
     let changed = c
         .prepare_cached(
-            // What goes on running began when it began, also where that was restated since `to` was read.
+            // A sandbox that goes on running keeps its begin, even if that was restated after `to` was read.
             "UPDATE sandboxes SET state = :state, reason = :reason, address = :address, mark = :mark, pid = :pid,
                     boot = :boot, state_at = iif(:state = 'running', coalesce(start_at, :at), :at),
                     name = name || :former

@@ -1,4 +1,4 @@
-//! By which clock the rows are written, and how they are restated when it was set.
+//! Scale: which clock the rows are written by, and how the rows follow when it is set.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -14,22 +14,22 @@ use crate::domain::{Boot, Source};
 /// The clock by which the rows are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scale {
-    /// In which start of the machine.
+    /// The machine's start.
     pub boot: Boot,
-    /// How far it is ahead of the time that passes since then, in milliseconds.
+    /// How far the clock is ahead of the time since that start, in milliseconds.
     pub ahead: i64,
 }
 
-/// That of one database.
+/// The scale of one database.
 #[derive(Debug, Default)]
 pub struct Kept {
     scale: Mutex<Option<Scale>>,
-    /// By how much the rows were restated since it was opened, in milliseconds.
+    /// By how many milliseconds the rows were moved since the database was opened.
     restated: AtomicI64,
 }
 
 impl Kept {
-    /// As it was written last.
+    /// The scale, as it was written last.
     pub fn read(c: &Connection) -> Result<Self> {
         let read = |r: &rusqlite::Row<'_>| {
             Ok(Scale { boot: Boot::from(r.get_ref(0)?.as_str().unwrap_or_default()), ahead: r.get(1)? })
@@ -45,7 +45,8 @@ impl Store {
         self.kept.scale.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes of an instant that was read from the clock just now what it is when it is its turn to be written.
+    /// Adjusts an instant that was just read from the clock: if the clock is set before its write, it moves with the
+    /// rows.
     pub(super) fn restating(&self) -> impl Fn(Timestamp) -> Timestamp + Send + 'static {
         let kept = Arc::clone(&self.kept);
         let read = kept.restated.load(Ordering::SeqCst);
@@ -55,9 +56,10 @@ impl Store {
         }
     }
 
-    /// From now on rows are written by another clock. Of what runs, all that measures a length is restated, `by` later:
-    /// when it began, when it was used, what was wished for then; not an instant that somebody named. `take_up` is called
-    /// with `true` before any later write, and with `false` if nothing came of it. How many sandboxes that changes.
+    /// Writes rows by another clock from now on. In the rows of running sandboxes, all times that measure a length move
+    /// by `by`: their start, their use, and wishes counted from then. An instant that somebody named stays. `take_up`
+    /// is called with `true` before any later write, and with `false` if the change fails. Returns the number of
+    /// sandboxes changed.
     pub async fn rescale(
         &self,
         to: Scale,
@@ -88,7 +90,7 @@ impl Store {
     }
 }
 
-/// What was made by another clock than what runs is not restated for it: it is not made to lie after its start.
+/// A creation may be older than the present run, and by another clock: it must never move past that run's start.
 fn restate(c: &Connection, by: i64) -> Result<usize> {
     let later = ["state_at", "last_report", "spared_until", "warned_for", "extended_at", "extended_until"];
     let later = later.into_iter().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Recording what the engine shows of a sandbox besides its state.
+//! Seen: record what the engine shows of a sandbox besides its state.
 
 use rusqlite::Connection;
 
@@ -6,8 +6,8 @@ use super::{Result, Store, StoreError, columns::millis, rows, sandboxes::mark};
 use crate::domain::{EndedBy, Ending, Observed, Sandbox, SandboxName, Seen, State};
 
 impl Store {
-    /// As [`Store::mark`], to `Stopped`, with what there is to see of its end. What has ended at once too often is not
-    /// woken any more, and says so.
+    /// As [`Store::mark`], to `Stopped`, with how it ended. A sandbox with too many quick ends is not woken any more,
+    /// and its row says so.
     pub async fn mark_ended(&self, seen: &Sandbox, to: State, ended: Seen) -> Result<bool> {
         let seen = seen.clone();
         let job = move |c: &Connection| {
@@ -30,10 +30,10 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Records who ended a sandbox's last run, which was heard of after its end was seen.
+    /// Records who ended a sandbox's last run, when that is heard after its end was seen.
     pub async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
         let key = (seen.id.as_str().to_owned(), seen.life.generation as i64, by.word(), by == EndedBy::Signal);
-        // That it kept ending by itself is not true then, nor what was said of it.
+        // After a signal it did not keep ending by itself, so that message goes too.
         let sql = "UPDATE sandboxes SET ended_by = ?3, quick_ends = iif(?4, 0, quick_ends),
                           wake_failed_at = iif(?4 AND quick_ends > 0, NULL, wake_failed_at),
                           wake_failure = iif(?4 AND quick_ends > 0, NULL, wake_failure)
@@ -41,8 +41,8 @@ impl Store {
         self.writer.run(move |c| Ok(c.execute(sql, key)? == 1)).await
     }
 
-    /// Records what others have made of a sandbox: its name, where that is one of ours and free, its limits, and whether
-    /// it is paused.
+    /// Records what others changed on a sandbox: its name if we allow it and it is free, its limits, and whether it is
+    /// paused.
     pub async fn record_shown(&self, seen: &Sandbox, shown: &Observed) -> Result<bool> {
         let (id, generation) = (seen.id.clone(), seen.life.generation as i64);
         let memory = shown.memory.unwrap_or(seen.recipe.memory).to_string();

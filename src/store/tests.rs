@@ -1,4 +1,4 @@
-//! The store against real SQLite: ports, compare-and-set, evidence, durability.
+//! Tests of the store on real SQLite: ports, compare-and-set, evidence, durability.
 
 mod evidence;
 
@@ -61,7 +61,7 @@ async fn stops(store: &Store, seen: &Sandbox, to: &State) -> bool {
     store.mark_idle(seen, POLICY, to.clone(), decision, || true).await.unwrap()
 }
 
-/// That a connection of a start was in use.
+/// Evidence that a connection of a start was in use.
 fn used(seen: &Sandbox, generation: u64, seconds: i64) -> Vec<(SandboxId, u64, Evidence)> {
     vec![(seen.id.clone(), generation, Evidence { source: Source::Connection, at: at(seconds) })]
 }
@@ -225,7 +225,7 @@ fn the_hot_statements_use_their_indexes() {
     }
 }
 
-/// Whatever was answered is what everybody reads next, whoever changed it and in which table.
+/// After an answer everybody reads the change, whoever made it and in whichever table.
 #[tokio::test]
 async fn what_is_known_is_what_is_on_the_disk() {
     let dir = std::env::temp_dir().join(format!("spindle-known-{}", std::process::id()));

@@ -1,6 +1,6 @@
-//! One thread that owns one connection. The writer's commits what has gathered as one group, so that
-//! durable and fast go together: the answer to each write comes after the group's commit. In memory no
-//! thread is worth its while: there whoever asks does the work.
+//! Worker: one thread that owns one connection. The writer commits all waiting writes as one group, to be durable and
+//! fast: each write is answered after the group's commit. A database in memory needs no thread: the callers do the
+//! work.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -15,15 +15,15 @@ use tokio::sync::oneshot;
 use super::faults::{Failing, Fault};
 use super::{Result, StoreError, failures::Failures, heartbeat::Place, known::Known};
 
-/// A step done on the connection, if its turn comes; what it returns is called once the group is committed, or with why it
-/// is not.
+/// Work on the connection, or `None` if it cannot be done. The returned answer is called after the group's commit, with
+/// the reason if that failed.
 type Job = Box<dyn FnOnce(Option<&Connection>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Option<&str>)>;
 
 /// The most writes that share a commit.
 const GROUP: usize = 256;
 
-/// A handle on such a thread, which ends with the last handle, or on a connection that is worked by its callers.
+/// A handle on such a thread, which ends with the last handle, or on a connection that its callers work on.
 #[derive(Debug, Clone)]
 pub struct Worker {
     hands: Hands,
@@ -81,20 +81,20 @@ impl Worker {
         }
     }
 
-    /// Another handle, whose jobs have `hook` called before and after them, in a test.
+    /// For tests: another handle that calls `hook` before and after each job.
     #[cfg(test)]
     pub fn hooked(&self, hook: Hook) -> Self {
         Self { hook: Some(hook), ..self.clone() }
     }
 
-    /// Runs `f`. An error, or a panic, undoes what `f` wrote and nothing else. That the store failed is noted before any
-    /// later job runs, whether or not the caller still waits.
+    /// Runs `f`. An error, or a panic, undoes what `f` wrote and nothing else. A failure of the store is noted before
+    /// any later job runs, even if the caller no longer waits.
     pub async fn run<T: Send + 'static>(&self, f: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
         self.run_then(f, |_| ()).await
     }
 
-    /// As [`Worker::run`]; `then` is called once it is known whether `f` is committed, before any later job runs, and
-    /// whether or not the caller still waits.
+    /// As [`Worker::run`]; `then` is called with whether `f` is committed, before any later job runs, even if the
+    /// caller no longer waits.
     pub async fn run_then<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -137,7 +137,7 @@ impl Worker {
     }
 }
 
-/// What a test has done before and after each job of a handle. How the job fails, if it shall.
+/// What a test does before and after each job of a handle. It returns how the job shall fail, if at all.
 #[cfg(test)]
 #[derive(Clone)]
 pub struct Hook(pub Arc<dyn Fn() -> Hooked + Send + Sync>);
@@ -160,7 +160,7 @@ impl std::fmt::Debug for Hook {
 }
 
 fn in_savepoint<T>(connection: &Connection, f: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-    /// Undoes the savepoint when dropped before `kept` is set, by an error or a panic alike.
+    /// Undoes the savepoint on an error or a panic: when dropped before it is marked as kept.
     struct Savepoint<'c>(&'c Connection, bool);
     impl Drop for Savepoint<'_> {
         fn drop(&mut self) {
@@ -177,7 +177,7 @@ fn in_savepoint<T>(connection: &Connection, f: impl FnOnce(&Connection) -> Resul
 
 fn commit(connection: &Connection, place: Option<&Place>, known: &Known, failures: &Failures, group: Vec<Job>) {
     let before = failures.count();
-    // One that could not even be rolled back would keep all others out.
+    // A transaction that stays open would lock out all others.
     if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
@@ -185,8 +185,8 @@ fn commit(connection: &Connection, place: Option<&Place>, known: &Known, failure
         Some(why) => Err(failures.add(why)),
         None => connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| failures.note(&e)),
     };
-    // SQLite may roll the whole group back by itself, as when the disk is full; what came after would then be written
-    // outside of it, and is not done.
+    // SQLite may roll the whole group back by itself, for example when the disk is full. Later jobs would then write
+    // outside of the group, so they are not done.
     let answers: Vec<Answer> =
         group.into_iter().map(|job| job(Some(connection).filter(|c| !c.is_autocommit()))).collect();
     let ended = match begun {
@@ -200,7 +200,7 @@ fn commit(connection: &Connection, place: Option<&Place>, known: &Known, failure
     if failures.count() == before {
         failures.are_over();
     }
-    // Before the answers, so that whoever has one finds what it says.
+    // Before the answers, so that a caller with an answer reads its change.
     known.committed();
     for answer in answers {
         answer(ended.as_ref().err().map(String::as_str));

@@ -1,4 +1,4 @@
-//! Activity: why a sandbox runs or was stopped, on which evidence, and what will become of it.
+//! Activity: why a sandbox runs or was stopped, on which evidence, and what comes next.
 
 use jiff::Timestamp;
 
@@ -8,27 +8,27 @@ use crate::{
     domain::{Decision, Reports, Warning, explain::lengthened, warning},
 };
 
-/// All that can be said of a sandbox's activity at one moment.
+/// All that we know about a sandbox's activity at one moment.
 #[derive(Debug, Clone)]
 pub struct Activity {
     /// The sandbox as it is shown, with the sentence and the deadline.
     pub view: View,
-    /// When those inside will be warned, if they will be and have not been.
+    /// When those inside will be warned; `None` if they already were, or never will be.
     pub warns_at: Option<Timestamp>,
-    /// Until when it is not stopped, because sandboxes could not report.
+    /// No stop before this, because sandboxes could not report.
     pub hold_until: Option<Timestamp>,
     /// How its reports come.
     pub reports: Reports,
-    /// That they are rarer than its limit needs, as a sentence, where they are.
+    /// A sentence that says so if the reports are too rare for its limit.
     pub rare: Option<String>,
-    /// The relay cannot open all its ports, so that nobody sees whether they are used.
+    /// The relay cannot open all its ports, so nobody sees whether they are used.
     pub unseen: bool,
     /// The newest decisions, newest first.
     pub decisions: Vec<Decision>,
 }
 
 impl Asked {
-    /// Why a sandbox is in the state that it is in. That somebody asks is no evidence.
+    /// Why a sandbox is in its present state. This question is no evidence.
     ///
     /// # Errors
     /// [`Error::NoSandbox`](crate::app::Error::NoSandbox).

@@ -1,4 +1,4 @@
-//! Check in: a sandbox says how much it is used. It can do one thing: record evidence for one live sandbox.
+//! Check in: a sandbox reports how much it is used. A report can do one thing: record evidence for one live sandbox.
 
 use std::net::IpAddr;
 
@@ -12,11 +12,11 @@ use crate::{
 };
 
 impl Asked {
-    /// Records a report of `value` from the sandbox that bears `token`, else from the running one at
-    /// `peer` (`CONTRACT.md` 26 and 27). From anybody else it changes nothing, and says nothing.
+    /// Records a report of `value` from the sandbox that bears `token`, else from the running one at `peer`
+    /// (`CONTRACT.md` 26 and 27). A report from anybody else changes nothing, and gets no explanation.
     ///
     /// # Errors
-    /// [`Error::Store`](crate::app::Error::Store) if it could not be written; then the reporter may try again.
+    /// [`Error::Store`](crate::app::Error::Store) if the report could not be written; the reporter may try again.
     pub async fn check_in(&self, token: Option<&str>, peer: Option<IpAddr>, value: u64) -> Result<()> {
         // A server that listens on IPv6 sees IPv4 peers in their mapped form.
         let peer = peer.map(|p| p.to_canonical());
@@ -25,7 +25,7 @@ impl Asked {
         let record = || self.records.store.check_in(token.clone(), peer, value, now);
         let mut done = record().await?;
         if done.is_none() && value > 0 && !self.work.hear_of_stopping(token.clone(), now).await? {
-            // Its stop may have been taken back in between.
+            // Meanwhile its stop may have been taken back.
             done = record().await?;
         }
         if broken(Rule::OneAuthority)

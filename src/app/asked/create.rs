@@ -14,10 +14,10 @@ use crate::{
     store::StoreError,
 };
 
-/// What has failed, where a creation fails.
+/// The words with which the errors of a creation begin.
 const DOING: &str = "the container could not be created";
 
-/// How often a start is tried when the engine finds a port held that was free a moment before.
+/// How often a start is tried when another program takes its port at the last moment.
 const PORT_ATTEMPTS: usize = 5;
 
 /// What a caller wants.
@@ -27,15 +27,15 @@ pub struct CreateSpec {
     pub image: ImageRef,
     /// A name of the caller's choice.
     pub name: Option<SandboxName>,
-    /// The public keys of those who shall log in, one a line.
+    /// The public keys of those who may log in, one per line.
     pub ssh_keys: Option<String>,
     /// The time zone of those inside.
     pub zone: Option<Zone>,
     /// Environment variables, without `TZ`.
     pub env: Vec<(String, String)>,
-    /// What it shall have of its own of the policy of stopping; the image's labels have their say where this has none.
+    /// Its own policy of stopping; the image's labels fill the gaps.
     pub own: OwnPolicy,
-    /// Until when it shall be kept.
+    /// Until when it is kept.
     pub keep_until: Option<Timestamp>,
     /// A memory limit of its own.
     pub memory: Option<Memory>,
@@ -67,9 +67,9 @@ impl CreateSpec {
 }
 
 impl Asked {
-    /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). Either it runs in the end, or nothing is
-    /// left of it. It waits for the first complete pass: before that, sandboxes whose records were lost may not be adopted
-    /// yet, and a new one would be given their ports and names.
+    /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). In the end it runs, or nothing of it is left. A
+    /// creation waits for the first complete pass: before that, a sandbox whose record was lost may not be adopted yet,
+    /// and a new one could get its ports and name.
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
@@ -90,7 +90,7 @@ impl Asked {
         let check_in = self.where_to_check_in().await?;
         let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
         let no_new_privileges = labels.no_new_privileges;
-        // What programs are told wins; an image may have told them itself.
+        // An image that sets `TZ` itself overrides the configured zone.
         let own = image.tz.as_deref().and_then(Zone::read);
         let told = spec.zone.clone().or_else(|| labels.zone.clone());
         let told = told.or_else(|| self.settings.zone.clone().filter(|_| own.is_none()));
@@ -107,7 +107,7 @@ impl Asked {
         env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
         let mut spec = SandboxSpec { sandbox, env, ssh_key, check_in, no_new_privileges };
         let made = async {
-            // Of whose name it has the engine may still hold the container.
+            // The engine may still hold a deleted container that has this name.
             self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
             self.make(&mut spec).await
         };
@@ -122,8 +122,8 @@ impl Asked {
         made
     }
 
-    /// Records the intent to create `draft`, with ports of its own. What belonged to sandboxes that were deleted a moment
-    /// ago is free when the engine has removed them.
+    /// Records the intent to create `draft`, with ports of its own. If nothing is free, it waits until the engine has
+    /// removed a deleted sandbox: only then are its ports and its place free.
     async fn reserve(&self, draft: Sandbox, exposed: Vec<PortSpec>) -> Result<Sandbox> {
         loop {
             let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
@@ -137,7 +137,7 @@ impl Asked {
     }
 
     /// # Errors
-    /// [`Error::Invalid`] if a sandbox could never be given so much.
+    /// [`Error::Invalid`] if the host never has so much memory.
     async fn host_has(&self, memory: Memory) -> Result<()> {
         let host = self.engine.memory().await.map_err(|e| Error::engine(DOING, e))?;
         if host == 0 || memory.bytes() <= host {
@@ -148,12 +148,12 @@ impl Asked {
         Err(Invalid::new("memory", &memory.to_string(), allowed).into())
     }
 
-    /// What a sandbox's `authorized_keys` has: its creator's keys, and the configured ones besides or in their place.
+    /// A sandbox's `authorized_keys`: its creator's keys, the configured keys, or both.
     fn keys(&self, own: Option<&str>) -> Option<String> {
         let configured = self.settings.default_ssh_key.as_deref();
         let configured = configured.filter(|_| own.is_none() || self.settings.default_ssh_key_always);
         let mut keys: Vec<&str> = Vec::new();
-        // Whoever has one key in both has it once, whatever its comment.
+        // A key that is in both appears once, whatever its comment.
         let key = |line: &str| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
         for line in own.into_iter().chain(configured).flat_map(str::lines) {
             if !keys.iter().any(|known| key(known) == key(line)) {
@@ -192,7 +192,7 @@ impl Asked {
         Ok(draft)
     }
 
-    /// Makes and starts the container, with other ports if those reserved turn out to be held.
+    /// Makes and starts the container, with other ports if another program holds the reserved ones.
     async fn make(&self, spec: &mut SandboxSpec) -> Result<Sandbox> {
         let _turn = self.work.turn_to_start().await?;
         let mut avoid = Vec::new();
@@ -200,7 +200,7 @@ impl Asked {
         loop {
             let held = relay::held_by_others(&spec.sandbox.ports);
             if held.is_empty() {
-                // Before the container is made, so that nobody else gets the ports any more.
+                // Listen before the container is made, so that nobody else gets the ports.
                 let started = async {
                     self.records.listen(&spec.sandbox.id).await?;
                     self.try_start(spec).await
@@ -253,7 +253,7 @@ impl Asked {
         Ok(made)
     }
 
-    /// Leaves nothing of a creation that failed; what cannot be removed now is left to the pass.
+    /// Removes all that a failed creation made; the pass removes what cannot go now.
     async fn unmake(&self, sandbox: &Sandbox) {
         let cleared = match self.work.remove(&sandbox.id, sandbox.container.as_ref()).await {
             Ok(()) => self.work.forget(sandbox).await,
@@ -268,7 +268,7 @@ impl Asked {
         self.next.wake();
     }
 
-    /// Where and how often a new sandbox checks in; makes the network if that has not been done yet.
+    /// Where and how often a new sandbox checks in; makes the network if there is none yet.
     async fn where_to_check_in(&self) -> Result<CheckIn> {
         if let Some(check_in) = self.vitals.reporting() {
             return Ok(check_in);

@@ -10,7 +10,7 @@ use crate::{
     store::Counts,
 };
 
-/// How long a monitor is kept waiting for an engine that hangs.
+/// How long a monitor waits for an engine that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The state of everything that Spindle depends on.
@@ -26,13 +26,13 @@ pub struct Health {
     pub relay: Result<Load, String>,
     /// Sandboxes' ports that cannot be opened.
     pub held: Vec<Unopened>,
-    /// There has been a complete pass since our start: before it sandboxes may be missing from the list.
+    /// There has been a complete pass since our start; before it, the list may lack sandboxes.
     pub has_begun: bool,
     /// The last pass, if there was one.
     pub last_pass: Option<ConvergeReport>,
     /// How many sandboxes there are.
     pub counts: Counts,
-    /// How many of them the engine fails to stop, start or remove, again and again; the log says why.
+    /// How many sandboxes the engine repeatedly fails to stop, start or remove; the log says why.
     pub failing: usize,
 }
 
@@ -43,14 +43,14 @@ impl Health {
         open && self.engine.is_ok() && self.database.is_ok() && self.has_begun
     }
 
-    /// Whether nothing more is missing than the time that a start takes.
+    /// Whether the engine and the database work, and only the first pass is missing.
     pub fn is_starting(&self) -> bool {
         self.engine.is_ok() && self.database.is_ok() && !self.has_begun
     }
 }
 
 impl Asked {
-    /// Asks everybody. Never fails: what does not answer is part of the answer.
+    /// Asks every part. Never fails: a part that does not answer is shown as failed.
     pub async fn health(&self) -> Health {
         let asked = match tokio::time::timeout(PATIENCE, self.engine.info()).await {
             Ok(answer) => answer.map_err(|e| e.to_string()),
@@ -66,7 +66,7 @@ impl Asked {
             Ok(load) => load.map_err(|e| e.to_string()),
             Err(_) => Err(format!("the relay did not answer within {} s", PATIENCE.as_secs())),
         };
-        // The engine may answer and yet be unusable, as with a network that does not fit.
+        // An engine that answers may still be unusable, for example because its network does not fit.
         let engine = asked.and_then(|info| self.vitals.engine_failure().map_or(Ok(info), Err));
         let last_pass = self.vitals.report();
         Health {

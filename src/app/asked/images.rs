@@ -1,4 +1,4 @@
-//! Images: what there is, what one is like, making sure that one is here, and removing it.
+//! Images: list them, show one, pull one, remove one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,7 +26,7 @@ pub struct Image {
     pub problems: Vec<String>,
 }
 
-/// How far a pull is.
+/// The progress of a pull.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PullState {
     layers: BTreeMap<String, Layer>,
@@ -53,21 +53,21 @@ impl PullState {
         }
     }
 
-    /// How many of how many layers are here; more may become known.
+    /// How many layers are here, and how many are known; more may become known.
     pub fn layers(&self) -> (usize, usize) {
         (self.layers.values().filter(|l| l.done).count(), self.layers.len())
     }
 
-    /// How many of how many bytes are here, of the layers that are being counted.
+    /// How many bytes are here, and how many are expected, of the layers that are being counted.
     pub fn bytes(&self) -> (u64, u64) {
         self.layers.values().fold((0, 0), |(here, of), l| (here + l.here, of + l.of))
     }
 }
 
-/// A pull that is under way, whoever asked for it first. It goes on when nobody watches it any more.
+/// A pull that is under way, whoever asked for it first. It goes on even if nobody watches it.
 pub type Pull = watch::Receiver<PullState>;
 
-/// What is to be done for an image to be here.
+/// What it takes to have an image here.
 #[derive(Debug)]
 pub enum Ensured {
     /// Nothing.
@@ -104,7 +104,7 @@ impl Asked {
         Ok(Image { details, containers, problems })
     }
 
-    /// Sees to it that an image is here, pulling it if it is not. Who asks for one that is being pulled watches that.
+    /// Pulls an image unless it is here. Callers who ask for the same image share one pull.
     ///
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
@@ -120,7 +120,7 @@ impl Asked {
         if self.closing.is_cancelled() {
             return Err(Error::ShuttingDown);
         }
-        // Somebody else may have asked meanwhile; from here on nobody waits for anything.
+        // Somebody else may have asked meanwhile. Nothing is awaited from here to the insert, so this check holds.
         if let Some(other) = self.under_way_of(image) {
             return Ok(Ensured::Pulling(other));
         }
@@ -131,7 +131,7 @@ impl Asked {
         self.tasks.spawn(async move {
             let ended = tokio::select! {
                 ended = asked.pull(&image, &tell) => Some(ended),
-                // The engine keeps the layers that it has; who asks again goes on from there.
+                // The engine keeps the layers that it has; the next pull goes on from there.
                 () = asked.closing.cancelled() => None,
             };
             asked.pulls().remove(&image.tagged());
@@ -151,11 +151,11 @@ impl Asked {
             let layer = layer?;
             tell.send_modify(|state| state.takes(layer));
         }
-        // Whatever its last line was: what counts is that it is here.
+        // Its last line does not matter: the image must be here.
         self.engine.image(image).await.map(drop)
     }
 
-    /// One whose task ended without a word, by a panic, is none.
+    /// The pull of this image that is under way; one whose task has panicked does not count.
     fn under_way_of(&self, image: &ImageRef) -> Option<Pull> {
         self.pulls().get(&image.tagged()).filter(|pull| pull.has_changed().is_ok()).cloned()
     }
@@ -177,7 +177,7 @@ impl Asked {
             return Err(Error::ImageInUse(image.clone(), why));
         }
         let mut removed = self.engine.remove_image(image).await;
-        // Whose container was deleted a moment ago may still be there.
+        // The container of a sandbox that was deleted a moment ago may still be there.
         while matches!(removed, Err(EngineError::ImageInUse(_))) && self.work.make_way(|_| true).await? {
             removed = self.engine.remove_image(image).await;
         }

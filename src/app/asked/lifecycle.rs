@@ -12,10 +12,10 @@ use crate::{
     store::StoreError,
 };
 
-/// Beyond the grace, for how long a start waits for a stop to end.
+/// How long, beyond the grace, a start waits for a stop to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long it waits before a stop that failed is tried again.
+/// How long a start waits before it tries a failed stop again.
 const STOP_RETRY: Duration = Duration::from_secs(1);
 
 impl Asked {
@@ -35,11 +35,11 @@ impl Asked {
                         let stopping = sandbox.in_state(to);
                         let asked = Arc::clone(self);
                         self.tasks.spawn(async move { asked.carry_out_stop(&sandbox).await });
-                        // As it was recorded: read again it may have stopped already.
+                        // The answer is the recorded state: a second read could already show it stopped.
                         return Ok(stopping);
                     }
                 }
-                // Let the start end; one that was left half done ends here.
+                // Wait until the start ends; a half-done start ends here.
                 State::Starting { .. } => {
                     let _claim = self.work.claims.claim(&sandbox.id).await;
                     let sandbox = self.records.find(reference).await?;
@@ -86,7 +86,7 @@ impl Asked {
         self.start_if(by, reference, |_| true).await
     }
 
-    /// As [`Asked::start`], unless it is not to be started any more when its turn comes: then it is answered as it is.
+    /// As [`Asked::start`], if `may` still allows it when its turn comes; else it answers the sandbox as it is.
     pub(super) async fn start_if(
         self: &Arc<Self>,
         by: &Actor,
@@ -124,8 +124,7 @@ impl Asked {
                     }
                 }
                 State::Starting { .. } => self.work.finish_start(by, &sandbox).await?,
-                // Its stop has failed, or was left half done: try once more, then again after a while. What cannot be
-                // recorded is not waited for.
+                // Its stop failed or is half done: try it now, then again later. Do not wait for a failing store.
                 State::Stopping { .. } => match self.work.finish_stop(&sandbox.id).await {
                     Err(e @ (Error::DatabaseAway(_) | Error::Store(_))) => return Err(e),
                     Err(_) => tokio::select! {
@@ -139,9 +138,9 @@ impl Asked {
         }
     }
 
-    /// Deletes a sandbox, running or not (`CONTRACT.md` 25). Once the intent is recorded it is as good as gone: its
-    /// connections are cut, its name is free, and its ports are nobody's until the engine has removed it, which is done
-    /// after the answer, or by the pass.
+    /// Deletes a sandbox, running or not (`CONTRACT.md` 25). Once the intent is recorded it counts as gone: its
+    /// connections are cut and its name is free. The engine removes it after the answer, or in a pass; only then are
+    /// its ports free.
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
@@ -155,7 +154,7 @@ impl Asked {
             }
         };
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, "deleting");
-        // Without waiting for whoever works on it: removal ends their work.
+        // Do not wait for others who work on it: the removal ends their work.
         let claim = self.work.claims.try_claim(&sandbox.id);
         let work = Arc::clone(&self.work);
         self.tasks.spawn(async move {

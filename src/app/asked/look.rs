@@ -1,4 +1,4 @@
-//! Look: sandboxes as they are. What we do ourselves is never evidence.
+//! Look: list sandboxes, or read one. Our own looking is never evidence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,12 +30,12 @@ impl Asked {
     /// One sandbox (`CONTRACT.md` 13).
     ///
     /// # Errors
-    /// [`Error::NoSandbox`](crate::app::Error::NoSandbox) if nothing, or more than one, is meant by `reference`.
+    /// [`Error::NoSandbox`](crate::app::Error::NoSandbox) if `reference` means nothing, or more than one.
     pub async fn get(&self, reference: &str) -> Result<Sandbox> {
         self.records.find(reference).await
     }
 
-    /// How often images are expected to report; the least idle limit is three of these.
+    /// How often images should report; the least idle limit is three of these periods.
     pub fn report_period(&self) -> Duration {
         self.settings.report_period
     }

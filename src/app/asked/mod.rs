@@ -28,7 +28,7 @@ pub use health::Health;
 pub use images::{Ensured, Image, Pull, PullState};
 pub use view::{PortView, View};
 
-/// The verbs of those who ask: people, programs, sandboxes themselves, and connections that wake one.
+/// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox.
 pub struct Asked {
     work: Arc<Work>,
     records: Arc<Records>,

@@ -1,4 +1,4 @@
-//! Names: whose one is, and which one could be taken for another.
+//! Names: who has a name, and which names look alike.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Asked {
-    /// The sandboxes whose names differ from that of `sandbox` in nothing but case.
+    /// The sandboxes whose names differ from the name of `sandbox` only in case.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -22,7 +22,7 @@ impl Asked {
         Ok(self.records.store.all().await?.into_iter().filter(same).collect())
     }
 
-    /// Says of a name whose it is: that of `container`, if the engine told which, or of the sandbox that has it.
+    /// An error that says who has a name: `container`, if the engine told it, or a sandbox.
     pub async fn name_taken(&self, name: SandboxName, container: Option<&str>) -> Error {
         let known = match self.records.store.all().await {
             Ok(known) => known,

@@ -1,4 +1,4 @@
-//! Policy: what people say about how long a sandbox shall live.
+//! Policy: people change how long a sandbox lives.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,11 +15,11 @@ use crate::{
 };
 
 impl Asked {
-    /// Changes a sandbox's policy. It applies at once and never into the past: what would be over by then is spared for
-    /// a grace, in which those inside are warned (`FAILURES.md` 35).
+    /// Changes a sandbox's policy. The change applies at once, but never into the past: a sandbox whose time would be
+    /// over gets a grace, in which those inside are warned (`FAILURES.md` 35).
     ///
     /// # Errors
-    /// [`Error::NoSandbox`]; [`Error::Invalid`] if it shall be kept beyond its age.
+    /// [`Error::NoSandbox`]; [`Error::Invalid`] if it would be kept beyond its age.
     pub async fn change(&self, by: &Actor, reference: &str, change: Change) -> Result<Sandbox> {
         let sandbox = self.records.find(reference).await?;
         let now = self.clock.now();
@@ -28,7 +28,7 @@ impl Asked {
             self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default(), now)?;
         }
         change.own.fits(sandbox.recipe.cpus)?;
-        // What connections carried until now belongs to the time that it still had.
+        // What connections carried until now counts under the old policy.
         if let Err(e) = self.usage.collect().await {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
         }
@@ -39,13 +39,13 @@ impl Asked {
         let why = format!("{words} by {by}; {}", self.usage.why(&changed, now));
         tracing::info!(sandbox = %changed.id, name = %changed.name, %by, why, "its limits were changed");
         self.records.decided(&changed, Decided::Changed, why).await;
-        // An earlier deadline, or a warning, may be due.
+        // A deadline or a warning may be due earlier now.
         self.next.wake();
         Ok(changed)
     }
 
-    /// Keeps a running sandbox for `length` from now on, or for its idle limit: evidence, by a person. It shortens
-    /// nothing, and does not reach beyond its age.
+    /// Keeps a running sandbox for `length` from now on, or for its idle limit. This is evidence by a person. It
+    /// shortens nothing, and never reaches beyond its age.
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::NotRunning`]; [`Error::Invalid`] if `length` reaches beyond its age.
@@ -60,7 +60,7 @@ impl Asked {
         self.keep(&sandbox, by, until, now).await?.ok_or(Error::NotRunning)
     }
 
-    /// As [`Asked::extend`], by somebody inside: for `keep_max` at most. `None` if whoever asks is no running sandbox.
+    /// As [`Asked::extend`], by somebody inside, for at most `keep_max`. `None` if the caller is no running sandbox.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it reaches beyond the sandbox's age.
@@ -80,7 +80,7 @@ impl Asked {
         self.keep(&sandbox, &Actor::Inside, until, now).await
     }
 
-    /// Records an extension; `None` if the sandbox does not run any more as it was seen to.
+    /// Records an extension; `None` if the sandbox no longer runs as it did in `seen`.
     async fn keep(&self, seen: &Sandbox, by: &Actor, until: Timestamp, now: Timestamp) -> Result<Option<Sandbox>> {
         if !matches!(seen.life.state, State::Running { .. }) {
             return Ok(None);
@@ -92,7 +92,7 @@ impl Asked {
         let kept = self.records.store.get(&seen.id).await?;
         if let Some(kept) = &kept {
             let why = self.usage.why(kept, now);
-            // Whoever is inside can say it as often as they like, and shall neither fill our log nor hide what was decided.
+            // Those inside may ask as often as they like; that must not fill our log or hide older decisions.
             let news = seen.life.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
             if *by != Actor::Inside || news {
                 tracing::info!(sandbox = %kept.id, name = %kept.name, %by, why, "kept");
@@ -103,7 +103,8 @@ impl Asked {
     }
 
     /// # Errors
-    /// [`Error::Invalid`] with the field and its value if `until` is beyond its age, whose end is told as it is in `zone`.
+    /// [`Error::Invalid`] with the field and its value if `until` is beyond its age. The message gives the end of the
+    /// age in `zone`.
     fn within_age(
         &self,
         sandbox: &Sandbox,

@@ -1,4 +1,4 @@
-//! View: all that a reader needs to show a sandbox, as it is at one moment.
+//! View: all that a reader needs to show a sandbox at one moment.
 //!
 //! One look at the clock and one at the counters serve a whole answer, so that a list agrees with itself.
 
@@ -16,13 +16,13 @@ use crate::{
 /// A sandbox as it is shown.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// The sandbox, as the use case answered it.
+    /// The sandbox, as the use case answered.
     pub sandbox: Arc<Sandbox>,
-    /// Why it runs, will be stopped, or was, in a sentence.
+    /// One sentence: why it runs, will be stopped, or was stopped.
     pub why: String,
-    /// The policy that is set for it; rare reports may lengthen its limit beyond that.
+    /// The policy that is set for it; rare reports may give it a longer limit.
     pub policy: Policy,
-    /// How long before a stop those inside are warned, if they are.
+    /// How long before a stop those inside are warned; `None`: never.
     pub lead: Option<Duration>,
     /// Its deadline; `None` if it has none (`CONTRACT.md` 31).
     pub deadline: Option<Deadline>,
@@ -37,7 +37,7 @@ pub struct View {
 pub struct PortView {
     /// The port, inside and outside.
     pub mapping: PortMapping,
-    /// What it has carried, as far as the relay has told.
+    /// What it has carried, as far as the relay told us.
     pub carried: Option<Count>,
 }
 
@@ -56,7 +56,7 @@ impl Asked {
         self.viewed(sandbox, glance, now)
     }
 
-    /// Every sandbox that [`Asked::list`] has, as it is shown.
+    /// A view of every sandbox in [`Asked::list`].
     ///
     /// # Errors
     /// [`Error::Store`](crate::app::Error::Store).
@@ -67,7 +67,7 @@ impl Asked {
         Ok(sandboxes.into_iter().zip(glances).map(|(sandbox, glance)| self.viewed(sandbox, glance, now)).collect())
     }
 
-    /// Shows a sandbox with what a glance has found `now`.
+    /// Shows a sandbox with the result of a glance at `now`.
     pub(super) fn viewed(&self, sandbox: Arc<Sandbox>, glance: Glance, now: Timestamp) -> View {
         let policy = &self.settings.policy;
         let port = |(mapping, carried)| PortView { mapping, carried };

@@ -1,4 +1,4 @@
-//! Wake: what the relay tells and asks: that connections carry something, and that somebody waits for a sandbox.
+//! Wake: follow the relay, and start a sandbox when somebody connects to it.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,7 +15,7 @@ impl Asked {
         self.relay.run().await;
     }
 
-    /// Listens to the relay until it falls silent, which it does not do by itself.
+    /// Handles the relay's events. It ends only when the relay's event stream does.
     pub async fn follow_relay(self: &Arc<Self>) {
         while let Some(event) = self.relay.event().await {
             match event {
@@ -37,13 +37,13 @@ impl Asked {
         }
     }
 
-    /// Starts a sandbox to which somebody has connected, if that may be.
+    /// Starts a sandbox to which somebody connects, if a connection may wake it.
     async fn wake_up(self: &Arc<Self>, id: &SandboxId, peer: SocketAddr, inside: u16) {
         let woken = self.try_wake(id, peer).await;
         match woken {
             Ok(true) => tracing::info!(sandbox = %id, %peer, port = inside, "woken by a connection"),
             Ok(false) => self.records.refuse(id).await,
-            // Another server may do it in a moment.
+            // The next server may do it in a moment.
             Err(Error::ShuttingDown) => {}
             Err(e) => {
                 let why = chain(&e);
@@ -65,7 +65,7 @@ impl Asked {
         }
         let may = |sandbox: &Sandbox| sandbox.is_woken(self.records.wakes(sandbox));
         let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
-        // Whoever stops it meanwhile on purpose wins.
+        // A requested stop that comes meanwhile wins.
         let now = self.start_if(&Actor::Wake(peer), container.as_str(), may).await?;
         Ok(matches!(now.life.state, State::Running { .. }))
     }

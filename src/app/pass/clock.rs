@@ -1,4 +1,4 @@
-//! The clock: a pass takes up that it was set, and that records are ahead of it.
+//! The clock: a pass corrects the records after the clock was set.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Pass {
-    /// Takes up that the clock was set, if it was, together with the records: what has passed is what it was.
+    /// If the clock was set, moves the clock and the records together, so that every length of time stays the same.
     pub(super) async fn follow_clock(&self) -> Result<()> {
         let (to, by) = (Scale { boot: self.clock.boot(), ahead: self.clock.shown() }, self.clock.was_set_by());
         if by.is_zero()
@@ -41,8 +41,8 @@ impl Pass {
         Ok(())
     }
 
-    /// All rows, none of which says anything of a time that is still to come. Where the clock was set back it would keep
-    /// its sandbox until the clock is there again; it counts as of now instead.
+    /// All rows, with no record in the future. After the clock was set back, such a record would keep its sandbox until
+    /// the clock reaches it again; its time becomes now instead.
     pub(super) async fn known(&self) -> Result<Vec<Arc<Sandbox>>> {
         let known = self.records.store.all().await?;
         let now = self.clock.now();

@@ -1,5 +1,4 @@
-//! Follow: listen to the engine's events, so that what happens behind our back shows at once, and that it is known who
-//! ended what has ended.
+//! Follow: listen to the engine's events, to see at once what happens behind our back, and who ended a container.
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -8,10 +7,9 @@ use super::Pass;
 use crate::domain::rules::{Rule, broken};
 
 impl Pass {
-    /// Follows the engine's events until the stream ends or fails, and tells until when it was heard.
+    /// Follows the engine's events until the stream ends or fails. Returns until when it was heard.
     ///
-    /// Subscribes first; the pass that it wakes then lists, so that nothing falls between
-    /// (`IDLENESS.md`, rule 10).
+    /// It subscribes first, then wakes a pass that lists, so that no change is missed (`IDLENESS.md`, rule 10).
     pub async fn follow(&self, since: Option<Timestamp>) -> Option<Timestamp> {
         let mut heard = since.unwrap_or_else(|| self.clock.now());
         let mut events = match self.engine.watch(heard).await {
@@ -28,7 +26,8 @@ impl Pass {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    // What was on its way when the stream broke off is told again: twice is as good as once.
+                    // After a break the engine repeats the events that were on their way. To hear one twice is
+                    // harmless.
                     heard = event.at.unwrap_or_else(|| self.clock.now());
                     self.work.hear(event);
                     self.next.wake();

@@ -1,4 +1,4 @@
-//! Look: what the engine shows, and who ended what has ended.
+//! Look: ask the engine which containers there are, and who ended them.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::{
     engine::EngineError,
 };
 
-/// How many quick looks are under way at once.
+/// How many looks are under way at once.
 const LOOKS: usize = 32;
 
 impl Pass {
-    /// Looks at the engine: the network, then all containers, those closely to which something happened.
+    /// Looks at the engine: the network, then all containers. It looks closely at those to which something happened.
     pub(super) async fn look(
         &self,
         Suspects { containers: suspects, all }: &Suspects,
@@ -38,7 +38,7 @@ impl Pass {
             let looks = observed.into_iter().map(|mut o| async move {
                 o.ended_by = (o.phase == Phase::Exited).then(|| self.work.ended_by(&o.container));
                 match o {
-                    // It may have been changed; its end is looked at by whoever records it.
+                    // Others may have changed it. Whoever records its end looks at the end again.
                     o if o.phase == Phase::Exited && suspects.contains(&o.container) => {
                         let close = self.engine.inspect(&o.container).await;
                         let close = close.ok().filter(|close| close.phase == Phase::Exited);
@@ -61,16 +61,16 @@ impl Pass {
         looked
     }
 
-    /// Of the containers of which the engine does not tell: those that are looked at again in this pass, so few that they
-    /// delay nobody, and those that wait for their turn.
+    /// Splits the containers the engine cannot describe: first those that this pass tries again, few enough to delay
+    /// nobody; then those that wait for their turn.
     fn mute(&self, all: bool) -> (HashSet<ContainerId>, HashSet<ContainerId>) {
         let mut own = self.own();
         let turn = if all { own.mute.len() } else { LOOKS.min(own.mute.len()) };
         (own.mute.drain(..turn).collect(), own.mute.iter().cloned().collect())
     }
 
-    /// Looks at one container. One that the engine does not tell of is left alone and looked at again later, when those
-    /// have had their turn that were mute before.
+    /// Looks at one container. One that the engine cannot describe is left alone; it is tried again after those that
+    /// wait already.
     async fn look_closely(
         &self,
         shallow: Observed,
@@ -78,7 +78,7 @@ impl Pass {
     ) -> Result<Option<Observed>, EngineError> {
         match tokio::time::timeout(CLOSE_LOOK, self.engine.inspect(&shallow.container)).await {
             Ok(Ok(close)) => Ok(Some(close)),
-            // Gone since the list was made.
+            // It is gone since the list was made.
             Ok(Err(EngineError::NoContainer)) => Ok(None),
             Ok(Err(e @ EngineError::Unavailable(_))) => Err(e),
             Ok(Err(_)) | Err(_) => {

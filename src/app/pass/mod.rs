@@ -1,4 +1,4 @@
-//! Pass: gather, decide, apply, report. Only it stops a sandbox for being idle.
+//! Pass: gather, decide, apply, report. Only the pass stops a sandbox for being idle.
 
 mod clock;
 mod follow;
@@ -30,32 +30,31 @@ use crate::{
     engine::{CheckIn, Engine},
 };
 
-/// How long a close look at one container may take, and how long the pass waits for what it recorded.
+/// How long a close look at one container may take, and how long the pass waits for its records.
 const CLOSE_LOOK: Duration = Duration::from_secs(2);
 
-/// The most steps of a pass that the engine is given at once.
+/// How many steps of a pass the engine gets at once.
 const HANDS: usize = 64;
 
 /// How many sandboxes are warned at once; each warning starts a process in one.
 const VOICES: usize = 16;
 
-/// What a pass remembers for the next, in memory only: after a crash it is rebuilt, on the safe side.
+/// What a pass remembers for the next, in memory only: after a crash it is rebuilt, and errs on the safe side.
 #[derive(Debug, Default)]
 struct Own {
-    /// Where and how often to check in, as all sandboxes have been told.
+    /// The place and period of check-ins that all sandboxes were told.
     told: Option<CheckIn>,
     /// Containers the engine cannot describe, least recently tried first.
     mute: VecDeque<ContainerId>,
-    /// The engine did not answer since the last complete look.
+    /// The engine failed to answer since the last complete look.
     engine_was_away: bool,
-    /// The deadlines that are awaited.
+    /// The deadlines we wait for.
     awaiting: Awaiting,
     /// Who is being warned.
     being_warned: HashSet<SandboxId>,
 }
 
-/// The one pass, whoever wakes it.
-/// Its first fields are the parts that it stands on; each is used by itself.
+/// The one pass, whoever wakes it. Its first fields are the parts that it uses, each by itself.
 pub struct Pass {
     work: Arc<Work>,
     records: Arc<Records>,
@@ -97,12 +96,12 @@ impl Pass {
         self.own.lock().expect("no holder panics")
     }
 
-    /// Warns nobody more.
+    /// Gives no more warnings.
     pub fn close(&self) {
         self.voices.close();
     }
 
-    /// One pass; a second caller waits for the first. Steps that wait for the engine go on after it, so
+    /// Makes one pass; a second caller waits for the first. Steps that wait for the engine go on after the pass, so
     /// that a slow sandbox delays nobody.
     pub async fn converge(self: &Arc<Self>) -> ConvergeReport {
         let _turn = self.turn.lock().await;
@@ -113,7 +112,7 @@ impl Pass {
                 Error::DatabaseAway(why) => why,
                 e => e.to_string(),
             });
-            // Nobody looked: the next pass that does begins with a grace.
+            // This pass could not look: the next one that can begins with a grace.
             self.vitals.impair();
         }
         self.vitals.set_report(report.clone());
@@ -121,15 +120,15 @@ impl Pass {
     }
 
     async fn pass(self: &Arc<Self>, report: &mut ConvergeReport) -> Result<()> {
-        // What moved until now belongs to what is decided on (`IDLENESS.md`, rule 14), by the clock of then.
+        // The decision needs all use until now (`IDLENESS.md`, rule 14), counted by the clock as it was before.
         let counted = self.usage.collect_for_pass().await;
-        // Not before all that moved by the clock of then is recorded.
+        // First record all use by the old clock, then follow the new one.
         if counted.is_ok() {
             self.follow_clock().await?;
         }
         let (now, steady) = (self.clock.now(), self.clock.steady());
         report.at = Some(now);
-        // Rows first, then the engine: what is made in between is then a stranger, never an absence.
+        // Read the rows first, then the engine: a sandbox made in between looks like a stranger, never like a loss.
         let known = self.known().await?;
         report.known = known.len();
         let suspects = self.next.take();
@@ -141,7 +140,7 @@ impl Pass {
             Ok(observed) => observed,
             Err(e) => {
                 report.engine_error = Some(e);
-                // Containers may run while their engine is away.
+                // Containers may run on while the engine is away.
                 self.records.publish_all().await;
                 return Ok(());
             }
@@ -160,12 +159,12 @@ impl Pass {
         Ok(())
     }
 
-    /// Begins to do what was planned, and waits for what is quick.
+    /// Begins the planned steps, and waits for the quick ones.
     async fn apply(self: &Arc<Self>, plan: Plan, known: Vec<Arc<Sandbox>>, engine_was_away: bool) {
         let is_idle = plan.steps.is_empty();
         let wanted = known.iter().filter(|_| !is_idle);
         let known: HashMap<&SandboxId, &Arc<Sandbox>> = wanted.map(|s| (&s.id, s)).collect();
-        // Who is told a time must be able to rely on it.
+        // Those who are told a time must be able to rely on it.
         if !self.vitals.is_impaired() {
             plan.warnings.into_iter().for_each(|id| self.warn(id));
         }
@@ -176,12 +175,12 @@ impl Pass {
             let task = self.dispatch(step, sandbox, engine_was_away);
             quick.extend(task.filter(|_| is_quick || broken(Rule::NobodyDelaysOthers)));
         }
-        // Whoever asked for this pass finds in the rows what it saw; who is slow goes on without being waited for.
+        // A caller of this pass finds in the rows what it saw. A slow step goes on, and nobody waits for it.
         let recorded = futures_util::future::join_all(quick);
         if self.vitals.has_begun() && !broken(Rule::NobodyDelaysOthers) {
             let _ = tokio::time::timeout(CLOSE_LOOK, recorded).await;
         } else {
-            // The first pass is complete when all that was lost is adopted, and that is recorded; creations wait for it.
+            // The first pass is complete when all lost sandboxes are adopted and recorded; creations wait for that.
             let failures = self.records.store.failures();
             recorded.await;
             if self.records.store.failures() == failures {
@@ -190,8 +189,8 @@ impl Pass {
         }
     }
 
-    /// Tells all sandboxes where the check-in door is and how often to report, once after each start of ours: the
-    /// configuration may have changed either, and who reports to the old place or too rarely would be taken for idle.
+    /// Tells all sandboxes where the check-in door is and how often to report, once after each start of ours. The
+    /// configuration may have changed: a sandbox that reports to the old place, or too rarely, would seem idle.
     async fn tell_where_to_check_in(&self, known: &[Arc<Sandbox>]) {
         let Some(told) = self.vitals.reporting().filter(|now| self.own().told.as_ref() != Some(now)) else { return };
         let mut all_told = true;

@@ -1,4 +1,4 @@
-//! Notes: what a pass decided that is worth a line.
+//! Notes: record the decisions of a pass that are worth a line.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use super::Pass;
 use crate::domain::{Decided, Grace, Sandbox, State, StopReason, deadline};
 
 impl Pass {
-    /// Remembers who was kept though the deadline that was awaited has come, and who is only held.
+    /// Remembers which sandboxes were kept though the awaited deadline has come, and which are only held.
     pub(super) async fn note(&self, known: &[Arc<Sandbox>], grace: Option<Grace>, now: Timestamp) {
         let with_deadline = |s| (s, deadline(&self.settings.policy, s));
         let deadlines: Vec<_> = known.iter().map(Arc::as_ref).map(with_deadline).collect();
-        // Taken out meanwhile, so that nothing is held while others are asked.
+        // Taken out, so that no lock is held while other parts are asked.
         let mut awaiting = std::mem::take(&mut self.own().awaiting);
         let notable = awaiting.notable(&deadlines, now, |sandbox, deadline| {
             grace.is_some_and(|grace| now < grace.end_for(sandbox))
-                // Whether nobody sees its use matters for those alone who would be stopped for being idle.
+                // Unseen use matters only where the reason of the stop is idleness.
                 || deadline.reason() == StopReason::Idle && self.usage.is_blind(sandbox).is_some()
         });
         self.own().awaiting = awaiting;
@@ -26,7 +26,7 @@ impl Pass {
         self.records.remember(notable.into_iter().map(decision).collect()).await;
     }
 
-    /// Remembers a decision on what is known of a sandbox by now, if it still runs.
+    /// Remembers a decision, with what we know of the sandbox by now, if it still runs.
     pub(super) async fn decided_anew(&self, sandbox: &Sandbox, decided: Decided) {
         if let Ok(Some(known)) = self.records.store.get(&sandbox.id).await
             && matches!(known.life.state, State::Running { .. })

@@ -1,5 +1,4 @@
-//! Carrying out a plan, step by step. Each step finds out for itself whether what it was decided on still
-//! holds; if not, it is dropped.
+//! Steps: carry out a plan. Each step checks whether the facts behind its decision still hold; if not, it is dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +20,9 @@ const HAND_HELD: Duration = Duration::from_secs(2);
 struct Busy;
 
 impl Pass {
-    /// Carries out a step about `known`, the sandbox as the plan saw it, as a task that [`App::drain`](crate::app::App::drain) owns. It is
-    /// claimed from now on, so that no pass decides it again while it waits for a hand. None: somebody else works
-    /// on the sandbox.
+    /// Carries out a step about `known`, the sandbox as the plan saw it, as a task that
+    /// [`App::drain`](crate::app::App::drain) owns. The sandbox is claimed from now on, so that no pass decides the
+    /// step again while it waits for a slot. `None`: somebody else works on the sandbox.
     pub(super) fn dispatch(
         self: &Arc<Self>,
         step: Step,
@@ -47,14 +46,14 @@ impl Pass {
         }))
     }
 
-    /// Sees to it that a step that only a close look shows is decided again, though it was not carried out.
+    /// Makes the next pass look closely, for a dropped step that only a close look shows.
     fn look_again(&self, step: &Step, container: Option<&ContainerId>) {
         if let (Step::RecordRunning(..) | Step::RecordReach(..), Some(container)) = (step, container) {
             self.next.look_closely_at(container.clone());
         }
     }
 
-    /// Claims what a step is about. Whoever is at it already decides, and the next pass sees what they did.
+    /// Claims the sandbox of a step. If somebody else has it, they decide, and the next pass sees the result.
     fn claim_for(&self, step: &Step) -> Result<Option<Claim>, Busy> {
         step.sandbox().map(|id| self.work.claims.try_claim(id).ok_or(Busy)).transpose()
     }
@@ -63,7 +62,7 @@ impl Pass {
         let (id, container) = (step.sandbox().cloned(), known.as_ref().and_then(|k| k.container.clone()));
         let tried = match (&step, known) {
             (Step::StopIdle { seen, .. }, Some(known)) => self.stop_idle(&known, *seen).await,
-            // Once it has been seen to be cut off it is not carried out any more, unless somebody asks for it.
+            // A stop that was cut off is taken back, not finished, unless somebody asks for it.
             (Step::FinishStop(_), Some(known)) if self.work.is_cut_off(&known) => self.work.take_back(&known).await,
             (Step::FinishStop(id), _) => self.work.try_finish_stop(id).await,
             (Step::TakeBack(..), Some(known)) => self.work.take_back(&known).await,
@@ -84,7 +83,7 @@ impl Pass {
             self.work.set_failing(id, tried.is_err());
         }
         match tried {
-            // What was done may ask for more.
+            // A done step may lead to another.
             Ok(true) if !step.is_quick() => self.next.wake(),
             Ok(_) => {}
             Err(e) => {
@@ -112,7 +111,7 @@ impl Pass {
         Ok(self.records.mark(known, to).await?)
     }
 
-    /// Removes a creation that was cut off. First it becomes a deletion, so that no crash brings it back.
+    /// Removes a creation that was cut off. It becomes a deletion first, so that no crash brings it back.
     async fn discard(&self, known: &Sandbox) -> Tried {
         if !self.records.mark(known, State::Deleting).await? {
             return Ok(false);
@@ -124,13 +123,13 @@ impl Pass {
         self.work.finish_delete(&Sandbox { container, ..known.in_state(State::Deleting) }).await
     }
 
-    /// Rebuilds the record of a container of ours that we do not know. Its clock starts now.
+    /// Rebuilds the record of a container of ours that has none. Its clock starts now.
     async fn adopt(&self, container: &ContainerId) -> Tried {
         let mut sandbox = self.engine.recover(container).await?;
         let shown = self.engine.inspect(container).await?;
         let now = self.clock.now();
-        // How often it was started nobody knows any more, but a relay may: what it has from earlier starts must be older,
-        // also where the clock was set back since these.
+        // Our count of its starts is lost, but a relay may still hold use from earlier ones. The new generation must be
+        // higher than theirs, even if the clock was set back since.
         let counted = self.usage.newest_generation(&sandbox.id);
         sandbox.life.generation = now.as_millisecond().unsigned_abs().max(counted.map_or(0, |last| last + 1));
         if shown.phase == Phase::Running {
@@ -152,7 +151,7 @@ impl Pass {
         Ok(done)
     }
 
-    /// Removes a container of ours that never ran and that nobody knows of.
+    /// Removes a container of ours that never ran and has no record.
     async fn remove_orphan(&self, container: &ContainerId, id: Option<&SandboxId>) -> Tried {
         let Some(id) = id else { return Ok(false) };
         // A creation that began after the rows were read is no orphan.

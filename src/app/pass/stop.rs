@@ -1,4 +1,4 @@
-//! Stop: an idle stop from the decision to the engine, and what becomes of one that is cut off on its way.
+//! Stop: carry an idle stop from the decision to the engine, safely if it is cut off on its way.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::{
 };
 
 impl Pass {
-    /// Stops a sandbox whose deadline has passed, unless that has moved since the decision.
+    /// Stops a sandbox whose deadline has passed, unless the deadline has moved since the decision.
     pub(super) async fn stop_idle(&self, known: &Sandbox, seen: Deadline) -> Tried {
-        // Its age needs no look.
+        // A stop for its age needs no look at its use.
         let is_idle = seen.reason() == StopReason::Idle;
         if is_idle && let Err(e) = self.usage.look_at_cpu(known).await {
             tracing::debug!(sandbox = %known.id, error = chain(&e), "its cpu use is not known");
@@ -22,23 +22,23 @@ impl Pass {
         if is_idle && self.usage.is_blind(known).is_some() {
             return Ok(false);
         }
-        // A restart behind our back, whose event is still on its way, is evidence too.
+        // A restart behind our back is evidence too, even if its event is still on its way.
         let State::Running { mark, .. } = &known.life.state else { return Ok(false) };
         if let Some(container) = &known.container
             && self.engine.inspect(container).await?.mark.as_ref() != Some(mark)
         {
-            // Its event may also have been lost: then only a close look records the start, and its clock runs again.
+            // The event may also be lost: then only a close look records the start and restarts its clock.
             self.next.look_closely_at(container.clone());
             self.next.wake();
             return Ok(false);
         }
         let still = self.vitals.still();
-        // What moved since the pass looked is evidence too; if that cannot be seen, this is no time to stop anything.
+        // Use since the pass looked is evidence too; if we cannot see it, we stop nothing.
         let counted = if broken(Rule::NewestEvidence) { Ok(()) } else { self.usage.collect().await };
         if !broken(Rule::CouldNotLook) {
             counted?;
         }
-        // It may have waited long for its turn.
+        // The step may have waited long for its turn.
         if self.vitals.holds(known) {
             return Ok(false);
         }
@@ -50,13 +50,13 @@ impl Pass {
         }
         let stopped = self.work.try_finish_stop(&known.id).await;
         if stopped.is_err() {
-            // It is not tried again on what was decided now: by then it may have been used, or started anew.
+            // Do not retry on this decision: by then the sandbox may be used, or started again.
             self.work.note_cut_off(known, Some(known.life.state.clone()), self.work.ending());
         }
         stopped
     }
 
-    /// Records an idle stop, unless what it was decided on has changed meanwhile. Whether the engine is to be told now.
+    /// Records an idle stop, unless the facts behind it have changed. True: tell the engine now.
     async fn record_stop(
         &self,
         known: &Sandbox,
@@ -68,7 +68,7 @@ impl Pass {
         let why = explain::ended(&self.settings.policy, known, seen.reason(), now);
         let decision = self.records.decision(known, Decided::Stopped, why.clone(), now);
         let stopping = known.in_state(to.clone());
-        // From now on until the engine is told it may be heard of.
+        // Reports that come before the engine is told must not be lost.
         self.work.note_cut_off(known, Some(known.life.state.clone()), Duration::ZERO);
         let (is_sure, policy) = (still.clone(), self.settings.policy);
         let marked = self.records.store.mark_idle(known, policy, to, decision, still).await;
@@ -81,7 +81,7 @@ impl Pass {
             return Ok(false);
         }
         if !is_sure() {
-            // It took long to record, and what moved meanwhile nobody counted.
+            // The record took too long, and nobody counted the use meanwhile.
             self.vitals.impair();
             self.work.take_back(&stopping).await?;
             return Ok(false);

@@ -11,12 +11,13 @@ use crate::{
     engine::{Announced, EngineError},
 };
 
-/// How long it may take until what is said on terminals has reached those who sit at them; at most half of what is left.
+/// How long our text may take to reach the terminals; at most half of the time that is left.
 const SAYING: Duration = Duration::from_secs(15);
 
 impl Pass {
-    /// Warns those inside, once for each moment at which they are to be stopped, as a task that [`App::drain`](crate::app::App::drain) owns. It
-    /// claims nothing: a sandbox that does not answer must not delay who wants to stop or start it.
+    /// Warns those inside, once for each planned moment of a stop, as a task that
+    /// [`App::drain`](crate::app::App::drain) owns. It claims nothing: a sandbox that does not answer must not delay a
+    /// stop or a start.
     pub(super) fn warn(self: &Arc<Self>, id: SandboxId) {
         if !self.own().being_warned.insert(id.clone()) {
             return;
@@ -30,7 +31,7 @@ impl Pass {
         });
     }
 
-    /// Warns if that is still due when its turn comes: it may have been used since.
+    /// Warns if the warning is still due when its turn comes: the sandbox may be used by then.
     async fn try_warn(&self, id: &SandboxId) -> Result<()> {
         let Ok(_voice) = self.voices.acquire().await else { return Ok(()) };
         let Some(sandbox) = self.records.store.get(id).await? else { return Ok(()) };
@@ -60,7 +61,7 @@ impl Pass {
         Ok(())
     }
 
-    /// What we say there ourselves must not keep it (`IDLENESS.md`, rule 13).
+    /// Our own words on its terminals must not keep it (`IDLENESS.md`, rule 13).
     async fn overlook(&self, sandbox: &Sandbox, stop: Timestamp, now: Timestamp) {
         let left = Duration::try_from(stop.duration_since(now)).unwrap_or_default();
         self.records.overlook(&sandbox.id, SAYING.min(left / 2).as_millis() as u64).await;

@@ -1,4 +1,4 @@
-//! What was decided about sandboxes, for whoever asks why.
+//! Decisions: remember what was decided about sandboxes, and why.
 
 use jiff::Timestamp;
 
@@ -9,14 +9,14 @@ use crate::{
 };
 
 impl Records {
-    /// A decision about `sandbox`, taken `at` some time on what is known of it.
+    /// A decision about `sandbox`, taken at the time `at` on its record.
     pub fn decision(&self, sandbox: &Sandbox, decided: Decided, why: String, at: Timestamp) -> Decision {
         let counting = self.settings.policy.of(sandbox).evidence;
         let evidence = sandbox.life.evidence.newest(|s| counting.count(s));
         Decision { at, decided, why, evidence }
     }
 
-    /// Remembers a decision. That it cannot be remembered keeps nobody from anything.
+    /// Remembers a decision. A failure to do so is logged and stops nothing.
     pub async fn decided(&self, sandbox: &Sandbox, decided: Decided, why: String) {
         self.remember(vec![(sandbox.id.clone(), self.decision(sandbox, decided, why, self.clock.now()))]).await;
     }

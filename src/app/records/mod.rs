@@ -1,6 +1,6 @@
 //! Records: the rows, and the relay's table kept in step with them.
 //!
-//! Every change of a row goes to the relay at once, and the whole table whenever the relay may not have it.
+//! Every change of a row goes to the relay at once; the whole table goes whenever the relay may lack something.
 
 mod decisions;
 mod table;
@@ -18,11 +18,11 @@ use crate::{
 /// What is known of the relay's table.
 #[derive(Debug, Default)]
 struct Table {
-    /// The relay may not know all that it should.
+    /// The relay may lack something.
     is_stale: bool,
     /// Sandboxes' ports that cannot be opened.
     held: Vec<Unopened>,
-    /// The log says that the relay is away, and not yet that it is back.
+    /// The log says that the relay is away, but not yet that it is back.
     is_missed: bool,
 }
 
@@ -34,8 +34,7 @@ pub struct Records {
     settings: Arc<Settings>,
     vitals: Arc<Vitals>,
     next: Arc<Next>,
-    /// Held while the relay is told something. Rows are read while it is held, so that what was read first never
-    /// overwrites what was read later.
+    /// Held while we tell the relay something. Rows are read under it, so no older read overwrites a newer one.
     telling: tokio::sync::Mutex<()>,
     table: Mutex<Table>,
 }
@@ -61,7 +60,7 @@ impl Records {
     /// One sandbox (`CONTRACT.md` 13).
     ///
     /// # Errors
-    /// [`Error::NoSandbox`] if nothing, or more than one, is meant by `reference`.
+    /// [`Error::NoSandbox`] if `reference` means nothing, or more than one.
     pub async fn find(&self, reference: &str) -> Result<Sandbox> {
         let found = self.store.find(&SandboxRef::parse(reference)).await?;
         found.ok_or_else(|| Error::NoSandbox(reference.chars().take(128).collect()))
@@ -72,8 +71,8 @@ impl Records {
         sandbox.recipe.wake.unwrap_or(self.settings.wake)
     }
 
-    /// Moves a sandbox from what `seen` shows to `to`, for the relay too. False, and nothing changed, if it is no
-    /// longer so.
+    /// Moves a sandbox from the state in `seen` to `to`, and tells the relay. False, and nothing changed, if `seen` is
+    /// out of date.
     pub async fn mark(&self, seen: &Sandbox, to: State) -> Result<bool> {
         let done = self.store.mark(seen, to).await?;
         Ok(self.shown(seen, done).await)
@@ -88,13 +87,13 @@ impl Records {
         Ok(self.shown(seen, done).await)
     }
 
-    /// As [`Records::mark`], to a state in which it has ended.
+    /// As [`Records::mark`], to a state after its end.
     pub async fn mark_ended(&self, seen: &Sandbox, to: State, ended: Seen) -> Result<bool> {
         let done = self.store.mark_ended(seen, to, ended).await?;
         Ok(self.shown(seen, done).await)
     }
 
-    /// Records who ended a sandbox, for the relay too: it may be woken, or not any more.
+    /// Records who ended a sandbox, and tells the relay: this decides whether a connection may wake it.
     pub async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
         let done = self.store.set_ended_by(seen, by).await?;
         Ok(self.shown(seen, done).await)
@@ -110,7 +109,7 @@ impl Records {
         Ok(())
     }
 
-    /// Passes on whether a sandbox was changed, having told the relay if it was.
+    /// Tells the relay of a sandbox if it was changed. Returns `done`.
     pub async fn shown(&self, changed: &Sandbox, done: bool) -> bool {
         if done {
             self.show(&changed.id).await;
@@ -118,14 +117,14 @@ impl Records {
         done
     }
 
-    /// Closes a sandbox's listeners, and then forgets its row if it is still as `seen` shows: its ports are given to others
-    /// only when nobody listens there for it.
+    /// Closes a sandbox's listeners, then forgets its row if `seen` is still true. In this order others get its ports
+    /// only when nobody listens there any more.
     pub async fn forget_row(&self, seen: &Sandbox) -> Result<bool> {
         let _telling = self.telling.lock().await;
         self.relay.ask(Request::Remove(seen.id.clone())).await?;
         let done = self.store.forget(seen).await?;
         if !done {
-            // It is something else by now, and needs its listeners.
+            // The row has changed, and the sandbox needs its listeners again.
             self.tell_all_again();
         }
         Ok(done)
@@ -139,7 +138,7 @@ impl Records {
     /// What the relay's process carries.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If the relay does not answer.
     pub async fn relay_load(&self) -> std::result::Result<Load, Unreachable> {
         match self.relay.ask(Request::Load).await? {
             Response::Load(load) => Ok(load),
@@ -147,7 +146,7 @@ impl Records {
         }
     }
 
-    /// Says once that the relay is away, and once that it is back.
+    /// Logs once that the relay is away, and once that it is back.
     pub fn note_relay(&self, counted: &Result<()>) {
         match counted {
             Ok(()) if std::mem::take(&mut self.table().is_missed) => tracing::info!("the relay is back"),
@@ -160,7 +159,7 @@ impl Records {
         }
     }
 
-    /// Whether an error is only that the relay is away, which is said once, whatever it leaves undone.
+    /// Whether an error only means that the relay is away. The log says so once, however much is left undone.
     pub fn misses_relay(&self, error: &Error) -> bool {
         match error {
             Error::RelayAway(why) => self.miss_relay(why),
@@ -169,7 +168,7 @@ impl Records {
         true
     }
 
-    /// Says that the relay is away, unless that was said. While the first pass runs it is being connected to.
+    /// Logs that the relay is away, unless the log says so already. During the first pass we still connect to it.
     pub fn miss_relay(&self, why: &Unreachable) {
         if self.vitals.has_begun() && !std::mem::replace(&mut self.table().is_missed, true) {
             tracing::warn!(
@@ -182,16 +181,16 @@ impl Records {
     /// Turns away those who wait for a sandbox.
     pub async fn refuse(&self, id: &SandboxId) {
         if let Err(e) = self.relay.ask(Request::Refuse(id.clone())).await {
-            // The table is told anew when it is back, and turns them away.
+            // When the relay is back it gets the whole table, and turns them away then.
             self.miss_relay(&e);
             self.tell_all_again();
         }
     }
 
-    /// Has the relay take what a sandbox's connections carry for `for_ms` for no use (`IDLENESS.md`, rule 13).
+    /// For `for_ms`, the relay counts nothing on this sandbox's connections as use (`IDLENESS.md`, rule 13).
     pub async fn overlook(&self, id: &SandboxId, for_ms: u64) {
         if let Err(e) = self.relay.ask(Request::Overlook { sandbox: id.clone(), for_ms }).await {
-            // At worst what we say is taken for use.
+            // At worst our own text counts as use.
             self.miss_relay(&e);
         }
     }

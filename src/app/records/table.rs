@@ -1,4 +1,4 @@
-//! The relay's table: what it is told of the sandboxes.
+//! The relay's table: what we tell the relay about sandboxes.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::{
     relay::{Listen, Request, Response, Route, Target, Unopened},
 };
 
-/// How long the connections of a sandbox that has stopped may take to deliver what it said last.
+/// After a stop, how long connections may take to deliver the sandbox's last bytes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Records {
     /// Makes the relay listen on a sandbox's ports.
     ///
     /// # Errors
-    /// [`Error::PortHeld`] if somebody else does, [`Error::RelayAway`].
+    /// [`Error::PortHeld`] if another program does, [`Error::RelayAway`].
     pub async fn listen(&self, id: &SandboxId) -> Result<()> {
         match self.publish(id).await? {
             held if held.is_empty() => Ok(()),
@@ -25,7 +25,7 @@ impl Records {
         }
     }
 
-    /// Tells the relay of one sandbox as it is now. What cannot be told now is told by the next pass.
+    /// Tells the relay how one sandbox is now. If that fails, the next pass does it.
     pub async fn show(&self, id: &SandboxId) {
         let is_stale = match self.publish(id).await {
             Ok(held) => !held.is_empty(),
@@ -42,7 +42,7 @@ impl Records {
     async fn publish(&self, id: &SandboxId) -> Result<Vec<Unopened>> {
         let _telling = self.telling.lock().await;
         match self.store.get(id).await? {
-            // Whoever deletes it is answered when this is done.
+            // The caller of the deletion gets an answer when this is done.
             Some(Sandbox { life: Life { state: State::Deleting, .. }, .. }) => {
                 self.relay.ask(Request::Remove(id.clone())).await?;
                 Ok(Vec::new())
@@ -52,12 +52,12 @@ impl Records {
         }
     }
 
-    /// The relay may not know all that it should: the next pass tells it everything.
+    /// The relay may lack something: the next pass tells it everything.
     pub fn tell_all_again(&self) {
         self.table().is_stale = true;
     }
 
-    /// Tells the relay everything, if it may not know it, and again while ports are held by others.
+    /// Tells the relay everything if it may lack something, and again while others hold ports.
     pub async fn publish_all(&self) {
         if !std::mem::take(&mut self.table().is_stale) {
             return;
@@ -114,8 +114,8 @@ impl Records {
         }
     }
 
-    /// Whether what a row says of a running sandbox can be true: not what it said before the machine was started, and
-    /// before our first look only what the relay can see for itself.
+    /// Whether to believe where a row says a sandbox runs. Not if the row is from before the machine's start; before
+    /// our first look, only if the relay can check it itself.
     fn is_believed(&self, reach: &Reach) -> bool {
         let is_of_this_boot = reach.boot.as_ref().is_none_or(|boot| *boot == self.clock.boot());
         is_of_this_boot && (reach.pid.is_some() || self.vitals.has_begun())

@@ -1,4 +1,4 @@
-//! Cpu: whether the programs of a sandbox work, for sandboxes for which that counts.
+//! Cpu: measure whether a sandbox's programs work, where the policy counts that.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,24 +11,24 @@ use crate::{
     domain::{Evidence, Sandbox, SandboxId, Source, State},
 };
 
-/// The shortest time over which use is measured: below it, what a start of a program takes looks like work.
+/// The shortest time over which use is measured: in a shorter one, the start of a program looks like work.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// How many are looked at at once.
+/// How many sandboxes are measured at once.
 const LOOKS: usize = 4;
 
-/// What is known of each sandbox's use of the cpu.
+/// What we know of each sandbox's use of the cpu.
 pub(super) type Samples = HashMap<SandboxId, CpuSample>;
 
-/// What is known of a sandbox's use of the cpu.
+/// What we know of a sandbox's use of the cpu.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CpuSample {
     generation: u64,
     /// When the engine was last asked.
     asked_at: Timestamp,
-    /// What it had used, and when that was, by the time that passes whatever the clock does.
+    /// How much it had used, and when, by the steady clock.
     last: Option<(Duration, Duration)>,
-    /// There have been two, so that it is known how much was used in between.
+    /// There were two measurements, so the use between them is known.
     compared: bool,
 }
 
@@ -37,8 +37,8 @@ impl Usage {
         self.settings.policy.of(sandbox).evidence.cpu.filter(|_| matches!(sandbox.life.state, State::Running { .. }))
     }
 
-    /// Looks at those sandboxes for which cpu counts, each once in a report period, as a task of its own: an engine that
-    /// is slow to tell delays no pass. One such task runs at a time.
+    /// Measures the sandboxes for which cpu counts, each once in a report period, as a task of its own, so that a slow
+    /// engine delays no pass. Only one such task runs at a time.
     pub fn sample_cpu(self: &Arc<Self>, known: &[Arc<Sandbox>], now: Timestamp) {
         let counting: Vec<_> = known.iter().filter(|s| self.threshold(s).is_some()).collect();
         let Some(looking) = Arc::clone(&self.cpu_looks).try_lock_owned().ok().filter(|_| !counting.is_empty()) else {
@@ -55,7 +55,7 @@ impl Usage {
                     return true;
                 }
                 let age = Duration::try_from(now.duration_since(sample.asked_at));
-                // A clock that was set back asks too.
+                // After the clock was set back, ask again too.
                 let is_due = age.is_err() || age.is_ok_and(|age| age >= self.settings.report_period);
                 if is_due {
                     sample.asked_at = now;
@@ -82,8 +82,8 @@ impl Usage {
         });
     }
 
-    /// Looks at a sandbox's use of the cpu, if that counts, and records it as evidence if it was above the threshold since
-    /// the last look.
+    /// Measures a sandbox's use of the cpu since the last look, if that counts. Use above the threshold since then is
+    /// recorded as evidence.
     pub async fn look_at_cpu(&self, sandbox: &Sandbox) -> Result<()> {
         let (Some(threshold), Some(container)) = (self.threshold(sandbox), &sandbox.container) else { return Ok(()) };
         let told = self.engine.cpu_time(container).await;
@@ -112,7 +112,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Whether it is known how much a sandbox used of the cpu lately, if that counts.
+    /// Whether we know a sandbox's recent use of the cpu; true where that does not count.
     pub(super) fn is_cpu_known(&self, sandbox: &Sandbox, samples: &Samples) -> bool {
         let is_known = |s: &CpuSample| s.generation == sandbox.life.generation && s.compared;
         self.threshold(sandbox).is_none() || samples.get(&sandbox.id).is_some_and(is_known)

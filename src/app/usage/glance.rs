@@ -1,4 +1,4 @@
-//! Glance: what is known of sandboxes besides their rows, at one moment.
+//! Glance: what we know of sandboxes besides their rows, at one moment.
 
 use std::sync::atomic::Ordering;
 
@@ -10,11 +10,11 @@ use crate::{
     relay::{Count, Unopened},
 };
 
-/// What is known of one sandbox.
+/// What we know of one sandbox besides its row.
 pub struct Glance {
-    /// What each of its ports has carried, as far as the relay has told.
+    /// What each of its ports has carried, as far as the relay told us.
     pub ports: Vec<(PortMapping, Option<Count>)>,
-    /// What bears on whether it is stopped.
+    /// What matters for whether it is stopped.
     pub sight: Sight,
     /// Nobody sees what its connections carry.
     pub is_unseen: bool,
@@ -46,12 +46,12 @@ impl Usage {
         self.glances([sandbox], now).pop().expect("one for each sandbox")
     }
 
-    /// Why nobody can say whether a sandbox is used, if so: then it is not stopped for being idle.
+    /// Why we cannot see whether a sandbox is used; such a sandbox is not stopped for being idle. `None`: we can.
     pub fn is_blind(&self, sandbox: &Sandbox) -> Option<&'static str> {
         self.blindness(sandbox, is_held(&self.records.held(), sandbox), &self.cpu())
     }
 
-    /// As [`Usage::is_blind`], where it is known whether others hold a port of the sandbox.
+    /// As [`Usage::is_blind`], with `is_held` given: whether others hold a port of the sandbox.
     fn blindness(&self, sandbox: &Sandbox, is_held: bool, samples: &Samples) -> Option<&'static str> {
         if self.settings.policy.of(sandbox).evidence.connection && is_held {
             Some("another program listens on one of its ports, and nobody sees whether that is used")
@@ -62,13 +62,13 @@ impl Usage {
         }
     }
 
-    /// What there is to say of `sandbox` as it is `now`.
+    /// Why `sandbox` is as it is `now`, in a sentence.
     pub fn why(&self, sandbox: &Sandbox, now: Timestamp) -> String {
         explain(&self.settings.policy, sandbox, &self.glance(sandbox, now).sight, now)
     }
 }
 
-/// Whether somebody else listens on one of a sandbox's ports, so that nobody counts what it carries.
+/// Whether another program listens on one of a sandbox's ports, so that nobody counts its use.
 fn is_held(held: &[Unopened], sandbox: &Sandbox) -> bool {
     sandbox.relayed().any(|port| held.iter().any(|held| held.at == port.outside.into()))
 }

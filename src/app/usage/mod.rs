@@ -1,4 +1,4 @@
-//! Usage: what connections carry and programs compute, as evidence, and whether anybody sees it.
+//! Usage: turn traffic and cpu time into evidence, and know whether we can see them.
 
 mod cpu;
 mod glance;
@@ -31,11 +31,11 @@ use crate::{
 use cpu::Samples;
 pub use glance::Glance;
 
-/// How much newer use must be to be recorded while nothing is decided on it: connections come and go many times a
-/// second, and each record is a write to the disk.
+/// Between passes, use is recorded only if it is newer by this much: connections come and go many times a second, and
+/// each record is a write to the disk.
 const STEP: SignedDuration = SignedDuration::from_millis(900);
 
-/// What is known of how sandboxes are used, besides what they report.
+/// What we know of the use of sandboxes, besides their reports.
 pub struct Usage {
     records: Arc<Records>,
     vitals: Arc<Vitals>,
@@ -46,11 +46,11 @@ pub struct Usage {
     tasks: TaskTracker,
     /// What each port has carried.
     counts: Mutex<HashMap<(SandboxId, u16), Count>>,
-    /// What connections carried could not be looked at.
+    /// The relay's counts could not be read.
     is_relay_away: AtomicBool,
-    /// What each sandbox that counts cpu had used when last looked at.
+    /// The last cpu measurement of each sandbox for which cpu counts.
     cpu: Mutex<Samples>,
-    /// Held while somebody looks at cpu use.
+    /// Held while somebody measures cpu use.
     cpu_looks: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -88,10 +88,10 @@ impl Usage {
         self.cpu.lock().expect("no holder panics")
     }
 
-    /// Reads what the relay has counted, and records what of it is evidence.
+    /// Reads the relay's counts, and records the evidence in them.
     ///
     /// # Errors
-    /// [`Error::RelayAway`](super::Error::RelayAway); those of the store, and then it is recorded next time.
+    /// [`Error::RelayAway`](super::Error::RelayAway); those of the store; then the next call records it.
     pub async fn collect(&self) -> Result<()> {
         match self.relay.ask(Request::Counts).await? {
             Response::Counts(counts) => self.record(counts, SignedDuration::ZERO).await,
@@ -107,15 +107,15 @@ impl Usage {
         counted
     }
 
-    /// Takes up what the relay tells by itself.
+    /// Takes up counts that the relay sends unasked.
     ///
     /// # Errors
-    /// Those of the store, and then it is recorded next time.
+    /// Those of the store; then the next call records it.
     pub async fn take_up(&self, counts: Vec<Count>) -> Result<()> {
         self.record(counts, STEP).await
     }
 
-    /// Takes up counts, and records use that is newer by `step` than what is recorded.
+    /// Takes up counts, and records use that is newer than the recorded use by `step`.
     async fn record(&self, mut counts: Vec<Count>, step: SignedDuration) -> Result<()> {
         let mut uses: Vec<(SandboxId, u64, Evidence)> = Vec::new();
         {
@@ -139,23 +139,23 @@ impl Usage {
         Ok(())
     }
 
-    /// Another relay answers: what is still open is told anew.
+    /// Another relay answers: forget which connections are open; it tells them itself.
     pub fn begin_anew(&self) {
         self.counts().values_mut().for_each(|count| count.open = 0);
     }
 
-    /// What the relay counted of a sandbox is taken up once more, since it was not recorded.
+    /// Forgets a sandbox's counts, so that use that was not recorded is taken up again.
     pub fn forget_counts(&self, id: &SandboxId) {
         self.counts().retain(|(sandbox, _), _| sandbox != id);
     }
 
-    /// A sandbox is gone.
+    /// Forgets a sandbox that is gone.
     pub fn forget(&self, id: &SandboxId) {
         self.forget_counts(id);
         self.cpu().remove(id);
     }
 
-    /// The newest start of a sandbox of which the relay has counted use.
+    /// The newest start (generation) of a sandbox for which the relay has counted use.
     pub fn newest_generation(&self, id: &SandboxId) -> Option<u64> {
         let counts = self.counts();
         let used = counts.values().filter(|c| c.sandbox == *id).filter_map(|c| c.last_use);

@@ -1,4 +1,4 @@
-//! Vitals: whether what Spindle stands on works, and what that means for idle stops.
+//! Vitals: whether the engine, the store and the door work, and what that means for idle stops.
 
 mod recording;
 
@@ -22,7 +22,7 @@ use crate::{
     store::Store,
 };
 
-/// Beyond two periods, how late a pass may be before sandboxes are given a grace.
+/// How late a pass may be, beyond two periods, before sandboxes get a grace.
 const LATENESS: Duration = Duration::from_secs(10);
 
 /// How long a creation waits for the first pass to end.
@@ -36,7 +36,7 @@ pub enum CheckInDoor {
     Waiting,
     /// Sandboxes can report.
     Open(SocketAddr),
-    /// It cannot be opened, for this reason.
+    /// It cannot be opened; this is the reason.
     Shut(String),
 }
 
@@ -51,7 +51,7 @@ pub struct ConvergeReport {
     pub observed: usize,
     /// How many steps were due.
     pub steps: usize,
-    /// Why the engine could not be looked at; then nothing was decided.
+    /// Why the engine could not be read; then nothing was decided.
     pub engine_error: Option<EngineError>,
     /// Why the store could not be read; then nothing was decided.
     pub store_error: Option<String>,
@@ -62,7 +62,7 @@ pub struct ConvergeReport {
 }
 
 impl ConvergeReport {
-    /// Whether the pass has looked. `doing`: what fails if it has not.
+    /// An error unless the pass could look. `doing`: what fails then.
     ///
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::DatabaseAway`].
@@ -82,18 +82,19 @@ struct State {
     gateway: Option<IpAddr>,
     /// The engine, as the last pass saw it; or why it cannot be used.
     engine: Option<std::result::Result<EngineInfo, String>>,
-    /// The engine shows nothing at all, and that is not believed.
+    /// The engine shows no container at all, and we do not believe it.
     is_all_absent: bool,
     /// How often the store had failed when a pass last looked.
     failures: u64,
-    /// What was said last of why the database cannot be used.
+    /// Why the database cannot be used, as the log said last.
     database: Option<String>,
     /// There has been a complete pass since our start.
     has_begun: bool,
     report: Option<ConvergeReport>,
 }
 
-/// Whether what Spindle stands on works. In memory only: after a crash it is seen anew, on the safe side.
+/// Whether the engine, the store and the door work. In memory only: after a crash it is learned again, and errs on the
+/// safe side.
 pub struct Vitals {
     store: Arc<Store>,
     clock: Arc<RecordClock>,
@@ -102,7 +103,7 @@ pub struct Vitals {
     state: Mutex<State>,
     /// How many passes have ended.
     passes: watch::Sender<u64>,
-    /// When the database was last tried, by the time that passes whatever the clock does, and with what result.
+    /// When the database was last tried, by the steady clock, and the result.
     tried: tokio::sync::Mutex<Option<(Duration, std::result::Result<(), String>)>>,
 }
 
@@ -117,8 +118,7 @@ impl Vitals {
         self.state.lock().expect("no holder panics")
     }
 
-    /// Says where the check-in door stands. While it is not open no sandbox can report, so none is
-    /// stopped for being idle.
+    /// Says where the check-in door stands. While it is shut no sandbox can report, so none is stopped for being idle.
     pub fn set_door(&self, door: CheckInDoor) {
         let before = std::mem::replace(&mut self.state().door, door.clone());
         match door {
@@ -148,14 +148,14 @@ impl Vitals {
 
     /// Where and how often sandboxes check in; `None` until the network is there.
     pub fn reporting(&self) -> Option<CheckIn> {
-        // A door that listens everywhere is still reached at the gateway.
+        // Sandboxes reach a door that listens everywhere at the gateway.
         let fixed = self.settings.check_in_address.filter(|a| !a.is_unspecified());
         let door = SocketAddr::new(fixed.or(self.state().gateway)?, self.settings.check_in_port).to_string();
         let url = format!("http://{}/v1/check-in", door.strip_suffix(":80").unwrap_or(&door));
         Some(CheckIn { url, period: self.settings.report_period })
     }
 
-    /// A pass saw that the engine answers.
+    /// Notes that the engine answered a pass.
     pub fn engine_is_seen(&self, info: &EngineInfo) {
         let before = self.state().engine.replace(Ok(info.clone()));
         if !matches!(before, Some(Ok(_))) {
@@ -163,7 +163,7 @@ impl Vitals {
         }
     }
 
-    /// A pass saw that the engine does not answer.
+    /// Notes that the engine did not answer a pass.
     pub fn engine_is_missed(&self, why: &EngineError) {
         let before = self.state().engine.replace(Err(why.to_string()));
         if !matches!(before, Some(Err(_))) {
@@ -180,7 +180,7 @@ impl Vitals {
         state.engine.as_ref().and_then(|seen| seen.as_ref().err().cloned())
     }
 
-    /// The engine shows none of so many `sandboxes`, and that is not believed; none: it shows what it should.
+    /// `Some(n)`: the engine shows none of our `n` sandboxes, and we do not believe it. `None`: it shows them.
     pub fn set_all_absent(&self, sandboxes: Option<usize>) {
         let before = std::mem::replace(&mut self.state().is_all_absent, sandboxes.is_some());
         if let Some(sandboxes) = sandboxes.filter(|_| !before) {
@@ -194,7 +194,8 @@ impl Vitals {
     /// Waits for the first complete pass since our start. `doing`: what fails if there is none.
     ///
     /// # Errors
-    /// Those of [`ConvergeReport::has_looked`], of the next pass; [`Error::DatabaseAway`] if it could not record what it saw.
+    /// Those of [`ConvergeReport::has_looked`], of the next pass; [`Error::DatabaseAway`] if that pass could not record
+    /// what it saw.
     pub async fn begun(&self, doing: &'static str) -> Result<()> {
         let mut passes = self.passes.subscribe();
         if self.has_begun() {
@@ -218,7 +219,7 @@ impl Vitals {
         self.state().has_begun
     }
 
-    /// A pass was complete.
+    /// Notes that a pass was complete.
     pub fn begin(&self) {
         self.state().has_begun = true;
     }
@@ -239,22 +240,22 @@ impl Vitals {
         Grace { since, length: self.settings.resume_grace, period: self.settings.report_period }
     }
 
-    /// The grace in which nothing is stopped; before the first pass as that will begin at the earliest.
+    /// The grace in which nothing is stopped; before the first pass, the grace that a pass would begin now.
     pub fn grace(&self, now: Timestamp) -> Option<Grace> {
         self.state().hold.grace(self.grace_since(now))
     }
 
-    /// Something failed without which nobody can be judged: until the next pass nothing is stopped.
+    /// Something failed that every decision needs: nothing is stopped until the next pass.
     pub fn impair(&self) {
         self.state().hold.impair();
     }
 
-    /// Whether something failed without which nobody can be judged.
+    /// Whether something failed that every decision needs.
     pub fn is_impaired(&self) -> bool {
         self.state().hold.is_impaired()
     }
 
-    /// Whether a sandbox is not to be stopped now, as far as the last pass and what was heard since tell.
+    /// Whether a sandbox must not be stopped now, by the last pass and all that we heard since.
     pub fn holds(&self, sandbox: &Sandbox) -> bool {
         let state = self.state();
         let is_shut = !matches!(state.door, CheckInDoor::Open(_));
@@ -262,8 +263,8 @@ impl Vitals {
         is_held && !broken(Rule::GraceAfterTrouble)
     }
 
-    /// Begins a pass, and tells the grace in which nothing is stopped (`IDLENESS.md`, rule 7). `looked`: the engine and the
-    /// connections could be looked at; `recorded`: what sandboxes reported could be.
+    /// Begins a pass, and returns the grace in which nothing is stopped (`IDLENESS.md`, rule 7). `looked`: the engine
+    /// and the relay answered; `recorded`: all reports reached the disk.
     pub fn renew_grace(&self, now: Timestamp, steady: Duration, looked: bool, recorded: bool) -> Option<Grace> {
         let tolerance = self.settings.converge_every * 2 + LATENESS;
         let mut state = self.state();
@@ -272,7 +273,7 @@ impl Vitals {
         state.hold.renew(self.grace_since(now), steady, tolerance, is_impaired)
     }
 
-    /// The clock was set, and all records with it.
+    /// Follows the clock, which was set together with all records.
     pub fn shift(&self, by: SignedDuration) {
         self.state().hold.shift(by);
     }

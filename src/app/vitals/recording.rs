@@ -1,4 +1,4 @@
-//! Recording: whether what happens to sandboxes reaches the disk. What does not is no silence (`IDLENESS.md`, rule 8).
+//! Recording: whether reports and use reach the disk. A lost record is no silence (`IDLENESS.md`, rule 8).
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,17 +8,17 @@ use crate::{
     domain::rules::{Rule, broken},
 };
 
-/// How long the database is waited for, by a monitor as well as by a pass.
+/// How long a monitor or a pass waits for the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often at most it is tried for those who ask.
+/// The database is tried at most once in this time, however many ask.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How old what an idle stop rests on may be when the stop is recorded. Beyond that nobody knows what happened meanwhile.
+/// How old the facts behind an idle stop may be when the stop is recorded. Later, nobody knows what happened meanwhile.
 const FRESH: Duration = Duration::from_secs(5);
 
 impl Vitals {
-    /// Whether the database takes writes, and is where it was; tried once a second, however many ask.
+    /// Whether the database takes writes and its file is in place; tried once a second, however many ask.
     pub async fn database(&self) -> Result<(), String> {
         let mut tried = self.tried.lock().await;
         let is_recent = |at: Duration| self.clock.steady().saturating_sub(at) < BEAT;
@@ -26,7 +26,7 @@ impl Vitals {
             return said.clone();
         }
         let said = self.try_database().await;
-        // A try may take longer than its result lasts.
+        // The time of the end: a try may take longer than its result is valid.
         *tried = Some((self.clock.steady(), said.clone()));
         said
     }
@@ -40,7 +40,7 @@ impl Vitals {
         said
     }
 
-    /// Says once that it fails, and once that it is over.
+    /// Logs once that the database fails, and once that it works again.
     fn tell_of_database(&self, why: Option<&String>) {
         let before = std::mem::replace(&mut self.state().database, why.cloned());
         match why {
@@ -55,7 +55,7 @@ impl Vitals {
         }
     }
 
-    /// Whether all that was to be recorded since the last pass has been, and can be now.
+    /// Whether every record since the last pass succeeded, and the database works now.
     pub async fn is_recording(&self) -> bool {
         let mut works = true;
         if self.store.fails() {
@@ -65,20 +65,20 @@ impl Vitals {
         let failures = self.store.failures();
         let is_recording =
             works && std::mem::replace(&mut state.failures, failures) == failures || broken(Rule::CouldNotRecord);
-        // At once: a stop that was planned before may be looking whether it is still allowed.
+        // Impair at once: an earlier planned stop may be checking right now whether it may go on.
         if !is_recording {
             state.hold.impair();
         }
         is_recording
     }
 
-    /// Something was to be recorded since the last pass, and is lost.
+    /// Whether a record was lost since the last pass.
     pub(super) fn has_lost(&self, state: &State) -> bool {
         self.store.failures() != state.failures && !broken(Rule::CouldNotRecord)
     }
 
-    /// Whether what is known at this moment still decides when it is asked later: nothing was lost, and not much time has
-    /// passed.
+    /// A question to ask later: are the facts of this moment still good? They are if nothing was lost and little time
+    /// has passed.
     pub fn still(&self) -> impl Fn() -> bool + Clone + Send + 'static {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let (failures, since) = (store.failures(), clock.steady());

@@ -1,4 +1,4 @@
-//! Who works on which sandbox: one at a time, so that a pass and a request never cross.
+//! Claims: one worker for each sandbox at a time, so that a pass and a request never collide.
 
 use std::{
     collections::HashSet,
@@ -35,7 +35,7 @@ impl Claims {
         loop {
             let released = self.released.notified();
             tokio::pin!(released);
-            // Enabled before the attempt, so that a release in between is not missed.
+            // Listen before the attempt, so that no release in between is missed.
             released.as_mut().enable();
             if let Some(claim) = self.try_claim(id) {
                 return claim;

@@ -1,4 +1,4 @@
-//! Cut off: idle stops of which nobody knows whether they were carried out.
+//! Cut off: idle stops that may or may not have been carried out, and how we take them back.
 
 use std::{collections::HashMap, sync::MutexGuard, time::Duration};
 
@@ -10,19 +10,19 @@ use crate::{
     domain::{Decided, Evidence, Phase, Sandbox, SandboxId, Source, State, Token},
 };
 
-/// Beyond its grace, how long the engine may take to end a container.
+/// How long, beyond the grace, the engine may take to end a container.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// An idle stop of which nobody knows whether it was carried out.
+/// An idle stop that may or may not have been carried out.
 #[derive(Debug, Clone)]
 pub struct CutOff {
-    /// Of which start.
+    /// Which start it stops.
     generation: u64,
-    /// When it last reported that it is used; it counts if the stop was not carried out.
+    /// The last report of use; it counts if the stop was not carried out.
     heard: Option<Timestamp>,
-    /// Until when, by the time that passes whatever the clock does, the container may still end by it.
+    /// Until when the container may still end by this stop, by the steady clock.
     ends_until: Duration,
-    /// The state that it had before.
+    /// The state before the stop.
     before: Option<State>,
 }
 
@@ -37,13 +37,13 @@ impl Work {
             && self.cut_off().get(&known.id).is_some_and(|cut| cut.generation == known.life.generation)
     }
 
-    /// How long it may take from the signal until a container has ended by it.
+    /// How long a container may take to end after the signal.
     pub fn ending(&self) -> Duration {
         self.settings.stop_grace + ENDING
     }
 
-    /// Remembers an idle stop that may be cut off, what was stopped, if this process saw that, and how long from now on it
-    /// may still end by it.
+    /// Remembers an idle stop that may be cut off. `before`: the earlier state, if this process saw it. `ending`: how
+    /// long from now the container may still end by the stop.
     pub fn note_cut_off(&self, known: &Sandbox, before: Option<State>, ending: Duration) -> CutOff {
         let ends_until = self.clock.steady() + ending;
         let fresh = CutOff { generation: known.life.generation, ends_until, before, heard: None };
@@ -56,9 +56,9 @@ impl Work {
         noted.clone()
     }
 
-    /// Takes back an idle stop that was cut off. Whether its signal was sent nobody knows: if it was, the container ends
-    /// by it within its grace, whatever became of whoever sent it, and then it has stopped for that reason. If not, it
-    /// is as it was before, and what was heard of it since is decided on anew.
+    /// Takes back an idle stop that was cut off. Nobody knows whether the signal was sent. If it was, the container
+    /// ends within the grace, even if the sender is gone, and the stop stands. If not, the sandbox gets its earlier
+    /// state back, and its later reports count.
     pub async fn take_back(&self, known: &Sandbox) -> Tried {
         let Some(container) = &known.container else { return Ok(false) };
         let cut = self.note_cut_off(known, None, self.ending());
@@ -73,7 +73,7 @@ impl Work {
             }
             _ => self.record_running(known, container).await?,
         };
-        // What moved meanwhile was not recorded.
+        // Use during the stop was not recorded.
         self.usage.forget_counts(&known.id);
         let heard = self.cut_off().remove(&known.id).and_then(|cut| cut.heard);
         let Some(now) = self.records.store.get(&known.id).await?.filter(|_| done) else { return Ok(done) };
@@ -86,13 +86,13 @@ impl Work {
         Ok(done)
     }
 
-    /// The stop of a sandbox was not recorded, or has ended it.
+    /// Forgets a stop that was not recorded, or has ended the sandbox.
     pub fn forget_cut_off(&self, id: &SandboxId) {
         self.cut_off().remove(id);
     }
 
-    /// What is heard of a sandbox while nobody knows whether its idle stop was carried out is remembered, and counts if it
-    /// was not. The late report of one that does stop changes nothing (`CONTRACT.md` 32). Whether it is remembered.
+    /// Remembers a report that comes while an idle stop may be cut off; it counts if the stop was not carried out. A
+    /// late report of a sandbox that does stop changes nothing (`CONTRACT.md` 32). Returns whether it is remembered.
     ///
     /// # Errors
     /// Those of the store.
@@ -106,7 +106,7 @@ impl Work {
         Ok(true)
     }
 
-    /// The clock was set, and all records with it.
+    /// Follows the clock, which was set together with all records.
     pub fn shift(&self, by: SignedDuration) {
         self.cut_off().values_mut().for_each(|cut| cut.heard = cut.heard.and_then(|at| at.checked_add(by).ok()));
     }

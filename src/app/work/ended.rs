@@ -1,4 +1,4 @@
-//! Ended: what is recorded of a sandbox that runs no more, and of what others have made of one through the engine.
+//! Ended: record the end of a sandbox, and changes that others made through the engine.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     engine::EngineError,
 };
 
-/// For how long what a sandbox wrote last is waited for, before it is recorded that it has stopped.
+/// How long to wait for a sandbox's last output before its stop is recorded.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Work {
@@ -25,7 +25,7 @@ impl Work {
             Err(EngineError::NoContainer) => return self.forget_gone(known).await,
             Err(e) => return Err(e.into()),
         };
-        // Somebody may have asked for the stop meanwhile that was an idle one.
+        // Meanwhile a request may have taken over the idle stop.
         let Some(now) = self.records.store.get(&known.id).await? else { return Ok(false) };
         let reason = match now.life.state {
             State::Stopping { reason, .. } => reason,
@@ -53,7 +53,7 @@ impl Work {
         Ok(true)
     }
 
-    /// What there is to see of a sandbox that has ended: how, and how often in a row it has now ended at once.
+    /// How a sandbox ended, and how many quick ends in a row that makes.
     async fn how_it_ended(
         &self,
         sandbox: &Sandbox,
@@ -76,7 +76,7 @@ impl Work {
         Seen { ending: Some(ending), quick_ends, ..sandbox.life.seen.clone() }
     }
 
-    /// What a sandbox wrote last. That it has stopped is not kept back for it.
+    /// A sandbox's last output; empty if that takes too long, because the record of the stop must not wait.
     async fn words(&self, container: &ContainerId) -> Vec<u8> {
         match tokio::time::timeout(LAST_WORDS, self.engine.last_words(container)).await {
             Ok(Ok(words)) => words,
@@ -88,7 +88,7 @@ impl Work {
         }
     }
 
-    /// Records who ended a sandbox, which was heard of after its end.
+    /// Records who ended a sandbox, when that is heard after its end.
     pub async fn record_ended_by(&self, known: &Sandbox, by: EndedBy) -> Tried {
         let done = self.records.set_ended_by(known, by).await?;
         if let Some(ended) = self.records.store.get(&known.id).await?.filter(|_| done)
@@ -100,7 +100,7 @@ impl Work {
         Ok(done)
     }
 
-    /// Records what others have made of a sandbox through the engine.
+    /// Records what others changed on a sandbox through the engine.
     pub async fn record_shown(&self, known: &Sandbox, shown: &Observed) -> Tried {
         let done = self.records.store.record_shown(known, shown).await?;
         if done {

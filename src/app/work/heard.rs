@@ -1,4 +1,4 @@
-//! Heard: who ended what has ended, as far as the engine's events told.
+//! Heard: who ended a container, as far as the engine's events tell.
 
 use std::{collections::HashMap, sync::MutexGuard, time::Duration};
 
@@ -8,18 +8,18 @@ use crate::{
     engine::{Event, Happening},
 };
 
-/// How long after a signal an end is its doing. Beyond that the program has heard it and gone on, as many do that are told
-/// to show what they are at (QUIT), and has ended for another reason.
+/// How long after a signal an end counts as the signal's doing. Later, the program handled the signal and went on, as
+/// many do on QUIT, and ended for another reason.
 const DYING: Duration = Duration::from_mins(1);
 
-/// What was heard of one run of a container. Events come in the order in which things happened, and a start begins anew,
-/// so that of a run of which not all was heard less is claimed and never more.
+/// What we heard of one run of a container. Events come in order, and a start resets this. So a missed event makes us
+/// claim less, never more.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Heard {
-    /// When it was heard of, by the steady clock.
+    /// When the signal was heard, by the steady clock.
     signalled: Option<Duration>,
     ended: bool,
-    /// We start it: until its own start is heard of, what comes late is about the run before.
+    /// We start it. Until its own start is heard, late events are about the run before.
     awaits_start: bool,
 }
 
@@ -39,7 +39,7 @@ impl Heard {
         }
     }
 
-    /// Who ended the run. Nobody heard of its end: then somebody may have ended it of which nobody heard either.
+    /// Who ended the run. If its end was not heard, a signal may have been missed too.
     pub fn ended_by(self) -> EndedBy {
         match self {
             Self { signalled: Some(_), .. } => EndedBy::Signal,
@@ -54,7 +54,7 @@ impl Work {
         self.heard.lock().expect("no holder panics")
     }
 
-    /// Takes up an event, and has the next pass look closely.
+    /// Takes up an event, and makes the next pass look closely.
     pub fn hear(&self, Event { container, what, .. }: Event) {
         let now = self.clock.steady();
         let mut all = self.heard();
@@ -68,7 +68,7 @@ impl Work {
         self.next.look_closely_at(container);
     }
 
-    /// Who ended a container's last run, as far as was heard.
+    /// Who ended a container's last run, as far as we heard.
     pub fn ended_by(&self, container: &ContainerId) -> EndedBy {
         self.heard().get(container).copied().unwrap_or_default().ended_by()
     }

@@ -1,4 +1,4 @@
-//! Work: what is done to one sandbox through the engine, by whoever holds its claim.
+//! Work: what is done to one sandbox through the engine, by the holder of its claim.
 
 mod claims;
 mod cut_off;
@@ -29,14 +29,14 @@ pub use claims::{Claim, Claims};
 use cut_off::CutOff;
 use heard::Heard;
 
-/// Whether something was done; it is not where what it was decided on no longer holds.
+/// Whether something was done; false where the facts behind the decision no longer hold.
 pub type Tried = std::result::Result<bool, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The question whether the engine is there, while it is asked.
+/// The shared question to the engine whether it is there.
 type Asking = WeakShared<BoxFuture<'static, engine::Result<()>>>;
 
-/// What is done to sandboxes, one at a time for each.
-/// Its first fields are the parts that it stands on; each is used by itself.
+/// What is done to sandboxes, one thing at a time for each. Its first fields are the parts that it uses, each by
+/// itself.
 pub struct Work {
     pub(super) records: Arc<Records>,
     pub(super) usage: Arc<Usage>,
@@ -49,11 +49,11 @@ pub struct Work {
     starts: Semaphore,
     removals: Semaphore,
     asking: Mutex<Option<Asking>>,
-    /// What was heard of containers' present or last runs.
+    /// What we heard of each container's present or last run.
     heard: Mutex<HashMap<ContainerId, Heard>>,
-    /// Idle stops of which nobody knows whether they were carried out.
+    /// Idle stops that may or may not have been carried out.
     cut_off: Mutex<HashMap<SandboxId, CutOff>>,
-    /// Sandboxes about which a step failed and has not succeeded since.
+    /// Sandboxes whose last step failed.
     failing: Mutex<HashSet<SandboxId>>,
 }
 
@@ -90,12 +90,12 @@ impl Work {
         self.failing.lock().expect("no holder panics")
     }
 
-    /// How many sandboxes the engine fails to stop, start or remove, again and again.
+    /// How many sandboxes the engine repeatedly fails to stop, start or remove.
     pub fn failures(&self) -> usize {
         self.failing().len()
     }
 
-    /// A step about a sandbox failed, or did not.
+    /// Notes whether a step about a sandbox failed.
     pub fn set_failing(&self, id: SandboxId, fails: bool) {
         let mut failing = self.failing();
         if fails {
@@ -105,8 +105,8 @@ impl Work {
         }
     }
 
-    /// Makes sure that the engine is there before an intent is recorded that needs it. Who asks while it is being asked
-    /// shares the answer: a whole class that is stopped at once asks once.
+    /// Checks that the engine answers, before an intent that needs it is recorded. Callers at the same time share one
+    /// question: a whole class that stops at once asks once.
     ///
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`].
@@ -124,7 +124,7 @@ impl Work {
         asking.await.map_err(|e| Error::engine("the container could not be changed", e))
     }
 
-    /// Waits for a turn among those whom the engine makes or starts.
+    /// Waits for a turn to create or start.
     ///
     /// # Errors
     /// [`Error::ShuttingDown`].

@@ -1,4 +1,4 @@
-//! Removal: what is deleted, or has gone, leaves nothing behind.
+//! Removal: a deleted or lost sandbox leaves nothing behind.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
     engine::{self, EngineError},
 };
 
-/// For how long a removal is waited for by who needs what it frees.
+/// How long a caller waits for a removal that frees what it needs.
 const REMOVAL_PATIENCE: Duration = Duration::from_mins(1);
 
 impl Work {
-    /// Waits until one of those that were deleted, and of which something is `in_the_way`, is gone from the engine too:
-    /// whoever was told that they are deleted relies on it. Whether one is.
+    /// Waits until the engine has removed one of the deleted sandboxes that are `in_the_way`: callers were told that
+    /// these are deleted, and rely on it. Returns whether one is gone.
     pub async fn make_way(&self, in_the_way: impl Fn(&Sandbox) -> bool) -> Result<bool> {
         let known = self.records.store.all().await?;
         let leaving = known.iter().filter(|s| s.life.state == State::Deleting && in_the_way(s));
@@ -36,7 +36,7 @@ impl Work {
         }
     }
 
-    /// Carries out a recorded deletion; the row goes when the engine has let go.
+    /// Carries out a recorded deletion; the row goes after the engine has removed the container.
     pub async fn finish_delete(&self, sandbox: &Sandbox) -> Tried {
         self.remove(&sandbox.id, sandbox.container.as_ref()).await?;
         let done = self.forget(sandbox).await?;
@@ -46,7 +46,7 @@ impl Work {
         Ok(done)
     }
 
-    /// Makes the engine remove what there is of a sandbox, when its turn comes.
+    /// Makes the engine remove all that it has of a sandbox, when its turn comes.
     pub async fn remove(&self, id: &SandboxId, container: Option<&ContainerId>) -> engine::Result<()> {
         let _turn = self.removals.acquire().await;
         self.engine.remove(id, container).await
@@ -61,7 +61,7 @@ impl Work {
                 Ok(_) => return Err("the engine holds its container, and does not list it among this server's".into()),
             }
         }
-        // What belonged to it, such as its volumes, may be left.
+        // Its volumes, for example, may be left.
         self.remove(&known.id, known.container.as_ref()).await?;
         let done = self.forget(known).await?;
         if done {
@@ -70,7 +70,7 @@ impl Work {
         Ok(done)
     }
 
-    /// Forgets a sandbox if it is still as `seen` shows, in the rows, at the relay, and in what is remembered of it here.
+    /// Forgets a sandbox, if `seen` is still true: in the rows, at the relay, and in our memory.
     ///
     /// # Errors
     /// [`Error::RelayAway`](crate::app::Error::RelayAway), those of the store.

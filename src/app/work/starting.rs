@@ -31,7 +31,7 @@ impl Work {
                 Ok(())
             }
             Err(e) => {
-                // If it runs all the same, the next pass sees it and records it.
+                // If it runs in spite of the error, the next pass sees and records it.
                 self.records.mark(sandbox, State::Stopped { at: stopped_at, reason }).await?;
                 self.next.wake();
                 Err(e)
@@ -39,8 +39,8 @@ impl Work {
         }
     }
 
-    /// The state of a container that was just started. One that has ended by itself already has been running all the
-    /// same (`CONTRACT.md` 20): it is recorded as what it was, and its end by the pass, like every other.
+    /// The state of a container that was just started. If it has ended already, it still ran (`CONTRACT.md` 20): it is
+    /// recorded as running, and the pass records its end, like every other.
     ///
     /// # Errors
     /// [`Error::Engine`] if the engine does not show that it was started.
@@ -57,7 +57,7 @@ impl Work {
         Ok(shown.running(self.clock.now(), self.clock.boot()))
     }
 
-    /// Records a start that somebody else made, or that we did not live to record.
+    /// Records a start that others made, or that we made before a crash.
     pub async fn record_running(&self, known: &Sandbox, container: &ContainerId) -> Tried {
         let shown = self.engine.inspect(container).await?;
         if shown.phase != Phase::Running {

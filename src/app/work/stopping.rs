@@ -15,7 +15,7 @@ impl Work {
     /// Carries out a recorded stop, and logs what goes wrong. The caller holds the claim.
     ///
     /// # Errors
-    /// Those of the store as they are; [`Error::StillStopping`] for whatever else.
+    /// Those of the store as they are; [`Error::StillStopping`] for all others.
     pub async fn finish_stop(&self, id: &SandboxId) -> Result<()> {
         let tried = self.try_finish_stop(id).await;
         if let Err(e) = &tried {
@@ -29,7 +29,7 @@ impl Work {
         })
     }
 
-    /// As [`Work::finish_stop`], with what went wrong. Whether anything was done.
+    /// As [`Work::finish_stop`], but returns the error itself, and whether anything was done.
     ///
     /// # Errors
     /// Those of the engine and the store.
@@ -38,7 +38,7 @@ impl Work {
         let (State::Stopping { .. }, Some(container)) = (&sandbox.life.state, &sandbox.container) else {
             return Ok(false);
         };
-        // Nobody knows from here on whether it ends; what it reports meanwhile counts if it does not.
+        // From here on it may or may not end; if it does not, its reports meanwhile count.
         if sandbox.life.state.ends_by_deadline() {
             self.note_cut_off(&sandbox, None, self.ending());
         }

@@ -1,4 +1,4 @@
-//! What is said of a sandbox, and when.
+//! Tests of what is said about a sandbox, and when.
 
 use super::*;
 use crate::domain::{

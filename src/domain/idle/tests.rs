@@ -1,4 +1,4 @@
-//! Deadlines and verdicts, one rule at a time.
+//! Tests of deadlines and verdicts, one rule at a time.
 
 use super::*;
 use crate::domain::{
@@ -24,7 +24,7 @@ fn stops(policy: &Policy, sandbox: &Sandbox, now: i64) -> bool {
     matches!(verdict(policy, None, sandbox, at(now)), Verdict::Stop { .. })
 }
 
-/// A grace of 300 s that ends then.
+/// A grace of 300 s that ends at `end`.
 fn until(end: i64) -> Grace {
     Grace { since: at(end - 5 * 60), length: Duration::from_mins(5), period: Duration::from_mins(1) }
 }

@@ -1,4 +1,4 @@
-//! Plans, one step at a time.
+//! Tests of plans, one step at a time.
 
 use std::time::Duration;
 

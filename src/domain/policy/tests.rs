@@ -1,4 +1,4 @@
-//! How policies are read, and which applies.
+//! Tests of how policies are read, and which one applies.
 
 use std::collections::BTreeMap;
 

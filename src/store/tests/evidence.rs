@@ -1,4 +1,4 @@
-//! Evidence in the store: what counts, for which start, and what it undoes.
+//! Tests of evidence in the store: what counts, for which start, and what it undoes.
 
 use super::*;
 
@@ -79,13 +79,13 @@ async fn contract_31_the_store_sees_how_often_a_sandbox_reports() {
     {
         assert_eq!(report(second, value).await.period.map(|p| p.as_secs()), period, "at {second}");
     }
-    // A stop is decided on it: in the row a report has made the period longer than what was seen.
+    // The stop uses the row: there a report has made the period longer than in `seen`.
     let seen = store.get(&sandbox.id).await.unwrap().unwrap();
     assert_eq!(deadline(&POLICY, &seen).unwrap().at, at(162 + 240));
     report(640, 0).await;
     let stopping = State::Stopping { since: at(641), reason: StopReason::Idle };
     assert!(!stops(&store, &seen, &stopping).await);
-    // What lies between two runs is no gap.
+    // The time between two runs is no gap.
     let seen = store.get(&sandbox.id).await.unwrap().unwrap();
     assert_eq!(seen.life.rhythm.period.map(|p| p.as_secs()), Some(237));
     assert!(store.mark(&seen, stopping).await.unwrap());
@@ -115,7 +115,7 @@ async fn a_check_in_can_do_one_thing() {
     assert_eq!(store.get(&one.id).await.unwrap(), before);
 }
 
-/// What is ahead is as of now, and nothing is ahead then; what is not stays.
+/// Times ahead become now, so nothing is ahead any more; all other times stay.
 #[tokio::test]
 async fn no_record_is_later_than_now() {
     let store = Store::in_memory().unwrap();
