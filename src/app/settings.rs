@@ -7,7 +7,7 @@ use crate::{
     store::PortPool,
 };
 
-/// What the configuration decides for the use cases, one field for each setting.
+/// What the configuration decides for the use cases. Its fields are the settings, one for each.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The policy of sandboxes without their own.
