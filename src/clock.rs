@@ -1,4 +1,4 @@
-//! The clock: the system's, or one that a test moves. The only file that may ask what time it is.
+//! The clock: the system's, or one that a test moves. No other file may ask what time it is.
 
 use std::{
     sync::{
@@ -15,14 +15,14 @@ use crate::domain::Boot;
 
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The present instant, to the millisecond, which is what the store keeps.
+    /// The present instant, to the millisecond, as the store keeps it.
     fn now(&self) -> Timestamp;
 
-    /// How long it has been since a moment that stays the same until the machine is started anew, whatever is done to the
-    /// clock meanwhile. Time in which the machine sleeps is none.
+    /// The time since a fixed moment of this start of the machine, even if the clock is set meanwhile. Time in which
+    /// the machine sleeps does not count.
     fn steady(&self) -> Duration;
 
-    /// Which start of this machine this is: another one after each reboot.
+    /// Which start of this machine this is. Each reboot gives a new value.
     fn boot(&self) -> Boot;
 }
 
@@ -45,7 +45,7 @@ impl Clock for SystemClock {
     }
 
     fn boot(&self) -> Boot {
-        // Where the kernel does not tell, no reboot is ever noticed.
+        // If the kernel does not tell, no reboot is ever noticed.
         static ID: LazyLock<Boot> = LazyLock::new(|| {
             Boot::from(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim())
         });
@@ -53,11 +53,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// The smallest correction of a clock that records are restated by.
+/// The smallest change of the clock for which records are restated.
 const STEP: SignedDuration = SignedDuration::from_secs(1);
 
-/// The clock by which records are kept. It goes on by what passes; that the machine's clock was set it takes up when it is
-/// told to, together with the records, so that what lies between two of them is always what has passed.
+/// The clock by which records are kept. It follows the steady time. When the machine's clock was set, it follows only
+/// when told to, together with the records, so that the time between two records is always the time that has passed.
 #[derive(Debug)]
 pub struct RecordClock {
     clock: Arc<dyn Clock>,
@@ -66,7 +66,8 @@ pub struct RecordClock {
 }
 
 impl RecordClock {
-    /// A clock that goes on from records that were kept so far `ahead` of the steady time; `None`: as the machine's does.
+    /// A clock that goes on from records kept so far `ahead` of the steady time; `None`: it follows the machine's
+    /// clock.
     pub fn new(clock: Arc<dyn Clock>, ahead: Option<i64>) -> Self {
         let kept = Self { clock, ahead: AtomicI64::default() };
         kept.take_up(ahead.unwrap_or_else(|| kept.shown()));
@@ -104,19 +105,19 @@ impl RecordClock {
         self.clock.now().as_millisecond().saturating_sub(self.steady().as_millis() as i64)
     }
 
-    /// By how much the machine's clock was set since that was last taken up; zero for less than a second.
+    /// How far the machine's clock was set since the last [`RecordClock::take_up`]; zero if less than a second.
     pub fn was_set_by(&self) -> SignedDuration {
         let by = SignedDuration::from_millis(self.shown().saturating_sub(self.ahead()));
         if by.abs() < STEP { SignedDuration::ZERO } else { by }
     }
 
-    /// Goes on as far ahead of the steady time as that.
+    /// Goes on so far `ahead` of the steady time.
     pub fn take_up(&self, ahead: i64) {
         self.ahead.store(ahead, Ordering::SeqCst);
     }
 
-    /// An instant that was read from the machine's clock a moment ago, as records have it: none is ahead, and what was read
-    /// from a clock that has been set back since counts as of now.
+    /// An instant that was read from the machine's clock a moment ago, as records have it. It is never ahead of now. If
+    /// the clock was set back since, it counts as now.
     pub fn of_late(&self, at: Timestamp) -> Timestamp {
         let now = self.now();
         if self.was_set_by().is_negative() { now } else { at.min(now) }
@@ -144,7 +145,7 @@ impl ManualClock {
         *now = now.checked_add(SignedDuration::try_from(by).expect("short")).expect("in range");
     }
 
-    /// Sets the clock, backwards too, while no time passes.
+    /// Sets the clock, also backwards. No time passes.
     pub fn set(&self, at: Timestamp) {
         *self.now.lock().expect("no holder panics") = to_millisecond(at);
     }
@@ -169,7 +170,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Measures how long something takes, whatever happens to the clock meanwhile.
+/// Measures how long something takes, even if the clock is set meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
@@ -179,7 +180,7 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// How long it has been.
+    /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }

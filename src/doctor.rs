@@ -1,5 +1,5 @@
-//! The doctor: looks at everything that Spindle stands on, says what is wrong, why that matters and what mends it, and
-//! how many sandboxes the host holds. It changes nothing; the container that it tries things out with is removed.
+//! The doctor: looks at everything that Spindle needs, says what is wrong, why it matters and how to mend it, and how
+//! many sandboxes the host holds. It changes nothing, and removes the container that it tries things out with.
 //!
 //! Facts are gathered, then judged by pure functions, then shown.
 

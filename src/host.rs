@@ -1,5 +1,5 @@
-//! This machine, as far as it bears on us: what the kernel says of its limits, routes, disks, memory and clock, and what
-//! stands in its firewall.
+//! This machine, as far as it concerns us: what the kernel says about limits, routes, disks, memory and clock, and the
+//! rules of its firewall.
 
 use std::{
     io,
@@ -12,28 +12,28 @@ use std::{
 use ipnet::Ipv4Net;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for other things than connections: listeners, the API, the database, the engine.
+/// Descriptors for things other than connections: listeners, the API, the database, the engine.
 const DESCRIPTORS_BESIDE: u64 = 4_096;
 
-/// How many connections may be carried under a limit on descriptors. Each takes two; the rest is for everything else.
+/// How many connections a limit on descriptors allows. Each takes two; the rest is for everything else.
 pub fn room_for_connections(descriptors: u64) -> u64 {
     descriptors.saturating_sub(DESCRIPTORS_BESIDE.min(descriptors / 2)) / 2
 }
 
-/// The most descriptors that this process may raise its limit to; none if there is no limit.
+/// The highest limit on descriptors that this process may set; `None`: no limit.
 pub fn descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
 }
 
-/// Raises this process's limit on descriptors as far as it may; what it is then, none if there is none, and why it was
-/// not raised.
+/// Raises this process's limit on descriptors as far as it may. Returns the limit then, `None` if there is none, and
+/// why it was not raised.
 pub fn raise_descriptors() -> (Option<u64>, io::Result<()>) {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     (getrlimit(Resource::Nofile).current, raised.map_err(io::Error::from))
 }
 
-/// The kernel's range for outgoing connections, if it takes ports of `range` from it that are not reserved.
+/// The kernel's range for outgoing connections, if it contains ports of `range` that are not reserved.
 pub fn lost_to_clients(range: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
     overlap(range, &read("ip_local_port_range"), &read("ip_local_reserved_ports"))
@@ -58,17 +58,17 @@ fn ports(text: &str) -> Option<RangeInclusive<u16>> {
 pub struct Route {
     /// Where it leads to.
     pub to: Ipv4Net,
-    /// By which interface.
+    /// The interface.
     pub by: String,
 }
 
-/// The IPv4 routes, without those to everywhere.
+/// The IPv4 routes, without default routes.
 pub fn routes() -> io::Result<Vec<Route>> {
     Ok(routes_in(&std::fs::read_to_string("/proc/net/route")?))
 }
 
 fn routes_in(table: &str) -> Vec<Route> {
-    // Addresses stand there as the machine's memory holds them.
+    // The file has addresses in the machine's own byte order.
     let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
     let route = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -81,13 +81,13 @@ fn routes_in(table: &str) -> Vec<Route> {
 /// A file system's space in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Disk {
-    /// For those who are not root.
+    /// What users other than root may take.
     pub free: u64,
     /// In all.
     pub total: u64,
 }
 
-/// The file system on which `path` is, or will be when it is made.
+/// The file system on which `path` is, or will be once it is made.
 pub fn disk(path: &Path) -> io::Result<Disk> {
     let path = std::path::absolute(path)?;
     let there = path.ancestors().find(|p| p.exists()).unwrap_or(&path);
@@ -104,7 +104,7 @@ pub struct Mount {
     pub options: String,
 }
 
-/// What is mounted where `path` is.
+/// The mount on which `path` is.
 pub fn mount(path: &Path) -> io::Result<Mount> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
     mount_in(&table, &path.canonicalize()?).ok_or_else(|| io::Error::other("it is on no mount that is shown"))
@@ -118,7 +118,7 @@ fn mount_in(table: &str, path: &Path) -> Option<Mount> {
         let (kind, _, options) = (what.next()?, what.next()?, what.next()?);
         path.starts_with(&at).then(|| (at, Mount { kind: kind.to_owned(), options: options.to_owned() }))
     };
-    // Of two on one place the later one is seen.
+    // If two are mounted at one place, the later one is seen.
     let deepest = table.lines().filter_map(mount).max_by_key(|(at, _)| at.components().count());
     deepest.map(|(_, mount)| mount)
 }
@@ -140,29 +140,29 @@ pub fn kernel(name: &str) -> io::Result<u64> {
     text.trim().parse().map_err(io::Error::other)
 }
 
-/// Whether a time service keeps the clock: what the kernel has been told.
+/// Whether a time service keeps the clock, as the kernel was told.
 pub fn is_clock_kept() -> io::Result<bool> {
-    // SAFETY: all zeroes is a valid `timex`, and one that asks for no change.
+    // SAFETY: all zeroes is a valid `timex` that asks for no change.
     let mut shown: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes into nothing but the struct that it is given.
+    // SAFETY: the kernel writes only into the struct that it is given.
     match unsafe { libc::adjtimex(&raw mut shown) } {
         -1 => Err(io::Error::last_os_error()),
         state => Ok(state != libc::TIME_ERROR && shown.status & libc::STA_UNSYNC == 0),
     }
 }
 
-/// What stands in the firewall that may be in the way.
+/// The rules of the firewall that may be in the way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Firewall {
-    /// Whether what comes in is dropped unless a rule lets it in.
+    /// Whether incoming traffic is dropped unless a rule lets it in.
     pub is_shut: bool,
-    /// The rules that drop or reject what comes in.
+    /// The rules that drop or reject incoming traffic.
     pub rules: Vec<String>,
-    /// Those that an administrator has put before Docker's own.
+    /// The rules that an administrator has put before Docker's own.
     pub docker_user: Vec<String>,
 }
 
-/// Who manages the firewall, which everybody may know.
+/// Who manages the firewall. Everybody may know that.
 pub fn firewall_manager() -> Option<&'static str> {
     let ufw = std::fs::read_to_string("/etc/ufw/ufw.conf").unwrap_or_default();
     if ufw.lines().any(|l| l.trim().eq_ignore_ascii_case("ENABLED=yes")) {
@@ -173,7 +173,7 @@ pub fn firewall_manager() -> Option<&'static str> {
     names.any(|name| name.trim() == "firewalld").then_some("firewalld")
 }
 
-/// The firewall. Only root is shown it.
+/// The firewall. Only root can see it.
 pub async fn firewall() -> io::Result<Firewall> {
     let mut command = tokio::process::Command::new("iptables");
     command.args(["--wait", "2", "-S"]).stdin(Stdio::null()).kill_on_drop(true);

@@ -1,4 +1,4 @@
-//! The way in from the clock: what wakes the pass, and who follows the engine's events.
+//! The loops of the server: one wakes the pass, others follow the engine's and the relay's events.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::app::App;
 /// The least time between two passes: a burst of events costs one pass, not one each.
 const REST: Duration = Duration::from_millis(200);
 
-/// How late the schedule may wake the pass; by then it goes on without.
+/// How late the schedule may wake the pass. After that the pass runs without it.
 const LATE: Duration = Duration::from_secs(1);
 
-/// How long to wait before the engine's events are followed anew.
+/// How long to wait before following the engine's events anew.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// The tasks of the server that answer to no request.
+/// The tasks of the server that serve no request.
 pub struct Loops {
     scheduler: JobScheduler,
     tasks: JoinSet<()>,
@@ -26,7 +26,7 @@ pub struct Loops {
 }
 
 impl Loops {
-    /// Starts the schedule, which does nothing but wake the pass, and the loops.
+    /// Starts the loops, and the schedule, which only wakes the pass.
     ///
     /// # Errors
     /// If the scheduler cannot be started.
@@ -49,7 +49,7 @@ impl Loops {
         Ok(Self { scheduler, tasks, shutdown })
     }
 
-    /// Ends the loops, each after the pass that it is in, and waits for them until `deadline` has passed.
+    /// Ends each loop after its present pass, and waits for them at most `deadline`.
     pub async fn stop(mut self, deadline: Duration) {
         self.shutdown.cancel();
         if let Err(e) = self.scheduler.shutdown().await {
@@ -62,7 +62,7 @@ impl Loops {
     }
 }
 
-/// Runs `pass`, surviving its panic.
+/// Runs `pass`, and survives a panic in it.
 async fn caught<T>(name: &'static str, pass: impl Future<Output = T>) -> Option<T> {
     match AssertUnwindSafe(pass).catch_unwind().await {
         Ok(value) => Some(value),
@@ -73,8 +73,8 @@ async fn caught<T>(name: &'static str, pass: impl Future<Output = T>) -> Option<
     }
 }
 
-/// A pass whenever somebody wakes it, at the next deadline, and `every` so often, whatever becomes of the schedule: that
-/// goes by the clock, and falls silent when it is set.
+/// Runs a pass when somebody wakes it, at the next deadline, and at least every `every`. It does not rely on the
+/// schedule, which falls silent when the clock is set.
 pub(crate) async fn converge_when_woken(app: Arc<App>, every: Duration, shutdown: CancellationToken) {
     let longest = every + LATE;
     let mut next = longest;

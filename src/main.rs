@@ -1,4 +1,4 @@
-//! The binary: it parses the command line and hands over to the command.
+//! The binary: parses the command line and runs the command.
 
 mod run;
 

@@ -7,7 +7,7 @@ use super::{
     values::{Instant, Word},
 };
 
-/// Why a container is in the state that it is in.
+/// Why a container is in its state.
 /// Its fields are the keys on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
@@ -17,24 +17,24 @@ pub struct Activity {
     pub name: String,
     /// `running`, `stopping` or `stopped`.
     pub status: Word,
-    /// The answer, in a sentence.
+    /// The reason, in a sentence.
     pub why: String,
-    /// When it will be stopped, unless it is used until then.
+    /// When it will be stopped, unless it is used before.
     pub stops_at: Option<Instant>,
     /// What will be `stopped_reason` then.
     pub stops_for: Option<Word>,
-    /// When those inside will be warned.
+    /// When its users will be warned.
     pub warns_at: Option<Instant>,
-    /// Until when nobody is stopped for being idle.
+    /// Until when no container is stopped for being idle.
     pub no_idle_stops_before: Option<Instant>,
     /// Until when somebody keeps it.
     pub keep_until: Option<Instant>,
     /// Who keeps it.
     pub extended: Option<Extended>,
-    /// When it is stopped.
+    /// The policy that applies to it.
     #[serde(default)]
     pub policy: Policy,
-    /// What there is to know of its use, by where that is known from.
+    /// What is known about its use, source by source.
     #[serde(default)]
     pub sources: Vec<Evidence>,
     /// What its reporter says.
@@ -43,7 +43,7 @@ pub struct Activity {
     /// Its ports.
     #[serde(default)]
     pub ports: Vec<PortUse>,
-    /// What is not seen.
+    /// What Spindle does not see.
     pub note: Option<Word>,
     /// What was decided about it, newest first.
     #[serde(default)]
@@ -69,17 +69,17 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CheckIns {
-    /// How its reports come.
+    /// Whether reports come: `never`, `ceased` or `current`.
     pub state: Word,
     /// When the last one came.
     pub last_at: Option<Instant>,
     /// What it said.
     pub last_value: u64,
-    /// How often it is seen to report, in seconds.
+    /// The seconds between its reports, as seen.
     pub period: Option<u64>,
-    /// How often its limit needs a report.
+    /// How often its limit needs a report, in seconds.
     pub needed: Option<u64>,
-    /// That this is not often enough.
+    /// Says so if that is not often enough.
     pub note: Option<String>,
 }
 
@@ -98,7 +98,7 @@ pub struct PortUse {
     pub connections_in_use: u32,
     /// When the last byte moved.
     pub last_byte_at: Option<Instant>,
-    /// When so much last moved that it is use.
+    /// When enough bytes last moved to be use.
     pub last_use_at: Option<Instant>,
 }
 
@@ -113,6 +113,6 @@ pub struct Decision {
     pub why: String,
     /// The source of the evidence.
     pub evidence: Option<Word>,
-    /// When that was.
+    /// When the evidence came.
     pub evidence_at: Option<Instant>,
 }

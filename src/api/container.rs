@@ -1,5 +1,5 @@
-//! A container, as `/v1/containers` shows it. Its first eight keys are spin-docker's, and strings; the rest is ours,
-//! properly typed (`CONTRACT.md` 8).
+//! A container, as `/v1/containers` shows it. Its first eight keys come from spin-docker and are strings; ours have
+//! proper types (`CONTRACT.md` 8).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Container {
     pub container_id: String,
     /// It begins with `/`.
     pub name: String,
-    /// As its creator named it.
+    /// The image, as its creator named it.
     pub image: String,
     /// `running`, `stopping` or `stopped`.
     pub status: Word,
@@ -25,28 +25,28 @@ pub struct Container {
     pub ssh_port: String,
     /// The host port of its app; empty while it is stopped.
     pub app_port: String,
-    /// Where the API has it.
+    /// Its path in the API.
     pub uri: String,
     /// The URL of its app, running or not.
     pub access: Option<String>,
-    /// Every port that it has.
+    /// All its ports.
     #[serde(default)]
     pub ports: Vec<Port>,
     /// When it was created.
     pub created_at: Instant,
     /// When it was started, while it runs.
     pub started_at: Option<Instant>,
-    /// When it was stopped, while it is.
+    /// When it was stopped, while it is stopped.
     pub stopped_at: Option<Instant>,
     /// Why it was stopped.
     pub stopped_reason: Option<Word>,
-    /// When it will be stopped, unless it is used until then.
+    /// When it will be stopped, unless it is used before.
     pub stops_at: Option<Instant>,
     /// When it was last used.
     pub last_active_at: Option<Instant>,
     /// When it last reported.
     pub last_check_in_at: Option<Instant>,
-    /// How often it is seen to report, in seconds.
+    /// The seconds between its reports, as seen.
     pub report_period: Option<u64>,
     /// Why it runs, or was stopped, in a sentence.
     #[serde(default)]
@@ -55,7 +55,7 @@ pub struct Container {
     pub keep_until: Option<Instant>,
     /// Who keeps it.
     pub extended: Option<Extended>,
-    /// When it is stopped.
+    /// The policy that applies to it.
     #[serde(flatten)]
     pub policy: Policy,
     /// Its time zone.
@@ -76,35 +76,35 @@ pub struct Container {
     /// Which connections wake it.
     #[serde(default)]
     pub wake: Word,
-    /// When it could last not be woken.
+    /// When a wake last failed.
     pub wake_failed_at: Option<Instant>,
-    /// Why it could not.
+    /// Why that wake failed.
     pub wake_failure: Option<String>,
-    /// Somebody paused it behind our back.
+    /// Whether somebody paused it behind our back.
     #[serde(default)]
     pub paused: bool,
-    /// With which code its last run ended.
+    /// The exit code of its last run.
     pub exit_code: Option<i64>,
-    /// Whether the kernel ended its last run for want of memory.
+    /// Whether the kernel killed a process of its last run because memory ran out.
     pub oom_killed: Option<bool>,
-    /// What its last run said last.
+    /// The last lines that its last run wrote.
     pub last_lines: Option<Vec<String>>,
-    /// Its name in the engine, if that has another.
+    /// Its name in the engine, if that differs.
     pub engine_name: Option<String>,
 }
 
-/// A container that was just made, with what its maker may not have meant.
+/// A new container, with warnings about what its creator may not have meant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Created {
     /// The container.
     #[serde(flatten)]
     pub container: Container,
-    /// Sentences.
+    /// The warnings, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// A port with the host port that stays reserved for it, stopped or not (`CONTRACT.md` 10).
+/// A port with its host port, which stays reserved, stopped or not (`CONTRACT.md` 10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// The port inside.
@@ -117,7 +117,7 @@ pub struct Port {
     pub host_port: u16,
 }
 
-/// What a port that the relay carries has carried since the relay began to listen on it.
+/// The traffic of a port since the relay began to listen on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// The port inside.
@@ -136,13 +136,13 @@ pub struct Traffic {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
-    /// Without use for so long it is stopped.
+    /// It is stopped after so long without use.
     pub idle_timeout: Limit,
-    /// For so long after the last sign of a person connections keep it.
+    /// Connections keep it for so long after the last interactive evidence.
     pub connection_cap: Limit,
-    /// So long after its start it is stopped, used or not.
+    /// It is stopped so long after its start, used or not.
     pub max_age: Limit,
-    /// So long before a stop those inside are warned.
+    /// Its users are warned so long before a stop.
     pub warn_before: Limit,
     /// What counts as use: a list with commas, or `none`.
     pub evidence: String,

@@ -12,10 +12,10 @@ pub struct Error {
     /// For programs.
     #[serde(default)]
     pub code: Word,
-    /// Leads to the log.
+    /// The request's id, by which to find it in the log.
     #[serde(default)]
     pub request_id: String,
-    /// What would help, where the message alone does not say it.
+    /// What would help, if the message alone does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{Instant, Word};
 
-/// Whether Spindle can do its work. Inside its parts the keys stand in the order of the alphabet, as they always did. Whoever reads it knows a Spindle by `version` and `check_in`.
+/// Whether Spindle can do its work. Inside its parts the keys are in alphabetical order, as they always were. A reader
+/// knows a Spindle by `version` and `check_in`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `ok`, `starting` or `unavailable`.
@@ -82,7 +83,7 @@ pub struct Relay {
     /// How many file descriptors its process has open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptors: Option<u64>,
-    /// How many it may have.
+    /// How many descriptors it may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptors_limit: Option<u64>,
     /// How many ports it listens on.
@@ -116,9 +117,9 @@ pub struct Pass {
     pub at: Option<Instant>,
     /// How many sandboxes the engine fails to stop, start or remove.
     pub failing: usize,
-    /// How many sandboxes we knew.
+    /// How many sandboxes the store knew.
     pub known: usize,
-    /// Until when nobody is stopped for being idle.
+    /// Until when no sandbox is stopped for being idle.
     pub no_idle_stops_before: Option<Instant>,
     /// How many containers the engine showed.
     pub observed: usize,

@@ -1,4 +1,4 @@
-//! An image, and how far it is pulled, as `/v1/images/{image}` shows them. `/v1/images` itself is an array of names.
+//! An image, and the progress of a pull, as `/v1/images/{image}` shows them. `/v1/images` itself is an array of names.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use super::values::{Instant, Word};
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// As it was asked for.
+    /// Its name, as it was asked for.
     pub image: String,
-    /// The engine's id of it.
+    /// The engine's id for it.
     pub id: String,
-    /// What it is called, as `repository:tag`.
+    /// Its names, as `repository:tag`.
     #[serde(default)]
     pub tags: Vec<String>,
     /// Its label `spindle.title`.
     pub title: Option<String>,
     /// Its label `spindle.description`.
     pub description: Option<String>,
-    /// Bytes.
+    /// Its size in bytes.
     #[serde(default)]
     pub size: u64,
-    /// When it was built, where it says so.
+    /// When it was built, if it says so.
     pub created_at: Option<Instant>,
-    /// For which machines it is, such as `linux/amd64`.
+    /// The machines that it is for, such as `linux/amd64`.
     #[serde(default)]
     pub platform: String,
     /// The ports that it exposes, such as `22/tcp`.
@@ -46,15 +46,15 @@ pub struct Image {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Pull {
-    /// It is on its way.
+    /// It is being pulled.
     Pulling {
-        /// How many bytes are here, of the layers that are being counted.
+        /// How many bytes are here, in the layers that are counted.
         bytes_done: u64,
         /// How many there will be.
         bytes: u64,
         /// How many layers are here.
         layers_done: usize,
-        /// How many there will be, as far as is known.
+        /// How many layers there will be, as far as is known.
         layers: usize,
     },
     /// It is here.
@@ -69,7 +69,7 @@ pub enum Pull {
         /// Why, for programs.
         code: Word,
     },
-    /// What only a newer server says.
+    /// A state that only a newer server knows.
     #[serde(other, skip_serializing)]
     Unknown,
 }

@@ -1,7 +1,7 @@
-//! The shapes on the wire, for those who write them and for those who read them: the server, our client, the doctor.
-//! A shape holds words and numbers; what they mean is the domain's business.
+//! The shapes on the wire. The server writes them; our client and the doctor read them. A shape holds words and
+//! numbers; the domain knows what they mean.
 //!
-//! A reader takes what an older or a newer server sends: it ignores keys that it does not know, and does without those
+//! A reader accepts what an older or a newer server sends: it ignores keys that it does not know, and does without keys
 //! that came after the first version.
 
 mod activity;

@@ -1,4 +1,4 @@
-//! Shapes are read as they are written, and what an older or a newer server sends is read too.
+//! Tests that shapes are read as they are written, also from an older or a newer server.
 
 use serde_json::{Value, json};
 

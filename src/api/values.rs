@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A word of a set that may grow: the writer has it in its program, a reader takes whichever comes.
+/// A word of a set that may grow. The writer has fixed words; a reader accepts any word.
 pub type Word = Cow<'static, str>;
 
 /// RFC 3339 in UTC, written to the millisecond.
@@ -25,7 +25,7 @@ impl Serialize for Instant {
     }
 }
 
-/// A length of time in seconds, or a word in its place.
+/// A length of time in seconds, or a word instead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Limit {
@@ -36,7 +36,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// That it never ends.
+    /// A length that never ends.
     pub const NEVER: Self = Self::Word(Cow::Borrowed("never"));
 
     /// The seconds, if there is an end.

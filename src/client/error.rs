@@ -1,26 +1,26 @@
-//! What can go wrong when a server is asked.
+//! The errors of a request to a server.
 
-/// Why there is no answer that can be used.
+/// Why there is no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers.
     #[error(transparent)]
     Unreachable(#[from] std::io::Error),
-    /// Somebody answers who speaks something else.
+    /// Somebody answers who does not speak HTTP.
     #[error("who answers there speaks no HTTP as we know it")]
     NoHttp,
-    /// Somebody answers who speaks HTTP and is no Spindle.
+    /// Somebody answers who speaks HTTP and is not a Spindle.
     #[error("who answers there is no Spindle")]
     NoSpindle,
     /// The server says no.
     #[error("the server answers {status} {message}")]
     Refused {
-        /// The status of HTTP.
+        /// The HTTP status.
         status: u16,
         /// The server's reason; empty if it gives none.
         message: String,
     },
-    /// The server's answer has another shape than the one we know.
+    /// The server's answer has a shape that we do not know.
     #[error("the server's answer is not understood")]
     Unclear(#[source] serde_json::Error),
 }

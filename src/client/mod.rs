@@ -1,4 +1,4 @@
-//! Our API, asked over HTTP as any client would ask it. It answers with the API's own shapes.
+//! A client of our API over HTTP, like any other client. It answers with the API's own shapes.
 
 mod error;
 mod request;
@@ -26,12 +26,12 @@ impl Client {
         Self { at, authorization: Credentials::new(user, password).as_http_header() }
     }
 
-    /// What the server says of itself. Nobody is told the password for that.
+    /// What the server says about itself. This request does not send the password.
     ///
     /// # Errors
-    /// [`Error::NoSpindle`] if somebody else answers; those of every request.
+    /// [`Error::NoSpindle`] if somebody else answers; the errors of every request.
     pub async fn health(&self) -> Result<api::Health> {
-        // A 503 has the same body, and says what is not well.
+        // A 503 has the same body, which says what is not well.
         let answer = request::get(self.at, "/v1/health", None).await?;
         serde_json::from_str(&answer.body).map_err(|_| Error::NoSpindle)
     }
@@ -39,7 +39,7 @@ impl Client {
     /// All containers, oldest first.
     ///
     /// # Errors
-    /// Those of every request.
+    /// The errors of every request.
     pub async fn containers(&self) -> Result<Vec<api::Container>> {
         self.get("/v1/containers").await
     }

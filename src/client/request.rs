@@ -1,4 +1,4 @@
-//! One request in the oldest of HTTP: the answer ends with the connection, and nothing need be parsed but its head.
+//! One request in HTTP/1.0: the answer ends with the connection, so only its head needs parsing.
 
 use std::{io, net::SocketAddr};
 
@@ -9,12 +9,12 @@ use tokio::{
 
 use super::error::{Error, Result};
 
-/// No answer of ours is longer.
+/// The longest answer that is read. None of ours is longer.
 const LONGEST: u64 = 64 << 20;
 
-/// What was answered.
+/// An answer.
 pub struct Answer {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: u16,
     /// All that came after the head.
     pub body: String,

@@ -1,4 +1,4 @@
-//! What a client makes of those who may answer it.
+//! Tests what a client makes of the different answers that it may get.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,7 +8,7 @@ use tokio::{
 
 use super::*;
 
-/// A client of somebody who gives one answer, and the request that comes in.
+/// A client of a server that gives this one answer, and the request that comes in.
 async fn of(answer: &'static str) -> (Client, JoinHandle<String>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = Client::new(listener.local_addr().unwrap(), "admin", "secret");

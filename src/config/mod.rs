@@ -1,6 +1,6 @@
 //! The configuration: one struct, parsed once from `spindle.toml` and `SPINDLE_*` variables; the variables win.
-//! Every value is read as text and parsed by the type that it is for, so that a password of digits stays what it is.
-//! Contradictions are refused here, not discovered in class.
+//! Every value is read as text and parsed by its own type, so that a password of digits stays as it is. Contradictions
+//! are refused here, not found out in class.
 
 mod policy;
 mod relay;
@@ -27,10 +27,10 @@ pub use relay::RelayConfig;
 pub use sandbox::SandboxConfig;
 use values::{Values, log_filter, log_format, port_range, stop_grace, subnet, word};
 
-/// The password with which spin-docker came (`CONTRACT.md` 1).
+/// The default password of spin-docker (`CONTRACT.md` 1).
 pub const DEFAULT_PASSWORD: &str = "spindocker";
 
-/// Variables that begin with `SPINDLE_` and configure something other than the server.
+/// Variables that begin with `SPINDLE_` and do not configure the server.
 const NOT_OURS: [&str; 2] = ["config", "check_in_url"];
 
 /// The form of the log.
@@ -38,7 +38,7 @@ const NOT_OURS: [&str; 2] = ["config", "check_in_url"];
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -52,11 +52,11 @@ pub struct Config {
     pub port: u16,
     /// `SPINDLE_ADMIN_USER`: who may use it.
     pub admin_user: String,
-    /// `SPINDLE_ADMIN_PASSWORD`: with which password.
+    /// `SPINDLE_ADMIN_PASSWORD`: the user's password.
     pub admin_password: String,
     /// `SPINDLE_DATABASE`: the database file.
     pub database: PathBuf,
-    /// `SPINDLE_FILES`: under which directory each sandbox has its `/run/spindle`; absolute.
+    /// `SPINDLE_FILES`: the directory in which each sandbox has its `/run/spindle`; absolute.
     pub files: PathBuf,
     /// `SPINDLE_DEPLOYMENT`: what tells this server's containers and network from others'.
     pub deployment: String,
@@ -64,7 +64,7 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// `SPINDLE_REPORT_PERIOD`: how often images report, in seconds.
     pub report_period: Duration,
-    /// `SPINDLE_RESUME_GRACE`: for how many seconds nothing is stopped after sandboxes could not report.
+    /// `SPINDLE_RESUME_GRACE`: how many seconds nothing is stopped after a time in which sandboxes could not report.
     pub resume_grace: Duration,
     /// `SPINDLE_CONVERGE_EVERY`: how often the pass runs at least, in seconds.
     pub converge_every: Duration,
@@ -76,7 +76,7 @@ pub struct Config {
     pub check_in_port: u16,
     /// `SPINDLE_PUBLISH_ADDRESS`: on which address the sandboxes' ports are published.
     pub publish_address: IpAddr,
-    /// `SPINDLE_PORT_RANGE`: from which host ports.
+    /// `SPINDLE_PORT_RANGE`: the host ports that it takes.
     pub port_range: RangeInclusive<u16>,
     /// `SPINDLE_SUBNET`: the sandboxes' network.
     pub subnet: Ipv4Net,
@@ -119,7 +119,7 @@ impl Config {
         }
         for (name, value) in variables {
             let Some(key) = name.strip_prefix("SPINDLE_").map(str::to_ascii_lowercase) else { continue };
-            // An empty variable is one that is not set; an empty password is a mistake, which must not mean the default.
+            // An empty variable counts as not set. An empty password is a mistake, and must not become the default.
             if !NOT_OURS.contains(&key.as_str()) && (!value.is_empty() || key == "admin_password") {
                 figment = figment.merge(Serialized::default(&key, value));
             }
@@ -243,7 +243,7 @@ impl Config {
         Ok(())
     }
 
-    /// How many addresses the subnet has for sandboxes: it also holds its gateway, its own address and the broadcast's.
+    /// How many addresses the subnet has for sandboxes, without its gateway, its own address and the broadcast address.
     pub fn addresses(&self) -> u64 {
         (1_u64 << (32 - self.subnet.prefix_len())).saturating_sub(3)
     }

@@ -1,4 +1,4 @@
-//! When sandboxes are stopped, and what keeps them, as the configuration says.
+//! The settings of when sandboxes are stopped, and what keeps them.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::domain::{Limit, Policy, Sources, policy::least_idle_limit};
 /// A day: how long connections alone keep a sandbox, unless its limit is longer.
 const CAP: Duration = Duration::from_hours(24);
 
-/// The lead of a warning, in seconds, unless the idle limit is short.
+/// How many seconds before a stop users are warned, unless the idle limit is short.
 const LEAD: u64 = 600;
 
 /// When sandboxes are stopped.
 #[derive(Debug, Clone)]
 pub struct PolicyConfig {
     /// `SPINDLE_IDLE_TIMEOUT`: after how many seconds without evidence a sandbox is stopped, or `never`.
-    /// `SPINDLE_CONNECTION_CAP`: for how many seconds after the last interactive evidence connections count, or `never` to
-    /// let them count without end. `SPINDLE_MAX_AGE`: how many seconds after its start it is stopped, used or not, or
-    /// `never`. `SPINDLE_WARN_BEFORE`: how many seconds before a stop those inside are warned, or `never`.
+    /// `SPINDLE_CONNECTION_CAP`: how many seconds connections count after the last interactive evidence, or `never`:
+    /// they count without end. `SPINDLE_MAX_AGE`: how many seconds after its start it is stopped, used or not, or
+    /// `never`. `SPINDLE_WARN_BEFORE`: how many seconds before a stop its users are warned, or `never`.
     /// `SPINDLE_EVIDENCE`: which evidence counts.
     pub policy: Policy,
-    /// `SPINDLE_KEEP_MAX`: for how many seconds at most somebody inside may keep a sandbox at a time.
+    /// `SPINDLE_KEEP_MAX`: the most seconds for which somebody inside may keep a sandbox at a time.
     pub keep_max: Duration,
 }
 
@@ -45,7 +45,7 @@ impl PolicyConfig {
         })
     }
 
-    /// Refuses what contradicts itself (`IDLENESS.md`, rule 12).
+    /// Refuses settings that contradict each other (`IDLENESS.md`, rule 12).
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let Policy { idle_limit, connection_cap, max_age, warn_before, .. } = self.policy;
         let Some(limit) = idle_limit.span() else { return Ok(()) };
@@ -69,7 +69,7 @@ impl PolicyConfig {
         Ok(())
     }
 
-    /// What is in force, as lines of a TOML file.
+    /// The settings in force, as lines of a TOML file.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let text = |t: &dyn std::fmt::Display| format!("{:?}", t.to_string());
         vec![

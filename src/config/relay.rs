@@ -1,4 +1,4 @@
-//! What the relay is told by the configuration.
+//! The settings of the relay.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,15 +7,15 @@ use ipnet::Ipv4Net;
 use super::{ConfigError, Values};
 use crate::domain::{AddressRange, TrafficLimits, Wake};
 
-/// The longest that a connection is let wait; a client gives up before.
+/// The longest time that a connection may wait; clients give up earlier.
 const WAKE_TIMEOUT_MAX: u64 = 300;
 
 /// How the sandboxes' ports are carried.
 #[derive(Debug, Clone)]
 pub struct RelayConfig {
-    /// `SPINDLE_RELAY_SOCKET`: where a relay of its own process is spoken to; none: it is in the server's.
+    /// `SPINDLE_RELAY_SOCKET`: the socket of a relay in its own process; `None`: the relay is in the server's.
     pub socket: Option<PathBuf>,
-    /// `SPINDLE_WAKE`: which connections wake a sandbox for which nothing else is said.
+    /// `SPINDLE_WAKE`: which connections wake a sandbox that has no setting of its own.
     pub wake: Wake,
     /// `SPINDLE_WAKE_TIMEOUT`, `SPINDLE_CONNECTION_FLOOR`, `SPINDLE_CONNECTIONS`, `SPINDLE_CONNECTIONS_PER_SANDBOX`,
     /// `SPINDLE_CONNECTIONS_PER_SOURCE`, `SPINDLE_WAKES_PER_MINUTE`, `SPINDLE_WAKES_PER_SOURCE`,
@@ -57,7 +57,7 @@ impl RelayConfig {
         })
     }
 
-    /// What is in force, as lines of a TOML file.
+    /// The settings in force, as lines of a TOML file.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let text = |t: &str| format!("{t:?}");
         let l = &self.limits;
@@ -76,7 +76,7 @@ impl RelayConfig {
     }
 }
 
-/// The addresses that sandboxes can have. The first of the network is this machine's own.
+/// The addresses that sandboxes can have. The network's first address is this machine's own.
 fn sandboxes(subnet: Ipv4Net) -> Option<AddressRange> {
     Some(AddressRange { first: subnet.hosts().nth(1)?, last: subnet.hosts().next_back()? })
 }

@@ -1,4 +1,4 @@
-//! What every sandbox is given, as the configuration says.
+//! The settings of what every sandbox is given.
 
 use super::{
     ConfigError,
@@ -25,11 +25,11 @@ pub struct SandboxConfig {
     pub log_max_size: String,
     /// `SPINDLE_LOG_MAX_FILES`: how many of its log files are kept.
     pub log_max_files: u32,
-    /// `SPINDLE_TZ`: the time zone of sandboxes whose creator and image say none; none: UTC.
+    /// `SPINDLE_TZ`: the time zone of sandboxes whose creator and image name none; `None`: UTC.
     pub zone: Option<Zone>,
-    /// `SPINDLE_DEFAULT_SSH_KEY`: public keys, one a line, of a sandbox whose creator gives none, or of every one.
+    /// `SPINDLE_DEFAULT_SSH_KEY`: public keys, one per line, for sandboxes whose creator gives none, or for all.
     pub default_ssh_key: Option<String>,
-    /// `SPINDLE_DEFAULT_SSH_KEY_ALWAYS`: whether they are added to those that a creator gives.
+    /// `SPINDLE_DEFAULT_SSH_KEY_ALWAYS`: whether they are added to the keys that a creator gives.
     pub default_ssh_key_always: bool,
 }
 
@@ -66,7 +66,7 @@ impl SandboxConfig {
         })
     }
 
-    /// What is in force, as lines of a TOML file.
+    /// The settings in force, as lines of a TOML file.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let quoted = |t: &dyn std::fmt::Display| format!("{:?}", t.to_string());
         vec![

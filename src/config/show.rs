@@ -1,11 +1,11 @@
-//! What is in force, as a TOML file would say it.
+//! Writes the configuration in force as a TOML file.
 
 use super::{Config, DEFAULT_PASSWORD, LogFormat};
 
 impl Config {
-    /// What is in force, as a TOML file would say it, secrets masked.
+    /// The configuration in force as a TOML file, secrets masked.
     pub fn show(&self) -> String {
-        // Commented out: a file made of this must not have the mask for its password.
+        // In a comment: if somebody saves this as a file, the mask must not become the password.
         let password = if self.admin_password == DEFAULT_PASSWORD { "the default" } else { "set, and not shown" };
         let own = self.first_lines().into_iter().chain(self.sandbox.lines()).chain(self.last_lines());
         let lines = own.chain(self.policy.lines()).chain(self.relay.lines());

@@ -141,7 +141,7 @@ fn every_key_is_documented_with_its_default() {
     for (key, rest) in keys {
         let variable = format!("SPINDLE_{}", key.to_ascii_uppercase());
         let told = rows.get(&variable).unwrap_or_else(|| panic!("docs/CONFIGURATION.md does not name {variable}"));
-        // Where there are words as well, the default is more than a value.
+        // If the cell has other words too, the default is not one plain value.
         let value = told.strip_prefix('`').and_then(|t| t.strip_suffix('`')).filter(|_| rest.starts_with("= "));
         if let Some(value) = value.filter(|v| !v.contains('`')) {
             let real = rest.trim_start_matches("= ").replace(['"', '[', ']'], "").replace(", ", ",");

@@ -1,4 +1,4 @@
-//! Values as text, and the parsers that each belong to one setting.
+//! The values of settings as text, and a parser for each setting.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -45,7 +45,7 @@ impl Values {
         Self { set: values, known: Vec::new() }
     }
 
-    /// A key that was set and that nobody took, with the one that was probably meant.
+    /// A key that was set and that nobody took, with the key that was probably meant.
     pub fn left_over(&self) -> Option<(&str, Option<&str>)> {
         let key = self.set.keys().next()?;
         Some((key, nearest(key, self.known.iter().map(String::as_str))))
@@ -61,7 +61,7 @@ impl Values {
         self.remove(key).unwrap_or_default().join("\n").trim().to_owned()
     }
 
-    /// Whether something shall be so.
+    /// Reads a yes or no.
     pub fn flag(&mut self, key: &str, default: &str) -> Result<bool, ConfigError> {
         self.take(key, default, "it is true or false", |text| text.to_ascii_lowercase().parse().ok())
     }
@@ -76,7 +76,7 @@ impl Values {
         self.exact(key, default, allowed, |text| parse(text.trim()))
     }
 
-    /// As [`Values::take`], the spaces around it included.
+    /// As [`Values::take`], but keeps the spaces around the value.
     pub fn exact<T>(
         &mut self,
         key: &str,
@@ -135,7 +135,7 @@ pub fn log_size(text: &str) -> Option<String> {
     ok.then(|| text.to_owned())
 }
 
-/// A level, or a filter in which every part names what it is for: a misspelt level would silence the log.
+/// A level, or a filter in which every part names its target: a misspelt level would silence the log.
 pub fn log_filter(text: &str) -> Option<String> {
     let level = |t: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&t.to_ascii_lowercase().as_str());
     let part = |t: &str| level(t) || t.rsplit_once('=').is_some_and(|(_, l)| level(l));
@@ -150,7 +150,7 @@ pub fn log_format(text: &str) -> Option<LogFormat> {
     }
 }
 
-/// Longer than this the engine's own client does not wait for an answer.
+/// The engine's own client does not wait longer than this for an answer.
 pub fn stop_grace(text: &str) -> Option<Duration> {
     text.parse().ok().filter(|seconds| *seconds <= 100).map(Duration::from_secs)
 }

@@ -1,4 +1,4 @@
-//! What the server says, as far as it is looked at.
+//! Asks the server, and keeps what the doctor looks at.
 
 use super::facts::{Seen, Server, Shown};
 use crate::{
@@ -6,12 +6,12 @@ use crate::{
     client::{Client, Error},
 };
 
-/// What the server says of itself.
+/// What the server says about itself.
 pub async fn server(client: &Client) -> Seen<Server> {
     client.health().await.map(Server::from).map_err(|e| e.to_string())
 }
 
-/// The sandboxes that there are.
+/// The sandboxes that exist.
 pub async fn sandboxes(client: &Client) -> Seen<Vec<Shown>> {
     match client.containers().await {
         Ok(shown) => Ok(shown.into_iter().map(Shown::from).collect()),

@@ -1,4 +1,4 @@
-//! How many sandboxes the host holds, those included that there are. Pure.
+//! Calculates how many sandboxes the host holds, existing ones included. Pure.
 
 use super::{
     facts::{Facts, Shown},
@@ -6,17 +6,17 @@ use super::{
 };
 use crate::{config::Config, domain::limits::BRIDGE};
 
-/// What the host keeps for itself, at most a quarter of its memory; and what a sandbox costs beside what it may use.
+/// The memory that the host keeps for itself, at most a quarter; and what a sandbox costs on top of its own limit.
 const HOST_KEEPS: u64 = 1 << 30;
 const SHIM: u64 = 5 << 20;
 
-/// What a sandbox is taken to write on the disk, its logs included: nothing limits it.
+/// How much a sandbox is assumed to write on the disk, its logs included. Nothing limits it.
 const DISK_EACH: u64 = 256 << 20;
 
-/// Descriptors of the server for other things than sandboxes and connections.
+/// The server's descriptors for things other than sandboxes and connections.
 const DESCRIPTORS_BESIDE: u64 = 256;
 
-/// One of the things that limit how many there can be.
+/// One thing that limits how many sandboxes there can be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// Its name.
@@ -36,7 +36,7 @@ pub struct Capacity {
     pub limits: Vec<Limit>,
 }
 
-/// How many ports a sandbox has: as many as those that there are, else the lab image's two.
+/// How many ports a sandbox has: as many as the existing ones, else the lab image's two.
 pub fn ports_each(facts: &Facts) -> u64 {
     let sandboxes: &[Shown] = facts.sandboxes.as_deref().unwrap_or_default();
     let ports: usize = sandboxes.iter().map(|s| s.ports.len()).sum();
@@ -77,7 +77,7 @@ pub fn of(config: &Config, facts: &Facts) -> Capacity {
         let connections = u64::from(config.relay.limits.connections).min(crate::host::room_for_connections(all));
         let left = all.saturating_sub(DESCRIPTORS_BESIDE + 2 * connections);
         let how = format!("{} beside {} connections; {} each", grouped(all), grouped(connections), ports + 1);
-        // One for each port, and one to watch its first process.
+        // A descriptor for each port, and one to watch the first process.
         limit("descriptors", left / (ports + 1), how)
     }));
     limits.sort_by_key(|l| l.sandboxes);

@@ -13,10 +13,10 @@ use crate::{
     host::{Disk, Firewall, Mount, Route},
 };
 
-/// What was seen, or why it could not be looked at.
+/// What was seen, or why nothing could be seen.
 pub type Seen<T> = Result<T, String>;
 
-/// What all sandboxes share, by the kernel's names.
+/// Kernel limits that all sandboxes share, by the kernel's names.
 pub const SHARED: [&str; 5] =
     ["kernel.pty.max", "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "fs.aio-max-nr", "fs.file-max"];
 
@@ -24,24 +24,24 @@ pub const SHARED: [&str; 5] =
 /// It has as many fields as there are things to look at.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Where the engine is asked.
+    /// Where the engine listens.
     pub engine_at: String,
     pub engine: Seen<Description>,
     pub networks: Seen<Vec<Network>>,
     /// How many containers are on the sandboxes' network; none if there is no such network.
     pub on_bridge: Seen<Option<u32>>,
-    /// What a container on trial said; none if there is no image for one.
+    /// What a container on trial said; `None` if there is no image for it.
     pub trial: engine::Result<Option<Trial>>,
-    /// What the server says of itself.
+    /// What the server says about itself.
     pub server: Seen<Server>,
-    /// The sandboxes that there are.
+    /// The sandboxes that exist.
     pub sandboxes: Seen<Vec<Shown>>,
     pub routes: Seen<Vec<Route>>,
-    /// The kernel's range for outgoing connections, if it takes ports from ours.
+    /// The kernel's range for outgoing connections, if it overlaps with our ports.
     pub clients: Option<(u16, u16)>,
-    /// How many descriptors a process that we start may have; none: no limit.
+    /// How many descriptors a process that we start may have; `None`: no limit.
     pub descriptors: Option<u64>,
-    /// What the kernel has of that which all sandboxes share, by the kernel's names.
+    /// The kernel's values for [`SHARED`], by their names.
     pub shared: Vec<(&'static str, Seen<u64>)>,
     /// This machine's memory in bytes.
     pub memory: Option<u64>,
@@ -51,7 +51,7 @@ pub struct Facts {
     /// Where the database is.
     pub database_disk: Seen<Disk>,
     pub firewall: Seen<Firewall>,
-    /// Who manages the firewall, which is seen without rights.
+    /// Who manages the firewall. Seeing that takes no rights.
     pub firewall_manager: Option<&'static str>,
     /// Whether a time service keeps the clock.
     pub clock_kept: Seen<bool>,
@@ -72,7 +72,7 @@ pub struct Server {
     pub ports_not_open: Vec<String>,
     /// How many sandboxes the engine fails to stop, start or remove.
     pub failing: u64,
-    /// Descriptors of whoever carries the connections: in use, and the limit.
+    /// Descriptors of the process that carries the connections: in use, and the limit.
     pub descriptors: Option<(u64, u64)>,
 }
 
@@ -83,7 +83,7 @@ pub struct Shown {
     pub is_running: bool,
     pub started_at: Option<Timestamp>,
     pub has_reported: bool,
-    /// How often it is seen to report, in seconds.
+    /// The seconds between its reports, as seen.
     pub report_period: Option<u64>,
     /// The idle limit that is set for it, in seconds.
     pub idle_limit: Option<u64>,

@@ -1,4 +1,4 @@
-//! What was found by one look, and how bad it is.
+//! A finding: what one look found, and how bad that is.
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub enum Status {
     Warn,
     /// It prevents work.
     Fail,
-    /// It could not be looked at, which is no proof of anything.
+    /// It could not be looked at. That proves nothing.
     Unseen,
 }
 
@@ -23,11 +23,11 @@ pub struct Finding {
     pub found: String,
     /// Why that matters; empty where all is well.
     pub why: String,
-    /// What mends it: a command, or a setting; empty where all is well, and where another finding says it.
+    /// What mends it: a command or a setting; empty if all is well, or if another finding says it.
     pub fix: String,
 }
 
-/// A finding; its check is named by whoever asked for it.
+/// A finding. The caller names its check.
 pub fn finding(status: Status, found: impl Into<String>, why: &str, fix: impl Into<String>) -> Finding {
     Finding { check: "", status, found: found.into(), why: why.to_owned(), fix: fix.into() }
 }
@@ -47,7 +47,7 @@ pub fn fail(found: impl Into<String>, why: &str, fix: impl Into<String>) -> Find
     finding(Status::Fail, found, why, fix)
 }
 
-/// What could not be looked at, for a reason that another finding mends.
+/// It could not be looked at, for a reason that another finding mends.
 pub fn unseen(why_not: impl Into<String>) -> Finding {
     finding(Status::Unseen, why_not, "", "")
 }

@@ -1,4 +1,4 @@
-//! Gathers the facts, all at once, each within its time. What hangs delays nobody else.
+//! Gathers the facts, all at once, each with a deadline. A fact that hangs delays no other.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     host,
 };
 
-/// How long anything may take but the container on trial, which has a deadline of its own.
+/// How long each fact may take. Only the container on trial has a deadline of its own.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What Docker tells.
@@ -35,7 +35,7 @@ struct Docker {
     mount: Seen<host::Mount>,
 }
 
-/// All that can be seen.
+/// Gathers all facts.
 pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
     let clock = SystemClock;
     let database = config.database.clone();
@@ -75,7 +75,7 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
     }
 }
 
-/// What the server tells. Whoever answers is not told the password unless a Spindle answers there.
+/// What the server tells. The password is sent only after a Spindle has answered there.
 async fn asked(config: &Config) -> (Seen<Server>, Seen<Vec<Shown>>) {
     let client = Client::new(address(config), &config.admin_user, &config.admin_password);
     let server = within(ask::server(&client)).await;
@@ -106,7 +106,7 @@ async fn docker(config: &Config, engine: &DockerEngine) -> Docker {
         within(async { engine.networks().await.map_err(told) }),
         async {
             let on_bridge = within(async { engine.on_bridge().await.map_err(told) }).await;
-            // On a network that is not there no door can be tried.
+            // Without the network the door cannot be tried.
             let door = door(config).filter(|_| matches!(on_bridge, Ok(Some(_))));
             let trial = engine.try_out(door, SystemClock.now()).await;
             (on_bridge, trial)
@@ -122,17 +122,17 @@ async fn within<T>(seen: impl Future<Output = Seen<T>>) -> Seen<T> {
     tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// What a disk may keep waiting.
+/// Runs a look that may wait for a disk.
 async fn blocking<T: Send + 'static>(look: impl FnOnce() -> io::Result<T> + Send + 'static) -> Seen<T> {
     within(async { tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string()) })
         .await
 }
 
-/// Without the words with which the engine's absence begins, which every finding has of its own.
+/// An error without our opening words about the engine's absence: every finding has its own.
 fn told(error: engine::EngineError) -> String {
     match error {
         engine::EngineError::Unavailable(why) => why,
-        // To a question that is about no container at all.
+        // The answer "no container" to a question that is not about a container.
         engine::EngineError::NoContainer => "who answers there is no Docker Engine".to_owned(),
         other => other.to_string(),
     }

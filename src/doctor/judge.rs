@@ -1,4 +1,4 @@
-//! From facts to findings. Pure: what is looked at is all in the arguments.
+//! Turns facts into findings. Pure: everything that it looks at is in the arguments.
 
 mod docker;
 mod machine;
@@ -10,7 +10,7 @@ use crate::config::Config;
 
 type Check = fn(&Config, &Facts) -> Finding;
 
-/// Everything that is looked at, in the order in which one thing stands on another.
+/// All checks. Each comes after the checks that it depends on.
 const CHECKS: [(&str, Check); 21] = [
     ("engine", docker::engine),
     ("api", docker::api),

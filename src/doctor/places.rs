@@ -1,4 +1,4 @@
-//! Where things are to be found, by this configuration.
+//! Where the configuration puts the API and the check-in door.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! The report, for people and for programs.
+//! Writes the report, for people and for programs.
 
 use std::fmt::Write;
 
@@ -31,7 +31,7 @@ impl Status {
 }
 
 impl Report {
-    /// For people; one line for what is well.
+    /// For people. A check that is well takes one line.
     pub fn text(&self, colours: bool) -> String {
         let mut text = String::new();
         for Finding { check, status, found, why, fix } in &self.findings {

@@ -1,4 +1,4 @@
-//! What runs the containers, in our words and our ids.
+//! The container engine as traits, in our words and with our ids.
 
 pub mod docker;
 pub mod fake;
@@ -11,13 +11,13 @@ use jiff::Timestamp;
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
 
-/// Why the engine did not do what it was asked. `Display` is fit for an instructor's eyes.
+/// Why the engine did not do what it was asked. `Display` is written for an instructor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Nobody answers at its address, or the connection broke: nobody knows whether it was done.
+    /// Nobody answers at its address, or the connection broke. Whether the request was done is unknown.
     #[error("the container engine does not answer: {0}")]
     Unavailable(String),
-    /// It did not answer in time; it may still be doing it.
+    /// It did not answer in time, and may still be at it.
     #[error("the container engine did not answer within {} s ({call})", deadline.as_secs())]
     Timeout {
         /// What was asked.
@@ -43,7 +43,7 @@ pub enum EngineError {
     /// Somebody else is removing the container already.
     #[error("the container is being removed")]
     Removing,
-    /// Another container bears that name: its id, where the engine tells it.
+    /// Another container has that name. The value is its id, if the engine tells it.
     #[error("another container has that name")]
     NameTaken(String),
     /// The machine has fewer cores.
@@ -66,18 +66,18 @@ pub struct EngineInfo {
     pub api_version: String,
 }
 
-/// What there is to know of an image.
+/// What is known about an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDetails {
-    /// The engine's id of it: `sha256:` and 64 hex digits. Docker's own store and containerd's have different ones.
+    /// The engine's id for it: `sha256:` and 64 hex digits. Docker's own store and containerd's have different ones.
     pub id: String,
-    /// What it is called, as `repository:tag`.
+    /// Its names, as `repository:tag`.
     pub tags: Vec<String>,
-    /// Bytes, layers that it shares with others included: unpacked in Docker's own store, packed in containerd's.
+    /// Its bytes, shared layers included: unpacked in Docker's own store, packed in containerd's.
     pub size: u64,
-    /// When it was built, where it says so.
+    /// When it was built, if it says so.
     pub created: Option<Timestamp>,
-    /// For which machines it is, such as `linux/amd64`.
+    /// The machines that it is for, such as `linux/amd64`.
     pub platform: String,
     /// The ports that it exposes, without duplicates; SCTP is left out.
     pub exposed: Vec<PortSpec>,
@@ -87,14 +87,14 @@ pub struct ImageDetails {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How far the pull of one layer of an image is.
+/// The progress of pulling one layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerProgress {
     /// Which layer.
     pub layer: String,
     /// Whether it is here.
     pub done: bool,
-    /// How many bytes are here, and of how many, while the engine counts them.
+    /// How many bytes are here, and how many there will be, while the engine counts them.
     pub bytes: Option<(u64, u64)>,
 }
 
@@ -112,22 +112,22 @@ pub struct CheckIn {
 pub struct Announced {
     /// Those that show it.
     pub reached: u32,
-    /// Those whose reader has stopped them (Ctrl-S): nothing can be written there.
+    /// Those that their reader has stopped (Ctrl-S): nothing can be written there.
     pub stopped: u32,
 }
 
-/// Everything from which the engine makes a container.
+/// Everything that the engine needs to make a container.
 #[derive(Debug, Clone)]
 pub struct SandboxSpec {
     /// The sandbox, its ports reserved.
     pub sandbox: Sandbox,
     /// The caller's environment variables.
     pub env: Vec<(String, String)>,
-    /// What goes into `authorized_keys`: a key a line.
+    /// The content of `authorized_keys`: one key per line.
     pub ssh_key: Option<String>,
     /// Where and how often the sandbox checks in.
     pub check_in: CheckIn,
-    /// Whether no program in it gains privileges by being run, as `sudo` does.
+    /// Whether programs such as `sudo` are kept from gaining privileges.
     pub no_new_privileges: bool,
 }
 
@@ -147,7 +147,7 @@ pub struct Event {
 pub enum Happening {
     /// It was started.
     Started,
-    /// The engine has sent it a signal that ends programs, or has stopped it by another.
+    /// The engine has sent it a signal that ends programs, or has stopped it by another signal.
     Signalled,
     /// It has ended.
     Ended,
@@ -160,9 +160,9 @@ pub enum Happening {
 /// The containers of a deployment, each as a whole: they are made, started, stopped, removed and looked at.
 #[async_trait]
 pub trait Containers: Send + Sync {
-    /// Makes a container and does not start it. The engine publishes those of its ports whose carrier it is. It carries
-    /// labels from which [`Containers::recover`] rebuilds the sandbox, and finds `check_in_url`, `report_period`,
-    /// `token` and `authorized_keys` read-only at `/run/spindle`.
+    /// Makes a container and does not start it. The engine publishes only the ports that it carries. It carries labels
+    /// from which [`Containers::recover`] rebuilds the sandbox, and finds `check_in_url`, `report_period`, `token` and
+    /// `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
     /// Starts a container.
@@ -178,10 +178,12 @@ pub trait Containers: Send + Sync {
     /// Returns when it is gone.
     async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()>;
 
-    /// Looks at one container, closely: `mark` is always told, `exit` if it has ended, and `pid` if the engine knows it.
+    /// Looks at one container closely: always tells `mark`, tells `exit` if it has ended, and `pid` if the engine knows
+    /// it.
     async fn inspect(&self, container: &ContainerId) -> Result<Observed>;
 
-    /// Looks at all containers of this deployment, running or not. What is not in the answer is not there.
+    /// Looks at all containers of this deployment, running or not. A container that is not in the answer does not
+    /// exist.
     async fn list(&self) -> Result<Vec<Observed>>;
 
     /// Rebuilds a sandbox from what its container carries; its state is left for the caller to set.
@@ -203,37 +205,38 @@ pub trait Images: Send + Sync {
     /// How many containers of this deployment were made from an image; `id` as in [`ImageDetails`].
     async fn containers_of(&self, id: &str) -> Result<usize>;
 
-    /// Pulls an image from its registry; the stream ends when it is here. To drop the stream breaks the pull off.
+    /// Pulls an image from its registry. The stream ends when the image is here. Dropping the stream breaks the pull
+    /// off.
     ///
     /// # Errors
     /// [`EngineError::NoImage`] if the registry has none of that name; [`EngineError::Refused`] with why the pull
     /// failed.
     async fn pull(&self, image: &ImageRef) -> Result<BoxStream<'static, Result<LayerProgress>>>;
 
-    /// Removes an image's name, and the image with its last one.
+    /// Removes a name of an image; with its last name, the image too.
     ///
     /// # Errors
     /// [`EngineError::NoImage`]; [`EngineError::ImageInUse`] if a container was made from it, ours or not.
     async fn remove_image(&self, image: &ImageRef) -> Result<()>;
 }
 
-/// The inside of a container: the files that it finds, what its programs say and use, the terminals of its users.
+/// The inside of a container: the files in it, what its programs say and use, the terminals of its users.
 #[async_trait]
 pub trait Inside: Send + Sync {
-    /// Makes sure that a sandbox that exists, running or not, finds at `/run/spindle` what belongs there: where and
-    /// how often it checks in from now on, and, if somebody removed them, its token and its key too.
+    /// Makes sure that an existing sandbox, running or not, finds at `/run/spindle` what belongs there: where and how
+    /// often it checks in from now on, and its token and its key if somebody removed them.
     async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()>;
 
-    /// The end of what a container has written, as it wrote it: enough for some lines, and not much more.
+    /// The end of what a container has written, unchanged: enough for some lines, and not much more.
     async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>>;
 
-    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own; returns on how
-    /// many terminals. It leaves out what would steer a terminal. It waits a second for a terminal whose reader has
+    /// Writes `text` to every terminal inside a running container, after a bell and on lines of its own. Returns how
+    /// many terminals it reached. It leaves out control characters. It waits a second for a terminal whose reader has
     /// stopped.
     ///
     /// # Errors
     /// [`EngineError::Refused`] if the container does not run, is paused, has no process left or has nothing to write
-    /// with. What answers is inside the container: whatever it does is no sign that the engine is away.
+    /// with. The answer comes from inside the container, so it never shows that the engine is away.
     async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced>;
 
     /// The cpu time that a running container has used since its start.
@@ -243,14 +246,14 @@ pub trait Inside: Send + Sync {
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
 }
 
-/// An engine: its containers, their inside, its images, and here the engine itself. Every method has a deadline of its
-/// own; "already so" is success.
+/// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
+/// "already so" is success.
 #[async_trait]
 pub trait Engine: Containers + Images + Inside {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 
-    /// Sees whether the engine answers, as cheaply as possible.
+    /// Checks whether the engine answers, as cheaply as possible.
     async fn answers(&self) -> Result<()> {
         self.info().await.map(drop)
     }
@@ -264,7 +267,7 @@ pub trait Engine: Containers + Images + Inside {
     /// [`EngineError::Refused`] if a network of that name exists and does not fit.
     async fn prepare(&self) -> Result<IpAddr>;
 
-    /// Tells what happened to the containers of this deployment from `since` on, in the order in which it did. The
-    /// stream may end at any time, without an error.
+    /// Tells what happened to the containers of this deployment from `since` on, in order. The stream may end at any
+    /// time, without an error.
     async fn watch(&self, since: Timestamp) -> Result<BoxStream<'static, Result<Event>>>;
 }

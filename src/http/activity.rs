@@ -1,4 +1,4 @@
-//! From what we know to what goes over the wire: why a container runs or was stopped.
+//! Translates an activity into its wire shape: why a container runs or was stopped.
 
 use super::wire::{extended, id, instant, name, policy, status};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     domain::{Carrier, Decision, Source},
 };
 
-/// What is said of ports that are not seen.
+/// The note on ports that are not seen.
 const UNSEEN: &str = "of ports that are not seen, only what the container itself reports is known";
 
 /// The object for `activity`.
@@ -43,7 +43,7 @@ pub fn shown(activity: &Activity) -> api::Activity {
     }
 }
 
-/// The answer to whoever keeps a container from inside.
+/// The answer to a user who keeps a container from inside.
 pub fn kept(view: &View) -> api::Kept {
     let sandbox = &view.sandbox;
     api::Kept {

@@ -1,4 +1,4 @@
-//! Who may use the API: whoever has the one pair of credentials.
+//! Decides who may use the API: anybody with the one pair of credentials.
 
 use http_auth_basic::Credentials as Basic;
 use rocket::{
@@ -29,18 +29,17 @@ impl Credentials {
         Self { user: user.into(), password: password.into() }
     }
 
-    /// Whether `given` are these, in a time that does not depend on how much of them is right
-    /// (`CONTRACT.md` 2).
+    /// Whether `given` are the credentials. The time does not depend on how much of them is right (`CONTRACT.md` 2).
     fn accepts(&self, given: &Basic) -> bool {
         bool::from(equal(&self.user, &given.user_id) & equal(&self.password, &given.password))
     }
 }
 
-/// The longest credential whose length is hidden as well.
+/// The longest credential whose length is hidden too.
 const FRAME: usize = 512;
 
 fn equal(ours: &str, theirs: &str) -> Choice {
-    /// Both are compared in a frame of one size, so that not even the length shows.
+    /// Texts are compared in frames of one size, so that not even the length shows.
     fn frame(text: &str) -> [u8; FRAME] {
         let mut frame = [0; FRAME];
         for (to, from) in frame.iter_mut().zip(text.bytes()) {
@@ -59,8 +58,8 @@ fn given(request: &Request<'_>) -> Option<Result<Basic, ()>> {
     Some(Basic::from_header(header.trim().to_owned()).map_err(drop))
 }
 
-/// The user name that came with a request, if any credentials did; rubbish in the header has none. It is for the log, so a
-/// password in its place is not repeated.
+/// The user name that came with a request, if any. Rubbish in the header has none. It is for the log, so a password in
+/// its place is not repeated.
 pub fn user_tried(request: &Request<'_>) -> Option<String> {
     let user = given(request)?.map(|basic| basic.user_id).unwrap_or_default();
     let is_password =
@@ -68,14 +67,14 @@ pub fn user_tried(request: &Request<'_>) -> Option<String> {
     Some(if is_password { "(the password)".into() } else { user })
 }
 
-/// Whether a request bears the right credentials. Rubbish in the header is the same as none.
+/// Whether a request has the right credentials. Rubbish in the header counts as none.
 pub fn is_admin(request: &Request<'_>) -> bool {
     let given = given(request);
     let ours = request.rocket().state::<Credentials>();
     matches!((given, ours), (Some(Ok(given)), Some(ours)) if ours.accepts(&given))
 }
 
-/// Proof that a request bears the right credentials.
+/// Proof that a request has the right credentials.
 pub struct Admin {
     user: String,
 }

@@ -1,5 +1,4 @@
-//! `/v1/check-in`: the one open door. Whoever comes through can record evidence for one live sandbox,
-//! and nothing else.
+//! `/v1/check-in`: the one open door. A caller can record evidence for one live sandbox, and nothing else.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -19,15 +18,15 @@ pub fn routes() -> Vec<Route> {
     rocket::routes![check_in, check_in_underscored]
 }
 
-/// The answer: empty, unless whoever reports wants to be kept.
+/// The answer: empty, unless the reporter asks to be kept.
 #[derive(rocket::Responder)]
 enum CheckedIn {
     Done(Status),
     Kept(Json<api::Kept>),
 }
 
-/// Who says it: the token, if there is one, and the connection's own peer. No header about addresses is
-/// looked at (`CONTRACT.md` 27), and credentials are ignored (3).
+/// Who reports: the token, if there is one, and the connection's own peer. Headers about addresses are not looked at
+/// (`CONTRACT.md` 27), and credentials are ignored (3).
 struct Reporter {
     token: Option<String>,
     peer: Option<IpAddr>,
@@ -56,7 +55,7 @@ async fn check_in(
     let body = body?;
     let keep = largest(&body, &["keep"], |text| Ok(length("keep", text)?));
     let value = largest(&body, &VALUE, number)?;
-    // Whoever only says that the sandbox shall be kept reports no number.
+    // A caller who only keeps the sandbox reports no number.
     if value.is_none() && matches!(keep, Ok(None)) {
         let message = "active-connections: the field is missing; it is the number of connections in use, 0 or more";
         return Err(ApiError::new(Status::BadRequest, "missing_field", message));
@@ -66,7 +65,7 @@ async fn check_in(
     if let Some(value) = value {
         app.asked.check_in(token.as_deref(), reporter.peer, value).await?;
     }
-    // A wish that cannot be read takes nothing away from the report beside it.
+    // A wish that cannot be read does not spoil the report beside it.
     let kept = match keep? {
         Some(length) => app.asked.keep_from_inside(token.as_deref(), reporter.peer, length).await?,
         None => None,
@@ -86,11 +85,11 @@ async fn check_in_underscored(
     check_in(app, reporter, body).await
 }
 
-/// What a report's value is called.
+/// The names of a report's value.
 const VALUE: [&str; 3] = ["active-connections", "active_connections", "active"];
 
-/// The largest of the values that came under one of `names`; those that cannot be read count only where no other can. An
-/// old cron line must never lose evidence (`CONTRACT.md` 24).
+/// The largest of the values that came under one of `names`. An error counts only if no value can be read: an old cron
+/// line must never lose evidence (`CONTRACT.md` 24).
 fn largest<T: Ord>(
     body: &Body,
     names: &[&str],
@@ -115,7 +114,7 @@ fn number(text: &str) -> Result<u64, ApiError> {
     // `wc -l` pads its number with spaces on some systems.
     let digits = text.trim();
     let value = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse::<u64>().ok());
-    // What the store can hold.
+    // Only numbers that the store can hold.
     value.filter(|&v| i64::try_from(v).is_ok()).ok_or_else(|| {
         let allowed = "it is the number of connections in use, a whole number, 0 or more";
         ApiError::invalid("active-connections", text, allowed)

@@ -1,4 +1,4 @@
-//! `/v1/containers`: the sandboxes, by the name that the v1 API has for them.
+//! `/v1/containers`: the sandboxes, which the v1 API calls containers.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ async fn create(
 ) -> Result<(Status, Created), ApiError> {
     let spec = wishes::create_spec(app, &body?.only(&CREATE)?)?;
     let sandbox = app.asked.create(&admin.actor(), spec).await?;
-    // That it could not be warned of is no reason to deny what was made.
+    // The sandbox is made: a failed look for warnings must not turn the answer into an error.
     let warnings = app.asked.namesakes(&sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
     let container = container(&app.asked.view(sandbox), host);
@@ -88,7 +88,7 @@ async fn patch_one(
     let fields = body?.only(&PATCH)?;
     let status = fields.string("status")?;
     app.asked.get(id).await?;
-    // All of it is read before any of it is done: what is refused changes nothing.
+    // Read all fields before doing anything, so that a refused request changes nothing.
     if let Some(other) = status.as_deref().filter(|s| !["running", "stopped"].contains(s)) {
         return Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\""));
     }

@@ -27,9 +27,9 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     allow: Option<String>,
-    /// What would help, beside a message whose words are v1's.
+    /// What would help, beside a message whose words v1 fixes.
     hint: Option<String>,
-    /// What went wrong in our own house: for the log, never for the answer.
+    /// What went wrong inside: for the log, never for the answer.
     cause: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl ApiError {
         Self::new(Status::InternalServerError, "internal_error", message)
     }
 
-    /// A field or parameter (`kind`) that the request does not take; what it takes, and the one that was meant, or where
+    /// A field or parameter (`kind`) that the request does not take. Says what it takes, which one was meant, or where
     /// `name` belongs (`CONTRACT.md` 24).
     pub fn unknown(kind: &str, name: &str, takes: &[&str], elsewhere: Option<&str>) -> Self {
         let taken = takes.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
@@ -81,7 +81,7 @@ impl ApiError {
         Self::new(Status::BadRequest, "duplicate_field", message)
     }
 
-    /// A value that cannot be taken.
+    /// A value that is not allowed.
     pub fn invalid(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
         Invalid::new(field, value, allowed).into()
     }
@@ -156,7 +156,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
     }
 }
 
-/// Whatever no route answered.
+/// Answers whatever no route answered.
 #[catch(default)]
 pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
     if trace::is_kept_out(request) {
@@ -174,7 +174,7 @@ pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
     }
 }
 
-/// No such path (404), or a path that does not have the method (`CONTRACT.md` 6).
+/// No such path (404), or a path without this method (`CONTRACT.md` 6).
 fn no_route(request: &Request<'_>) -> ApiError {
     let paths = request.rocket().state::<Paths>();
     match paths.and_then(|paths| paths.known(request.uri().path().as_str())) {

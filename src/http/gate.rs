@@ -1,5 +1,5 @@
-//! The gate before the check-in door. Rocket has no time limits of its own, and one learner's silent
-//! connections would use up the file descriptors of all; here each has a share, and a short time.
+//! The gate before the check-in door. Rocket has no time limits, so one learner's silent connections could use up all
+//! file descriptors. Here each sandbox has a share, and each connection a short time.
 
 use std::{
     collections::HashMap,
@@ -14,26 +14,26 @@ use tokio::{
     task::JoinSet,
 };
 
-/// The most connections of one sandbox at a time. A reporter needs one.
+/// The most connections from one sandbox at a time. A reporter needs one.
 const PER_PEER: usize = 16;
 
-/// The most connections of all.
+/// The most connections from all sandboxes.
 const TOTAL: usize = 1024;
 
 /// How long a connection may last. A check-in takes milliseconds.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// Whose connection is behind which port of ours: the server behind the gate sees only the gate.
+/// Whose connection is behind which port of ours. The server behind the gate sees only the gate.
 #[derive(Debug, Clone, Default)]
 pub struct Peers(Arc<Mutex<HashMap<u16, IpAddr>>>);
 
 impl Peers {
-    /// The peer on the other side of the gate; `None` for whoever came around it.
+    /// The peer on the other side of the gate; `None` if the connection did not come through it.
     pub fn behind(&self, remote: SocketAddr) -> Option<IpAddr> {
         self.0.lock().expect("no holder panics").get(&remote.port()).copied()
     }
 
-    /// Remembers whose connection it is, until the guard is dropped.
+    /// Remembers whose connection uses `port`, until the guard is dropped.
     fn admit(&self, port: u16, peer: IpAddr) -> Admitted {
         self.0.lock().expect("no holder panics").insert(port, peer);
         Admitted { peers: self.clone(), port }
@@ -51,7 +51,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Lets connections through to the server at `inside`, until dropped, and then cuts what is left.
+/// Lets connections through to the server at `inside`, until dropped. Then it cuts those that are left.
 pub async fn keep(listener: TcpListener, inside: SocketAddr, peers: Peers) {
     let mut open = JoinSet::new();
     let mut shares: HashMap<IpAddr, usize> = HashMap::new();
@@ -66,7 +66,7 @@ pub async fn keep(listener: TcpListener, inside: SocketAddr, peers: Peers) {
             }
         };
         let Ok((outer, peer)) = accepted else {
-            // Out of descriptors: a moment's rest, instead of a loop that finds the same.
+            // Out of descriptors: rest a moment, instead of failing in a tight loop.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -78,7 +78,7 @@ pub async fn keep(listener: TcpListener, inside: SocketAddr, peers: Peers) {
         *share += 1;
         let peers = peers.clone();
         open.spawn(async move {
-            // However it ends, there is nothing to say about it.
+            // However the connection ends, there is nothing to report.
             let _ = tokio::time::timeout(LIFETIME, pass(outer, peer, inside, peers)).await;
             peer
         });
@@ -96,7 +96,7 @@ fn release(shares: &mut HashMap<IpAddr, usize>, peer: IpAddr) {
 
 async fn pass(mut outer: TcpStream, peer: IpAddr, inside: SocketAddr, peers: Peers) -> std::io::Result<()> {
     let mut inner = TcpStream::connect(inside).await?;
-    // Before the first byte is passed on, so that the server never meets a stranger.
+    // Admit it before the first byte is passed on, so that the server always knows the peer.
     let _admitted = peers.admit(inner.local_addr()?.port(), peer);
     copy_bidirectional(&mut outer, &mut inner).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! `/v1/health`: open to everybody, and says nothing of anybody.
+//! `/v1/health`: open to everybody, and tells nothing about any user.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `/v1/images`.
+//! `/v1/images`: the engine's images, and pulling and removing them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
     domain::{ImageRef, Invalid},
 };
 
-/// How long an answer waits for an end: what fails at once is an error, and what is quick needs no progress.
+/// How long the answer waits for the end of a pull: a failure at once is an error, and a quick pull needs no progress.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// How often a pull tells how far it is, whether or not that has changed: so that no proxy takes it for dead.
+/// How often a pull tells its progress, even if it has not changed, so that no proxy takes it for dead.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The routes of this file.
@@ -47,7 +47,7 @@ async fn get_one(
     Ok(Json(wire::image(&image, app.asked.image(&image).await?)))
 }
 
-/// Answers with lines of JSON: `pulling` while it is at it, and in the end `present` or `failed`.
+/// Answers with lines of JSON: `pulling` during the pull, and `present` or `failed` at the end.
 #[put("/v1/images/<first>/<rest..>")]
 async fn put_one(
     admin: Admin,
@@ -70,7 +70,7 @@ async fn put_one(
         while let Some(pull) = &mut pull {
             match ends_within(EVERY, &image, pull).await {
                 Ended::NotYet => {
-                    // A watched state must not be held on to while the line is sent.
+                    // Do not hold the watched state while the line is sent.
                     let so_far = pulling(&pull.borrow());
                     yield so_far;
                 }
@@ -100,7 +100,7 @@ async fn delete_one(
     Ok(Status::NoContent)
 }
 
-/// An image's name has slashes of its own, which may be escaped or not.
+/// Reads an image's name. It contains slashes, escaped or not.
 fn reference(first: &str, rest: Segments<'_, Path>) -> Result<ImageRef, Invalid> {
     let parts: Vec<&str> = std::iter::once(first).chain(rest).collect();
     ImageRef::parse(&parts.join("/"))
@@ -115,7 +115,7 @@ enum Ended {
 async fn ends_within(limit: Duration, image: &ImageRef, pull: &mut Pull) -> Ended {
     match tokio::time::timeout(limit, pull.wait_for(|state| state.ended.is_some())).await {
         Err(_) => Ended::NotYet,
-        // Whoever pulled is gone without a word.
+        // The task that pulled is gone without a word.
         Ok(Err(_)) => Ended::Failed(Error::ShuttingDown),
         Ok(Ok(state)) => match state.ended.clone() {
             Some(Err(e)) => Ended::Failed(Error::of_pull(image, e)),
@@ -125,7 +125,7 @@ async fn ends_within(limit: Duration, image: &ImageRef, pull: &mut Pull) -> Ende
 }
 
 fn line(state: &api::Pull) -> String {
-    // A value has its keys in the order of the alphabet.
+    // A `Value` puts its keys into alphabetical order.
     let value = serde_json::to_value(state).expect("its keys are strings");
     format!("{value}\n")
 }

@@ -1,18 +1,19 @@
-//! SSH keys as people paste them.
+//! Reads SSH keys as people paste them.
 
 use ssh_key::PublicKey;
 
 use crate::domain::Invalid;
 
-/// Reads public keys, one a line, and gives each once. What is written to `authorized_keys` is made anew from what was
-/// understood, so that no option slips in. Empty lines and comments are left out.
+/// Reads public keys, one per line, and returns each once. The lines for `authorized_keys` are written anew from the
+/// parsed keys, so that no option slips in. Empty lines and comments are left out.
 ///
 /// # Errors
-/// If a line is no public key, or there is none; it names the line. `field` is the caller's name for it.
+/// If a line is not a public key (the error names the line), or there is no key. `field` is the caller's name for the
+/// text.
 pub fn ssh_keys(field: &'static str, text: &str) -> Result<String, Invalid> {
     let allowed = "it is a public key as in ~/.ssh/id_ed25519.pub: type, key, comment, and no options before them; \
                    several stand on a line each";
-    // A private key that was pasted by mistake is not sent back, nor kept in anybody's terminal.
+    // A private key that was pasted by mistake must not come back, and stay in somebody's terminal.
     if text.contains("PRIVATE KEY") {
         return Err(Invalid::new(field, "a private key", allowed));
     }
@@ -36,8 +37,8 @@ fn is_said(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
 }
 
-/// One key. A form takes the `+` of a key for a space, be it the key's last letter: only the right reading is a key,
-/// because a key tells its own length. It is a multiple of four letters, and ends at a space.
+/// Reads one key. A form turns each `+` of a key into a space, even the last letter. Only the right reading is a key,
+/// because a key contains its own length. It has a multiple of four letters, and ends at a space.
 fn read(line: &str) -> Option<PublicKey> {
     let (kind, rest) = line.trim_start().split_once([' ', '\t'])?;
     let rest = rest.trim_start();
@@ -65,7 +66,7 @@ mod tests {
     const SECURITY_KEY: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIMDBwsPExcbHyMnKy8zN\
                                 zs/Q0dLT1NXW19jZ2tvc3d7fAAAABHNzaDo= user@example";
 
-    /// One of 4,096 bits with more + in it than anybody counts.
+    /// A key of 4,096 bits with very many + in it.
     fn rsa() -> String {
         let n: Vec<u8> = (0..512).map(|at| [0xbe, 0xfb, 0xef][at % 3]).collect();
         let [e, n] = [&[1, 0, 1][..], &n].map(|number| Mpint::from_positive_bytes(number).unwrap());
@@ -74,7 +75,7 @@ mod tests {
         key
     }
 
-    /// One whose last letter is a +, and which has no comment.
+    /// A key whose last letter is a +, and which has no comment.
     fn last() -> String {
         let key = PublicKey::from(KeyData::Ed25519(Ed25519PublicKey([0xfe; 32]))).to_openssh().unwrap();
         assert!(key.ends_with('+'), "{key}");

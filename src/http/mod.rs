@@ -1,4 +1,4 @@
-//! The JSON API: one server for those who have credentials, and a door of its own for check-ins.
+//! The JSON API: one server for callers with credentials, and a separate door for check-ins.
 
 mod activity;
 mod auth;
@@ -46,11 +46,11 @@ pub struct ApiSettings {
     pub listen: SocketAddr,
     /// Who may use it.
     pub credentials: Credentials,
-    /// The sandboxes' addresses: from there only the check-in is answered.
+    /// The sandboxes' addresses. Only check-ins from there are answered.
     pub sandboxes: Ipv4Net,
-    /// Whether fields are ignored that do not exist (`CONTRACT.md` 24).
+    /// Whether unknown fields are ignored (`CONTRACT.md` 24).
     pub lenient: bool,
-    /// How long requests that are under way at a shutdown are given, in seconds.
+    /// How many seconds requests under way get at a shutdown.
     pub grace: u32,
 }
 
@@ -59,9 +59,9 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
         address: listen.ip(),
         port: listen.port(),
         ident: Ident::try_new("spindle").expect("a valid token"),
-        // A proxy's word for the client's address is never believed (`CONTRACT.md` 27).
+        // Never believe what a proxy says about the client's address (`CONTRACT.md` 27).
         ip_header: None,
-        // Requests are logged by ourselves; signals are handled by `main` for all servers together.
+        // We log requests ourselves, and `main` handles signals for all servers together.
         log_level: LogLevel::Off,
         cli_colors: false,
         shutdown: Shutdown { ctrlc: false, signals: HashSet::default(), grace, mercy: 1, ..Shutdown::default() },
@@ -70,7 +70,7 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
     rocket::custom(config).attach(trace::Trace).register("/", rocket::catchers![error::fallback])
 }
 
-/// The API for those who have credentials.
+/// The API for callers with credentials.
 pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
     let sandboxes = settings.sandboxes;
     let admins: Vec<_> = images::routes().into_iter().chain(containers::routes()).collect();
@@ -90,8 +90,8 @@ pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
         .mount("/", open)
 }
 
-/// Opens the check-in door at `listen`, which serves nothing else, and keeps it open until `closing`. Says to
-/// `app` when it is open.
+/// Opens the check-in door at `listen`, and keeps it open until `closing`. It serves nothing else. Tells `app` when it
+/// is open.
 ///
 /// # Errors
 /// Why it could not listen, or why it ended.
@@ -110,7 +110,7 @@ pub async fn keep_door(app: Arc<App>, listen: SocketAddr, closing: CancellationT
         .attach(AdHoc::on_liftoff("door", move |rocket| {
             let port = rocket.config().port;
             if let Some(tell) = tell_inside.lock().expect("no holder panics").take() {
-                // If nobody waits any more the door is being closed.
+                // If nobody waits any more, the door is being closed.
                 let _ = tell.send(port);
             }
             Box::pin(async {})

@@ -1,11 +1,11 @@
-//! Which paths a server has, with which methods and for whom: told by its routes themselves.
+//! The paths of a server, with their methods and users, taken from the routes themselves.
 
 use rocket::{Route, http::Method};
 
 /// Who may use a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum For {
-    /// Those who have credentials.
+    /// Callers with credentials.
     Admin,
     /// Everybody but the sandboxes.
     Everybody,
@@ -28,7 +28,7 @@ struct Path {
 const METHODS: [Method; 6] = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
 impl Paths {
-    /// These, and those of `routes`, which are for `whom`.
+    /// Adds the paths of `routes`, which are for `whom`.
     pub fn and(mut self, whom: For, routes: &[Route]) -> Self {
         self.0.extend(routes.iter().map(|route| Path {
             pattern: route.uri.path().to_owned(),
@@ -38,11 +38,11 @@ impl Paths {
         self
     }
 
-    /// The methods of `path`, as `Allow` has them, and for whom it is; `None` if there is no such path.
+    /// The methods of `path`, as `Allow` names them, and who may use it; `None` if there is no such path.
     pub fn known(&self, path: &str) -> Option<(String, For)> {
         let known: Vec<&Path> = self.0.iter().filter(|known| matches(&known.pattern, path)).collect();
         let has = |method: Method| {
-            // Rocket answers HEAD with the route of GET.
+            // Rocket answers HEAD by the route of GET.
             known.iter().any(|k| k.method == method || (k.method == Method::Get && method == Method::Head))
         };
         let methods: Vec<_> = METHODS.into_iter().filter(|method| has(*method)).map(Method::as_str).collect();
@@ -55,7 +55,7 @@ impl Paths {
     }
 }
 
-/// Whether a route that declares `pattern` has `path`: `<x>` stands for one part of it, `<x..>` for all that is left.
+/// Whether a route that declares `pattern` serves `path`: `<x>` stands for one part, `<x..>` for all that is left.
 fn matches(pattern: &str, path: &str) -> bool {
     let mut parts = path.split('/');
     for wanted in pattern.split('/') {

@@ -1,5 +1,4 @@
-//! What the log says of those who were not let in: who tried, from where, and never the password. Whoever tries a million
-//! gets a line a second.
+//! Logs refused callers: the user name and the address, never the password. A million tries get one line a second.
 
 use std::{
     collections::HashMap,
@@ -16,21 +15,21 @@ use crate::{app::Stopwatch, domain::names::shortened};
 /// How often the log hears of one address.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Of so many addresses at a time it hears one by one, of all others together.
+/// How many addresses at a time are logged one by one. All others are logged together.
 const ADDRESSES: usize = 64;
 
-/// Managed by the API's server: the addresses of whose refusals the log has heard within [`EVERY`].
+/// Managed by the API's server: the addresses whose refusals were logged within [`EVERY`].
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<Option<IpAddr>, Recent>>);
 
 struct Recent {
     said: Stopwatch,
-    /// How many came since.
+    /// How many refusals came since.
     unsaid: u64,
     last: Option<String>,
 }
 
-/// What the log shall say: so many refusals of an address, the last of which tried this user name.
+/// A line for the log: how many refusals an address had, and the user name of the last one.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     peer: Option<IpAddr>,
@@ -39,7 +38,7 @@ struct Said {
 }
 
 impl Refusals {
-    /// Notes that nobody was let in on `request`.
+    /// Notes that `request` was refused.
     pub fn note(&self, request: &Request<'_>) {
         let peer = request.remote().map(|remote| remote.ip().to_canonical());
         if let Some(said) = self.count(peer, auth::user_tried(request), EVERY) {
@@ -47,7 +46,7 @@ impl Refusals {
         }
     }
 
-    /// Says what is left to say of those who have stopped trying.
+    /// Logs what is not yet logged about callers who have stopped trying.
     pub fn settle(&self) {
         for said in self.due(EVERY) {
             said.log();
@@ -67,7 +66,7 @@ impl Refusals {
         Some(Said { peer: key.and(peer), user, times: 1 + before.map_or(0, |before| before.unsaid) })
     }
 
-    /// Forgets whoever has been quiet; what was not said of them yet.
+    /// Forgets addresses that have been quiet. Returns what was not logged about them yet.
     fn due(&self, every: Duration) -> Vec<Said> {
         let mut recent = self.0.lock().expect("no holder panics");
         let quiet = recent.extract_if(|_, known| known.said.elapsed() >= every);
@@ -82,15 +81,15 @@ impl Said {
     fn log(&self) {
         let peer = self.peer.map_or("other addresses".to_owned(), |peer| peer.to_string());
         match self.user.as_deref().map(shortened) {
-            // Quoted, as it may hold anything.
+            // Quoted, because it may contain anything.
             Some(user) => tracing::warn!(peer, ?user, times = self.times, "wrong credentials"),
-            // As curl without -u, and a browser before it asks.
+            // As from curl without -u, or from a browser before it asks.
             None => tracing::info!(peer, times = self.times, "no credentials"),
         }
     }
 }
 
-/// Whoever has one IPv6 address has all of its network of /64.
+/// The network of an address. The owner of one IPv6 address has its whole /64.
 fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,

@@ -1,5 +1,5 @@
-//! What every request of the API is examined for before its route has it: that nothing stands in its query, or in the
-//! body of one that takes none, which would be ignored (`CONTRACT.md` 24).
+//! Examines every request of the API before its route gets it: refuses a query or a body that the route would ignore
+//! (`CONTRACT.md` 24).
 
 use std::borrow::Cow;
 
@@ -15,20 +15,20 @@ use super::{
     fields::{self, Body, Taken},
 };
 
-/// How much of a body tells whether there is one: more than the space around an empty object.
+/// How many bytes of a body show whether there is one: more than an empty object and the space around it.
 const BEGINNING: usize = 64;
 
-/// Routes for those who have credentials, which take the query parameters that they declare and no body.
+/// Routes for callers with credentials. They take the query parameters that they declare, and no body.
 pub fn bare(routes: Vec<Route>) -> Vec<Route> {
     wrapped(routes, false, false)
 }
 
-/// The same with a body, whose fields each route examines itself.
+/// The same with a body. Each route examines its fields itself.
 pub fn with_body(routes: Vec<Route>) -> Vec<Route> {
     wrapped(routes, true, false)
 }
 
-/// Routes for everybody, which take the query parameters that they declare and no body.
+/// Routes for everybody. They take the query parameters that they declare, and no body.
 pub fn open(routes: Vec<Route>) -> Vec<Route> {
     wrapped(routes, false, true)
 }
@@ -45,18 +45,18 @@ fn wrapped(mut routes: Vec<Route>, body: bool, open: bool) -> Vec<Route> {
 #[derive(Clone)]
 struct Strict {
     inner: Box<dyn Handler>,
-    /// The names that its query may have.
+    /// The names that the query may have.
     query: Vec<String>,
-    /// Whether it takes a body.
+    /// Whether the route takes a body.
     body: bool,
-    /// Whether it wants no credentials.
+    /// Whether the route needs no credentials.
     open: bool,
 }
 
 #[rocket::async_trait]
 impl Handler for Strict {
     async fn handle<'r>(&self, request: &'r Request<'_>, mut data: Data<'r>) -> Outcome<'r> {
-        // Who is not let in hears that from the route, and nothing else.
+        // A caller without credentials hears only that, from the route.
         let heard = (self.open || auth::is_admin(request)) && !fields::is_lenient(request);
         if heard && let Err(e) = self.examine_query(request) {
             return Outcome::from(request, e);
@@ -92,7 +92,7 @@ impl Strict {
         Ok(())
     }
 
-    /// What is said of a body where none belongs.
+    /// The error about a body where none belongs.
     async fn stray<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> ApiError {
         let body = match Body::read(request, data).await {
             Ok(body) => body,

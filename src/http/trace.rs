@@ -1,4 +1,4 @@
-//! What every request gets: an id, a line in the log, and a check that it does not come from a sandbox.
+//! Gives every request an id and a line in the log, and checks that it does not come from a sandbox.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,15 +12,15 @@ use rocket::{
 use super::{paths::Paths, refusals::Refusals};
 use crate::app::{App, Stopwatch, UnderWay};
 
-/// Managed by the door's server, whose requests the log shows at debug only.
+/// Managed by the door's server. Its requests are logged at debug only.
 pub struct DoorOnly;
 
 struct Arrival {
     id: String,
     watch: Stopwatch,
-    /// As it came, whatever becomes of the request inside.
+    /// The path as it came, even if the request is changed later.
     path: String,
-    /// A shutdown waits until the answer is on its way.
+    /// Makes a shutdown wait until the answer is on its way.
     _under_way: Option<UnderWay>,
 }
 
@@ -29,7 +29,7 @@ struct KeptOut(bool);
 fn arrival<'r>(request: &'r Request<'_>) -> &'r Arrival {
     request.local_cache(|| {
         let mut bytes = [0; 8];
-        // Without random numbers all requests share an id; that is no reason to refuse them.
+        // Without random numbers all requests share an id. That is no reason to refuse them.
         let _ = getrandom::fill(&mut bytes);
         Arrival {
             id: format!("{:016x}", u64::from_be_bytes(bytes)),
@@ -45,8 +45,8 @@ pub fn request_id<'r>(request: &'r Request<'_>) -> &'r str {
     &arrival(request).id
 }
 
-/// Turns a request away that comes from a sandbox and is no check-in. A server that listens on loopback
-/// only cannot be reached from there; this is for all others.
+/// Turns away a request that comes from a sandbox and is not a check-in. A server that listens only on loopback cannot
+/// be reached from there; this is for all others.
 pub fn keep_out(request: &mut Request<'_>, sandboxes: Ipv4Net) {
     let from_sandbox = match request.remote().map(|r| r.ip().to_canonical()) {
         Some(IpAddr::V4(peer)) => sandboxes.contains(&peer),
@@ -55,7 +55,7 @@ pub fn keep_out(request: &mut Request<'_>, sandboxes: Ipv4Net) {
     let kept_out = from_sandbox && !is_for_sandboxes(request, request.uri().path().as_str());
     request.local_cache(|| KeptOut(kept_out));
     if kept_out {
-        // A path that no route has: the catcher answers.
+        // No route has this path, so the catcher answers.
         request.set_uri(Origin::const_new("/kept-out", None));
     }
 }
@@ -80,7 +80,7 @@ impl Fairing for Trace {
 
     async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
         arrival(request);
-        // Rocket lets a form's first field, `_method`, change the verb. Here the verb is the verb.
+        // Rocket lets a form's first field, `_method`, change the verb. Do not allow that.
         if request.content_type().is_some_and(|t| t.is_form()) && data.peek(8).await.starts_with(b"_method=") {
             request.set_method(Method::Post);
         }
@@ -98,7 +98,7 @@ impl Fairing for Trace {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let Arrival { id, watch, path, .. } = arrival(request);
         response.set_header(Header::new("X-Request-Id", id.clone()));
-        // The state of a class is nothing for a proxy to keep.
+        // A proxy must not store the state of a class.
         response.set_header(Header::new("Cache-Control", "no-store"));
         let status = response.status().code;
         let ms = watch.elapsed().as_millis() as u64;
@@ -107,9 +107,9 @@ impl Fairing for Trace {
         if let Some(refusals) = request.rocket().state::<Refusals>() {
             refusals.settle();
         }
-        // Of those who are not let in the log hears in its own way, and not each time.
+        // Refused requests are logged elsewhere, and not each time.
         if door || is_kept_out(request) || status == 401 || (status == 200 && is_for_sandboxes(request, path)) {
-            // Every sandbox, every minute; and no learner shall fill the host's disk by way of our log.
+            // Every sandbox checks in every minute, and no learner shall fill the host's disk through our log.
             tracing::debug!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
         } else {
             tracing::info!(request_id = id, method = %request.method(), path, status, ms, peer, "request");

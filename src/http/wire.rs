@@ -1,4 +1,4 @@
-//! From what we know to what goes over the wire: containers and images.
+//! Translates views of containers and images into their wire shapes.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::{
     domain::{Carrier, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
-/// The container object for `view`. `host`: the one that the request was sent to.
+/// The container object for `view`. `host` is the one that the request was sent to.
 pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
     let sandbox = &view.sandbox;
     let id = id(sandbox);
@@ -88,7 +88,7 @@ pub fn status(state: &State) -> &'static str {
     }
 }
 
-/// What is set for a sandbox, and how long before a stop it is warned.
+/// A sandbox's policy, and how long before a stop it is warned.
 pub fn policy(view: &View) -> api::Policy {
     let limit = |limit: Limit| limit.span().map_or(api::Limit::NEVER, |span| api::Limit::Seconds(span.as_secs()));
     let set = &view.policy;
@@ -106,7 +106,7 @@ pub fn extended(extension: &Extension) -> api::Extended {
     api::Extended { at: Instant(extension.at), by: extension.by.to_string(), until: Instant(extension.until) }
 }
 
-/// The object for what was asked for as `image`.
+/// The object for an image that was asked for as `image`.
 pub fn image(image: &ImageRef, shown: app::Image) -> api::Image {
     let app::Image { details, containers, problems } = shown;
     let label = |key| details.labels.get(key).filter(|text| !text.is_empty()).cloned();
@@ -126,15 +126,15 @@ pub fn image(image: &ImageRef, shown: app::Image) -> api::Image {
     }
 }
 
-/// The host port of one of its ports; a stopped sandbox has `""` (`CONTRACT.md` 10).
+/// The host port of one port; `""` for a stopped sandbox (`CONTRACT.md` 10).
 fn live_port(sandbox: &Sandbox, spec: Option<PortSpec>) -> String {
     let live = status(&sandbox.life.state) != "stopped";
     let endpoint = spec.filter(|_| live).and_then(|spec| sandbox.endpoint(spec));
     endpoint.map(|endpoint| endpoint.port.to_string()).unwrap_or_default()
 }
 
-/// The URL of its app, stopped or not: it may be woken by that. A server that publishes on every address is reached
-/// by the name under which it was asked.
+/// The URL of its app, stopped or not: opening it may wake the sandbox. If the server publishes on every address, the
+/// URL has the host name of the request.
 fn access(sandbox: &Sandbox, host: Option<&Host<'_>>) -> Option<String> {
     let endpoint = sandbox.endpoint(sandbox.recipe.app_port?)?;
     let host = match endpoint.host {

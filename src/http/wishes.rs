@@ -1,4 +1,4 @@
-//! What a caller wants of a container, field by field, in the domain's types.
+//! Reads what a caller wants for a container, field by field, into the domain's types.
 
 use std::time::Duration;
 
@@ -18,37 +18,38 @@ use crate::{
     },
 };
 
-/// What can be set at creation only.
+/// Fields that can be set only at creation.
 const AT_CREATION: &[&str] = &["image", "name", "ssh_key", "env", "tz", "memory", "cpus", "labels"];
 
-/// What can be set at any time, besides the policy.
+/// Fields that can be set at any time, besides the policy.
 const AT_ANY_TIME: &[&str] = &["wake", "keep_until"];
 
-/// What `POST /v1/containers` takes.
+/// The fields that `POST /v1/containers` takes.
 pub const CREATE: Taken = Taken {
     names: &[AT_CREATION, AT_ANY_TIME, &OwnPolicy::KEYS],
     elsewhere: &[(&["status"], "a new container is started; PATCH changes its status"), (&["for"], FOR)],
 };
 
-/// What `PATCH /v1/containers/{id}` takes.
+/// The fields that `PATCH /v1/containers/{id}` takes.
 pub const PATCH: Taken = Taken {
     names: &[&["status"], AT_ANY_TIME, &OwnPolicy::KEYS],
     elsewhere: &[(AT_CREATION, "it can be set at creation only"), (&["for"], FOR)],
 };
 
-/// What `POST /v1/containers/{id}/extend` takes.
+/// The fields that `POST /v1/containers/{id}/extend` takes.
 pub const EXTEND: Taken = Taken { names: &[&["for"]], elsewhere: &[(&["keep_until"], "PATCH takes it")] };
 
 const FOR: &str = "POST /v1/containers/{id}/extend takes it";
 
 const MOST_LABELS: usize = 64;
 
-/// OpenSSH refuses a session of more than some 990 variables, the image's and its own included. Of bytes it bears 250,000
-/// in all and the kernel 131,071 in one, so that a body's own limit is the nearer one; this leaves room beside it.
+/// OpenSSH refuses a session with more than about 990 variables, the image's and its own included. It takes 250,000
+/// bytes in all, and the kernel 131,071 in one, but the limit of a body is lower than both. This limit leaves room
+/// beside it.
 const MOST_VARIABLES: usize = 512;
 const MOST_OF_VARIABLES: usize = 32 * 1024;
 
-/// What is said to whoever made `made`, whose name differs from `other`'s only in case.
+/// The warning to the creator of `made`, whose name differs from `other`'s only in case.
 pub fn namesake(made: &Sandbox, other: &Sandbox) -> String {
     let id = other.container.as_ref().map(|id| id.as_str()[..12].to_owned()).unwrap_or_default();
     format!(
@@ -81,12 +82,12 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
     })
 }
 
-/// Reads the time zone of those inside, from the field or from their programs' variable, which is taken out of `env`.
+/// Reads the time zone for users inside, from the field or from the variable `TZ`, which is taken out of `env`.
 fn zone(field: Option<String>, env: &mut Pairs) -> Result<Option<Zone>, ApiError> {
     let zone = field.map(|tz| Zone::parse("tz", &tz)).transpose()?;
     let Some(at) = env.iter().position(|(key, _)| key == "TZ") else { return Ok(zone) };
     let (_, value) = env.remove(at);
-    // To programs an empty one is UTC.
+    // For programs an empty `TZ` is UTC.
     let variable = if value.is_empty() { Zone::default() } else { Zone::parse("env.TZ", &value)? };
     match zone.filter(|zone| *zone != variable) {
         Some(zone) => {
@@ -96,7 +97,7 @@ fn zone(field: Option<String>, env: &mut Pairs) -> Result<Option<Zone>, ApiError
     }
 }
 
-/// Reads what a caller says of the policy of stopping, and what of it shall be as configured again.
+/// Reads what a caller says about the policy, and which values shall be as configured again.
 pub fn own_policy(app: &App, fields: &Fields) -> Result<(OwnPolicy, Vec<&'static str>), ApiError> {
     let (mut texts, mut to_default) = (Vec::new(), Vec::new());
     for key in OwnPolicy::KEYS {
@@ -109,14 +110,14 @@ pub fn own_policy(app: &App, fields: &Fields) -> Result<(OwnPolicy, Vec<&'static
     Ok((OwnPolicy::parse(OwnPolicy::KEYS, least_idle_limit(app.asked.report_period()), text)?, to_default))
 }
 
-/// Reads until when a sandbox shall be kept; `Some(None)`: no longer.
+/// Reads until when a sandbox shall be kept; `Some(None)`: it shall not be kept any more.
 pub fn keep_until(fields: &Fields) -> Result<Option<Option<Timestamp>>, ApiError> {
     let allowed = "it is an instant with its zone, such as 2026-12-24T18:00:00Z, or \"none\"";
     match fields.string("keep_until")?.as_deref() {
         None => Ok(None),
         Some("none") => Ok(Some(None)),
         Some(text) => {
-            // A form takes the + of a zone for a space.
+            // A form turns the + of a zone into a space.
             let until =
                 text.trim().replace(' ', "+").parse().map_err(|_| ApiError::invalid("keep_until", text, allowed))?;
             Ok(Some(Some(until)))
@@ -127,13 +128,13 @@ pub fn keep_until(fields: &Fields) -> Result<Option<Option<Timestamp>>, ApiError
 /// Reads a length of time. `field` is the caller's name for it.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is not a length.
 pub fn length(field: &'static str, text: &str) -> Result<Duration, Invalid> {
     let allowed = "it is a length of time, such as 90m, 3h, 2d, or whole seconds";
     parse_span(text.trim()).ok_or_else(|| Invalid::new(field, text, allowed))
 }
 
-/// `a=1,b=2`, as a form has no objects.
+/// Reads `a=1,b=2`: a form has no objects.
 fn label_list(text: &str) -> Result<Pairs, ApiError> {
     let pair = |text: &str| match text.split_once('=') {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),

@@ -1,8 +1,7 @@
-//! Carrying bytes: both directions of one connection, until both have ended, one side broke off, or it is cut.
+//! Carries the bytes of one connection in both directions, until both end, one side breaks off, or it is cut.
 //!
-//! No byte is kept in a buffer of ours while its receiver takes it at once: each thread has one scratch buffer, and
-//! only what a slow receiver leaves over is copied out of it. An idle connection costs no buffer, and a sender is
-//! not read from before its receiver has taken everything.
+//! Each thread has one scratch buffer, and only what a slow receiver leaves over is copied out of it. An idle
+//! connection costs no buffer. A sender is read again only when its receiver has taken everything.
 
 use std::{
     cell::RefCell,
@@ -24,17 +23,17 @@ use tokio::{
 
 use super::{count::Bytes, sockets::break_off};
 
-/// How much is read at once. Larger gains nothing here (`benches/relay.rs`).
+/// How much is read at once. A larger size gains nothing (`benches/relay.rs`).
 const CHUNK: usize = 256 << 10;
 
-/// How long a side that broke off may still be sent, or may still have sent, what was under way.
+/// How long bytes under way may still take to arrive after one side has broken off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
 }
 
-/// Which side is the matter.
+/// Which side broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
     /// The one that is read from.
@@ -43,7 +42,7 @@ enum Broken {
     Sink,
 }
 
-/// Carries until it has ended. An end is passed on as an end, a reset as a reset.
+/// Carries a connection until it has ended. It passes an end on as an end, and a reset as a reset.
 pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: impl Future<Output = ()>) {
     let up = pump(&client, &server, &bytes.up);
     let down = pump(&server, &client, &bytes.down);
@@ -53,10 +52,10 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
         let (ended, upwards) = tokio::select! {
             ended = &mut up, if !up_ended => (ended, true),
             ended = &mut down, if !down_ended => (ended, false),
-            // A side that has said its end can still break off; nobody reads from it who would notice.
+            // A side that has sent its end can still break off, and no read would notice it.
             _ = client.ready(Interest::ERROR), if up_ended => (Err(Broken::Source), true),
             _ = server.ready(Interest::ERROR), if down_ended => (Err(Broken::Source), false),
-            // What is cut in the middle shall not look like an end.
+            // A cut in the middle must not look like an end.
             () = &mut cut => {
                 break_off(&server);
                 return reset(&client).await;
@@ -67,7 +66,7 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
             Ok(()) if upwards => up_ended = true,
             Ok(()) => down_ended = true,
             Err(Broken::Source) => return reset(sink).await,
-            // What the sink said before it broke off is the source's.
+            // The source still gets what the sink said before it broke off.
             Err(Broken::Sink) => {
                 let (back, back_ended) = if upwards { (down.as_mut(), down_ended) } else { (up.as_mut(), up_ended) };
                 if !back_ended {
@@ -82,7 +81,7 @@ pub async fn carry(client: TcpStream, server: TcpStream, bytes: &Bytes, cut: imp
 /// Carries one direction until the source ends, and passes the end on.
 async fn pump(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<(), Broken> {
     loop {
-        // One that always has something to say would keep its thread from everybody else.
+        // A source that never pauses would keep its thread from everybody else.
         tokio::task::coop::consume_budget().await;
         source.readable().await.map_err(|_| Broken::Source)?;
         let moved = SCRATCH.with_borrow_mut(|scratch| match source.try_read(scratch) {
@@ -132,7 +131,7 @@ async fn deliver(sink: &TcpStream, mut rest: &[u8], count: &AtomicU64) -> Result
     Ok(())
 }
 
-/// Makes the close of `stream`, which the caller drops next, a reset; what was sent on it goes out first.
+/// Turns the close of `stream` into a reset, once all that was sent on it is out. The caller drops it next.
 pub async fn reset(stream: &TcpStream) {
     let flushed = async {
         while unsent(stream).is_ok_and(|left| left > 0) {
@@ -143,9 +142,9 @@ pub async fn reset(stream: &TcpStream) {
     break_off(stream);
 }
 
-/// How many bytes in our kernel the peer has not acknowledged.
+/// How many bytes wait in our kernel for the peer to acknowledge them.
 fn unsent(stream: &TcpStream) -> io::Result<i32> {
-    // Linux calls it SIOCOUTQ on a socket; the number is the terminal's.
+    // On a socket Linux calls it SIOCOUTQ; the number is the same as for a terminal.
     const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
     // SAFETY: this request fills in one int and does nothing else.
     let getter = unsafe { Getter::<TIOCOUTQ, i32>::new() };

@@ -1,4 +1,4 @@
-//! One connection: from its acceptance to a sandbox that runs, and through it.
+//! One connection: takes it from its acceptance to a running sandbox, waking the sandbox if need be, and carries it.
 
 use std::{
     io::ErrorKind,
@@ -31,13 +31,13 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// How long one attempt to connect to a sandbox may take. The way there is a bridge on this machine.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long until a sandbox that has just been started is asked again whether its port is open.
+/// How long to wait before a port of a sandbox that was just started is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// After how long a browser is shown that it waits.
+/// How long a browser waits before it is shown that it waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How much of a request is looked at.
+/// How many bytes of a request are looked at.
 const PEEK: usize = 4096;
 
 /// How long a client may take to read what it is told.
@@ -52,11 +52,11 @@ enum Away {
     Silent,
     /// There were too many wakes.
     TooMany,
-    /// It could not be woken, or was not in time.
+    /// The sandbox could not be woken, or not in time.
     NotWoken,
-    /// It runs, and nothing listens on that port.
+    /// The sandbox runs, and nothing listens on that port.
     Refused,
-    /// It is being started, and the client is a browser, which is told so.
+    /// The sandbox is being started. The client is a browser, and is told so.
     Soon,
 }
 
@@ -104,7 +104,7 @@ async fn carry_through(
     hall.hurry_counts();
 }
 
-/// Waits until the start `generation` has ended, and then for the grace that its connections have.
+/// Waits until the start `generation` has ended, and then for the grace of its connections.
 async fn cut(mut state: watch::Receiver<State>, generation: u64) {
     loop {
         let now = state.borrow_and_update().clone();
@@ -132,7 +132,7 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// A connection to the sandbox, once there can be one.
+    /// Connects to the sandbox, as soon as that is possible.
     async fn reach(&self) -> Result<Reached, Away> {
         let waiting = async {
             tokio::select! {
@@ -172,7 +172,7 @@ impl Visit<'_> {
                     Some(server) if state.borrow().is_same_start(&now) && now.is_alive() => {
                         return Ok(Reached { server, generation: now.generation, state });
                     }
-                    // It has ended. The table will say so.
+                    // The sandbox has ended. The table will say so.
                     _ if !now.is_alive() => drop(state.changed().await),
                     Some(_) => {}
                     // A program that was started a moment ago may not listen yet.
@@ -185,7 +185,7 @@ impl Visit<'_> {
         }
     }
 
-    /// Waits until the client has said something, unless it need not. A scan of ports says nothing.
+    /// Waits until the client has said something, unless the port wakes without. A scan of ports says nothing.
     async fn wants_it(&self) -> Result<(), Away> {
         if self.listen.wakes_silent {
             return Ok(());
@@ -202,7 +202,7 @@ impl Visit<'_> {
             return Ok(());
         }
         if !self.hall.wakes.allow(self.peer.ip(), &self.hall.limits) {
-            // Others wait because this one was to ask: one of them may be allowed to.
+            // Others rely on this connection to ask. One of them may be allowed to.
             self.entry.ask_again();
             return Err(Away::TooMany);
         }
@@ -220,7 +220,7 @@ impl Visit<'_> {
         timeout(CONNECT, TcpStream::connect((address, self.listen.inside))).await.ok()?.ok()
     }
 
-    /// Waits until a browser has waited long enough to be told so. Other clients are not told, and wait on.
+    /// Ends when a browser has waited long enough to be told so. Other clients are not told, and wait on.
     async fn browser_is_impatient(&self) {
         sleep(PATIENCE).await;
         match peek_http(self.client, self.listen).await {
@@ -230,7 +230,7 @@ impl Visit<'_> {
     }
 }
 
-/// What the client asks for, if it speaks HTTP where that may be; waits for its first bytes.
+/// What the client asks for, if it speaks HTTP and the port allows that. Waits for the first bytes.
 async fn peek_http(client: &TcpStream, listen: &Listen) -> Option<HttpRequest> {
     if !listen.http {
         return None;
@@ -240,7 +240,7 @@ async fn peek_http(client: &TcpStream, listen: &Listen) -> Option<HttpRequest> {
     HttpRequest::parse(&begun[..length])
 }
 
-/// Tells a client that speaks HTTP why, and breaks off with the others.
+/// Tells a client that speaks HTTP why it is turned away. Breaks off with other clients.
 async fn turn_away(mut client: TcpStream, hall: &Hall, entry: &Entry, listen: &Listen, away: Away) {
     let now = hall.clock.now();
     let (name, begun) = (entry.name(), entry.started_at(now));
@@ -261,7 +261,7 @@ async fn turn_away(mut client: TcpStream, hall: &Hall, entry: &Entry, listen: &L
 
 async fn explain(client: &mut TcpStream, listen: &Listen, notice: &Notice<'_>) -> Option<()> {
     let request = peek_http(client, listen).await?;
-    // Read the request: a socket that is closed with something unread takes the answer back.
+    // Read the request first: closing a socket with unread bytes destroys the answer.
     let mut unread = vec![0; PEEK];
     loop {
         match client.try_read(&mut unread) {

@@ -1,4 +1,4 @@
-//! Counting: which bytes moved on which port, and whether they were more than a connection needs to stay alive.
+//! Counts the bytes that move on each port, and tells use from what only keeps a connection alive.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::message::Count;
 use crate::domain::{RECENT, SandboxId};
 
-/// Over how long a time the floor is measured.
+/// The length of time over which the floor is measured.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// The bytes of one connection, counted while they are carried.
@@ -47,13 +47,13 @@ struct Totals {
     last_use: Option<(u64, Timestamp)>,
     /// What each older relay carries on the same port.
     inherited: HashMap<u64, Inherited>,
-    /// From when to when nothing that goes to clients is use.
+    /// In this time bytes to clients are not use.
     overlooked: Option<Range<Timestamp>>,
     /// Something differs from what was last told.
     changed: bool,
 }
 
-/// What was taken up of another relay's counts.
+/// What this relay has added from another relay's counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Inherited {
     open: u32,
@@ -86,18 +86,18 @@ impl Meter {
         }
     }
 
-    /// From now on, and for that long, nothing that goes to clients is use; what went before still is.
+    /// From now on, for as long as `lasting`, bytes to clients are not use. Bytes before still are.
     pub fn overlook(&self, now: Timestamp, lasting: SignedDuration, floor: u64) {
         let mut totals = self.0.lock().expect("no holder panics");
         totals.look_at_all(now, floor);
         totals.overlooked = Some(now..now.checked_add(lasting).unwrap_or(Timestamp::MAX));
     }
 
-    /// Looks at all connections; the counts, if there is anything to tell. `all`: even if it was told before.
+    /// Looks at all connections. Returns the counts if there is anything new, with `all` even if there is not.
     pub fn read(&self, sandbox: &SandboxId, inside: u16, now: Timestamp, floor: u64, all: bool) -> Option<Count> {
         let mut totals = self.0.lock().expect("no holder panics");
         totals.look_at_all(now, floor);
-        // What lies ahead was counted by a clock that has been set back since.
+        // A time ahead of now comes from a clock that has been set back since.
         totals.last_byte = totals.last_byte.map(|at| at.min(now));
         totals.last_use = totals.last_use.map(|(generation, at)| (generation, at.min(now)));
         let others = |of: fn(&Inherited) -> u32| totals.inherited.values().map(of).sum::<u32>();
@@ -118,7 +118,7 @@ impl Meter {
 }
 
 impl Meter {
-    /// Takes up what an older relay has counted, which only grows.
+    /// Adds what an older relay has counted. Its counts only grow.
     pub fn inherit(&self, elder: u64, count: &Count) {
         let mut totals = self.0.lock().expect("no holder panics");
         let now =
@@ -149,7 +149,7 @@ impl Meter {
 impl Totals {
     /// How many open connections were used lately.
     fn in_use(&self, now: Timestamp) -> u32 {
-        // A time ahead of a clock that was set back is recent.
+        // A time ahead of now, left by a clock that was set back, is recent.
         let is_recent = |at| Duration::try_from(now.duration_since(at)).unwrap_or_default() <= RECENT;
         self.open.iter().filter(|s| s.used.is_some_and(is_recent)).count() as u32
     }
@@ -178,7 +178,7 @@ impl Totals {
         if moved == 0 {
             return;
         }
-        // A clock that was set back begins a window too.
+        // When the clock was set back, a new window begins too.
         let fresh =
             seen.window.filter(|(begun, _)| (SignedDuration::ZERO..WINDOW).contains(&now.duration_since(*begun)));
         let (begun, before) = fresh.unwrap_or((now, 0));

@@ -11,37 +11,37 @@ const PAGE: &str = include_str!("page.html");
 
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
 
-/// How many headers are looked at.
+/// The most headers that are looked at.
 const HEADERS: usize = 64;
 
-/// What of an HTTP request matters here.
+/// The parts of an HTTP request that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// It can be sent again without harm: GET or HEAD.
+    /// Whether it can be sent again without harm: GET or HEAD.
     pub repeatable: bool,
     head: bool,
     wants_html: bool,
 }
 
-/// Why somebody is told something.
+/// Why a client does not reach its sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matter {
-    /// It is being started, since then.
+    /// The sandbox is being started, since then.
     Starting(Timestamp),
-    /// It was asked to start, and did not.
+    /// The sandbox was asked to start, and did not.
     NotStarted,
-    /// It does not run, and nobody who connects starts it.
+    /// The sandbox does not run, and a connection does not start it.
     Stopped,
-    /// It runs, and nothing answers on that port.
+    /// The sandbox runs, and nothing answers on that port.
     Silent(u16),
-    /// Too many are being started.
+    /// Too many sandboxes are being started.
     Busy,
 }
 
 /// What is told of a sandbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Notice<'a> {
-    /// Its name; empty where a server of an older version has not told it.
+    /// Its name; empty if an older server has not told it.
     pub name: &'a str,
     /// What is the matter.
     pub matter: Matter,
@@ -50,11 +50,11 @@ pub struct Notice<'a> {
 }
 
 impl HttpRequest {
-    /// Reads the beginning of what a client sent; `None` if that is no HTTP/1.
+    /// Reads the first bytes of a client; `None` if they are not HTTP/1.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut request = httparse::Request::new(&mut headers);
-        // With more headers than are looked at, or a wrong one, it is a request all the same.
+        // Too many headers, or a wrong one, and it is still a request.
         let is_one = request.parse(bytes).is_ok() || request.version.is_some();
         let method = request.method.filter(|m| is_one && METHODS.contains(m))?;
         let accept = request.headers.iter().find(|h| h.name.eq_ignore_ascii_case("accept"));
@@ -65,7 +65,7 @@ impl HttpRequest {
         })
     }
 
-    /// The answer for whoever must wait, or cannot be helped.
+    /// The answer for a client that must wait, or cannot be helped.
     pub fn answer(self, notice: &Notice<'_>) -> Vec<u8> {
         let is_starting = matches!(notice.matter, Matter::Starting(_));
         let (kind, body) = if self.wants_html { ("html", notice.page()) } else { ("plain", notice.text()) };
@@ -81,7 +81,7 @@ impl HttpRequest {
 }
 
 impl Notice<'_> {
-    /// What is the matter, as a title and as what to do.
+    /// A title that says what is the matter, and a sentence that says what to do.
     fn words(&self) -> (String, String) {
         let who = if self.name.is_empty() { "Your sandbox" } else { self.name };
         let (matter, line) = match self.matter {
@@ -105,7 +105,7 @@ impl Notice<'_> {
         (format!("{who} {matter}"), line)
     }
 
-    /// One line, for who is no browser.
+    /// One line, for a client that is not a browser.
     fn text(&self) -> String {
         match (self.words(), self.matter) {
             ((title, _), Matter::Starting(_)) => format!("{title}. Try again in a second.\n"),
@@ -123,7 +123,7 @@ impl Notice<'_> {
             let (at, passed) = (clock_time(begun, self.now), span(lasted));
             since = format!("<p class=\"since\">for {passed}, since <time datetime=\"{begun:.0}\">{at}</time></p>");
         }
-        // What turns goes on, after each reload, from where it was.
+        // After each reload the animation goes on from where it was.
         let at = format!("{:.3}", lasted.as_secs_f64());
         let filled = [
             ("{{refresh}}", refresh),
@@ -131,14 +131,14 @@ impl Notice<'_> {
             ("{{at}}", &at),
             ("{{line}}", &escaped(&line)),
             ("{{since}}", &since),
-            // Last, since somebody else has chosen it.
+            // Filled in last: the title holds a name that somebody else has chosen.
             ("{{title}}", &escaped(&title)),
         ];
         filled.iter().fold(PAGE.to_owned(), |page, (word, with)| page.replace(word, with))
     }
 }
 
-/// As it stands in HTML, between tags and in attributes.
+/// A text escaped for HTML, between tags and in attributes.
 fn escaped(text: &str) -> String {
     text.chars().fold(String::new(), |mut safe, c| {
         match c {

@@ -17,12 +17,12 @@ use super::{
 /// How many connections the kernel keeps for us to accept.
 const BACKLOG: i32 = 1024;
 
-/// One port that a sandbox's clients connect to.
+/// One host port to which a sandbox's clients connect.
 #[derive(Debug)]
 pub struct Door {
     /// What it is for.
     pub listen: Listen,
-    /// The socket. It goes on when another process takes it over, and this door does not.
+    /// The socket. When another process takes it over, the socket lives on, and this door does not.
     pub socket: Arc<TcpListener>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -32,7 +32,7 @@ impl Door {
     /// Begins to listen.
     ///
     /// # Errors
-    /// What the kernel says; somebody else may be listening there.
+    /// The kernel's error; another program may already listen there.
     pub fn open(hall: &Arc<Hall>, entry: &Arc<Entry>, listen: Listen) -> io::Result<Self> {
         let socket = bind(listen.outside)?;
         Ok(Self::with(hall, entry, listen, Arc::new(socket)))
@@ -48,7 +48,7 @@ impl Door {
     /// Accepts no more connections. The socket goes on listening.
     pub async fn rest(&mut self) {
         self.stop.cancel();
-        // A task that has panicked has ended.
+        // A task that has panicked has ended too.
         let _ = (&mut self.task).await;
     }
 
@@ -59,19 +59,19 @@ impl Door {
 }
 
 impl Drop for Door {
-    /// The task holds the socket, and would go on.
+    /// Without this, the task would hold the socket and go on.
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-/// A listener at `at`; the unspecified IPv6 address means IPv4 too.
+/// A listener at `at`. The unspecified IPv6 address takes IPv4 too.
 fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
     if at.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // Connections that have ended a moment ago do not keep the port.
+    // Connections that ended a moment ago must not keep the port.
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
@@ -86,7 +86,7 @@ async fn accept(hall: Arc<Hall>, entry: Arc<Entry>, listen: Listen, socket: Arc<
             accepted = socket.accept() => accepted,
         };
         let Ok((client, peer)) = accepted else {
-            // Out of descriptors: a moment's rest, instead of a loop that finds the same.
+            // Out of descriptors: rest a moment, instead of failing in a tight loop.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };

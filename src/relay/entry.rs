@@ -1,4 +1,5 @@
-//! An entry: one sandbox as its connections see it. Where they go now, who asks for its wake, and what they carried.
+//! An entry: one sandbox as its connections see it. It says where they go now, who asks for the wake, what they
+//! carried.
 
 use std::{
     collections::HashMap,
@@ -22,12 +23,12 @@ use crate::domain::SandboxId;
 /// One sandbox as its connections see it.
 #[derive(Debug)]
 pub struct Entry {
-    /// Which one.
+    /// The sandbox.
     pub sandbox: SandboxId,
     name: Mutex<String>,
     /// Where its connections go.
     state: watch::Sender<State>,
-    /// Its wake was asked for, and it is still where it was.
+    /// Whether the wake was asked for, and nothing has changed since.
     asked: AtomicBool,
     /// Since when it is being woken.
     woken_since: Mutex<Option<Timestamp>>,
@@ -36,7 +37,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A sandbox of which only `route` is known.
+    /// A sandbox that is known only by its `route`.
     pub fn new(route: &Route) -> Self {
         Self {
             sandbox: route.sandbox.clone(),
@@ -48,17 +49,17 @@ impl Entry {
         }
     }
 
-    /// Takes over what the table is told of it.
+    /// Takes over what the table is told about the sandbox.
     pub fn update(&self, route: &Route) {
         self.state.send_if_modified(|state| {
             let next = State::of(route, Some(state));
             let moved = !next.is_same_start(state);
-            // Clear `asked` before the new state is visible, or a client's fresh question is erased. A start that is under
-            // way is told of too, and is still the one that was asked for.
+            // Clear `asked` before the new state is visible, or a client's fresh question is erased. A change during a
+            // start keeps `asked`: that start is the one that was asked for.
             if moved {
                 self.asked.store(false, Ordering::Release);
             }
-            // The next wake has another beginning.
+            // The next wake begins anew.
             if moved && !next.target.is_open() {
                 *self.woken_since.lock().expect("no holder panics") = None;
             }
@@ -77,37 +78,37 @@ impl Entry {
         });
     }
 
-    /// Turns away those who wait for its wake. The next one may ask again.
+    /// Turns away the connections that wait for the wake. The next connection may ask again.
     pub fn refuse(&self) {
         self.asked.store(false, Ordering::Release);
         self.state.send_modify(|state| state.refused += 1);
     }
 
-    /// Follows its state.
+    /// Follows the sandbox's state.
     pub fn follow(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 
-    /// What it is called.
+    /// The sandbox's name.
     pub fn name(&self) -> String {
         self.name.lock().expect("no holder panics").clone()
     }
 
-    /// Since when it is being started: since its wake was asked for, else since the table says that it is open.
+    /// Since when it is being started: since its wake was asked for, else since the table opened it.
     pub fn started_at(&self, now: Timestamp) -> Timestamp {
         let open = SignedDuration::try_from(self.state.borrow().since.elapsed()).unwrap_or_default();
         self.woken_since.lock().expect("no holder panics").unwrap_or(now - open)
     }
 }
 
-/// Its wake: of all connections that want it one asks.
+/// The wake: many connections may want it, one of them asks.
 impl Entry {
-    /// Takes the question. True for the one connection that is to ask; `seen` is the state in which it wants to.
+    /// Claims the question. True for the one connection that shall ask; `seen` is the state that it has seen.
     pub fn take_question(&self, seen: &watch::Receiver<State>) -> bool {
         if self.asked.swap(true, Ordering::AcqRel) {
             return false;
         }
-        // The state has changed since: that change has cleared the question, and this must not set it again.
+        // If the state has changed since, the change has cleared the question, and it must stay cleared.
         let outdated = seen.has_changed().unwrap_or(true);
         if outdated {
             self.asked.store(false, Ordering::Release);
@@ -115,33 +116,33 @@ impl Entry {
         !outdated
     }
 
-    /// Makes those who wait for a wake ask anew, if it was asked for.
+    /// If the wake was asked for, makes the connections that wait for it ask again.
     pub fn ask_again(&self) {
         if self.asked.swap(false, Ordering::AcqRel) {
             self.state.send_modify(|_| ());
         }
     }
 
-    /// Begins its wake.
+    /// Notes that the wake begins.
     pub fn begin_wake(&self, now: Timestamp) {
         *self.woken_since.lock().expect("no holder panics") = Some(now);
     }
 }
 
-/// What its ports have carried.
+/// What the sandbox's ports have carried.
 impl Entry {
-    /// The meter of its port `inside`.
+    /// The meter of the port `inside`.
     pub fn meter(&self, inside: u16) -> Arc<Meter> {
         Arc::clone(self.meters.lock().expect("no holder panics").entry(inside).or_default())
     }
 
-    /// The counts of its ports that have changed since they were told; `all`: of every port that was ever used.
+    /// The counts that have changed since they were last told; with `all`, those of every port that was ever used.
     pub fn counts(&self, now: Timestamp, floor: u64, all: bool) -> Vec<Count> {
         let meters = self.meters.lock().expect("no holder panics");
         meters.iter().filter_map(|(inside, meter)| meter.read(&self.sandbox, *inside, now, floor, all)).collect()
     }
 
-    /// From now on, and for that long, nothing that it sends to clients is use.
+    /// From now on, for as long as `lasting`, what it sends to clients is not use.
     pub fn overlook(&self, now: Timestamp, lasting: SignedDuration, floor: u64) {
         self.meters.lock().expect("no holder panics").values().for_each(|m| m.overlook(now, lasting, floor));
     }

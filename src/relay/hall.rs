@@ -1,4 +1,4 @@
-//! The hall: what all connections share. The limits, the clock, everybody's shares, and the way to the listener of events.
+//! The hall: what all connections share, namely the limits, the clock, everybody's shares and the channel for events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub const TELL_REST: Duration = Duration::from_millis(100);
 /// What all connections share.
 #[derive(Debug)]
 pub struct Hall {
-    /// How much of everything there may be.
+    /// The limits on connections and wakes.
     pub limits: TrafficLimits,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -62,12 +62,12 @@ impl Hall {
         let _ = self.events.send(event);
     }
 
-    /// Has the counts told soon, since they have changed.
+    /// Makes the counts be told soon, because they have changed.
     pub fn hurry_counts(&self) {
         self.counted.notify_one();
     }
 
-    /// Waits until counts are to be told: soon after [`Hall::hurry_counts`], else after [`TELL_EVERY`].
+    /// Waits until it is time to tell counts: soon after [`Hall::hurry_counts`], else after [`TELL_EVERY`].
     pub async fn wait_to_tell(&self) {
         let _ = timeout(TELL_EVERY, self.counted.notified()).await;
     }

@@ -1,4 +1,4 @@
-//! What is said to the relay and what it says: the same words in one process and over a socket.
+//! The messages to and from the relay. They are the same within one process and over a socket.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::SandboxId;
 
-/// One sandbox, as the relay needs to know it.
+/// One sandbox, as far as the relay needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Which one.
     #[serde(with = "id")]
     pub sandbox: SandboxId,
-    /// What it is called, for those who wait for it. A server of an older version does not say.
+    /// Its name, to show to clients that wait. An older server does not say it.
     #[serde(default)]
     pub name: String,
-    /// Which of its starts: a connection belongs to one, and never reaches another.
+    /// The number of its start. A connection belongs to one start, and never reaches another.
     pub generation: u64,
     /// What happens to those who connect now.
     pub target: Target,
-    /// After how many milliseconds the connections of an earlier start, or of one that has ended, are closed.
+    /// How many milliseconds the connections of an earlier start, or of one that has ended, may go on.
     pub cut_after_ms: u64,
     /// Where it listens.
     pub ports: Vec<Listen>,
@@ -34,14 +34,14 @@ pub struct Route {
 pub enum Target {
     /// It is closed.
     Shut,
-    /// It waits, once it has spoken, and the sandbox's wake is asked for.
+    /// It waits. Once it has spoken, the sandbox's wake is asked for.
     Asleep,
     /// It is carried to the sandbox.
     Open {
         /// The sandbox's address on our network.
         address: IpAddr,
-        /// The sandbox's first process, as this machine numbers it: while it lives, nobody else has the address.
-        /// `None` where the engine does not tell.
+        /// The sandbox's first process, by its number on this machine. While it lives, nobody else has the address.
+        /// `None` if the engine does not tell.
         pid: Option<u32>,
     },
 }
@@ -60,15 +60,15 @@ pub struct Listen {
     pub outside: SocketAddr,
     /// The port inside.
     pub inside: u16,
-    /// Whether a connection wakes without having spoken, because its server speaks first.
+    /// Whether a silent connection wakes the sandbox, because in its protocol the server speaks first.
     pub wakes_silent: bool,
-    /// Whether a client that speaks HTTP is answered in it while it waits.
+    /// Whether a client that speaks HTTP gets an HTTP answer while it waits.
     pub http: bool,
-    /// Whether the app wants to be told the client's address, by the PROXY protocol, version 2.
+    /// Whether the app wants the client's address, by the PROXY protocol, version 2.
     pub proxy_protocol: bool,
 }
 
-/// What can be asked of the relay. Each is answered once it is done.
+/// What can be asked of the relay. It answers when the request is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// These are all sandboxes; listeners of others are closed. Answer: [`Response::Held`].
@@ -77,9 +77,9 @@ pub enum Request {
     Put(Route),
     /// A sandbox is gone: its listeners are closed when this is answered.
     Remove(#[serde(with = "id")] SandboxId),
-    /// A sandbox will not be woken: who waits for it is turned away.
+    /// A sandbox will not be woken: connections that wait for it are turned away.
     Refuse(#[serde(with = "id")] SandboxId),
-    /// For so many milliseconds what a sandbox sends to its clients is what we make it say, and no use of it.
+    /// For so many milliseconds, what a sandbox sends to its clients comes from us, and is not use.
     Overlook {
         /// Which one.
         #[serde(with = "id")]
@@ -112,7 +112,7 @@ pub enum Response {
 pub struct Unreachable(pub String);
 
 impl Unreachable {
-    /// Says where it was looked for.
+    /// Adds the place where the relay was looked for.
     #[must_use]
     pub fn at(self, path: &Path) -> Self {
         Self(format!("{} at {}; is `spindle relay` running?", self.0, path.display()))
@@ -138,16 +138,16 @@ pub struct Count {
     pub inside: u16,
     /// The connections that are open.
     pub open: u32,
-    /// How many of them were used lately: bytes above the floor moved on them. A relay of an older version does not say.
+    /// How many of them were used lately: bytes above the floor moved on them. An older relay does not say.
     #[serde(default)]
     pub in_use: u32,
-    /// Bytes from clients, since the relay knows the port.
+    /// Bytes from clients, counted since the relay first knew the port.
     pub bytes_in: u64,
     /// Bytes to clients.
     pub bytes_out: u64,
-    /// When the last byte was seen to have moved; at most a second after it did.
+    /// When the last byte was seen to have moved: at most a second late.
     pub last_byte: Option<Timestamp>,
-    /// The start to which the last use belongs, and when that was: bytes above the floor.
+    /// The start to which the last use (bytes above the floor) belongs, and when that use was.
     pub last_use: Option<(u64, Timestamp)>,
 }
 
@@ -156,7 +156,7 @@ pub struct Count {
 pub struct Load {
     /// Ports that it listens on.
     pub listeners: u64,
-    /// Connections that it carries or that wait in it, and those that relays before it still carry.
+    /// Connections that it carries or that wait in it, and those that older relays still carry.
     pub connections: u64,
     /// File descriptors that its process has open, and may have.
     pub descriptors: (u64, u64),
@@ -176,7 +176,7 @@ pub struct Estate {
 /// What the relay says unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// Nothing is known of what it knows: tell it the whole table.
+    /// What the relay knows is not certain: tell it the whole table.
     Fresh,
     /// Somebody wants to use a sandbox that is asleep.
     Wake {

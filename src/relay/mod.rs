@@ -1,6 +1,6 @@
-//! The data path: Spindle's own listeners on the sandboxes' host ports. It carries, counts and asks; it never decides.
+//! The relay: Spindle's own listeners on the sandboxes' host ports. It carries, counts and asks; it never decides.
 //!
-//! The same table runs in this process or in one of its own (`spindle relay`); whoever asks does not see which.
+//! The same table runs in this process or in one of its own (`spindle relay`). A caller does not see which.
 
 mod carry;
 mod connection;
@@ -75,7 +75,7 @@ impl Relay {
         }
     }
 
-    /// A relay that answers as a test says, and says what comes in at `events`.
+    /// A relay whose answers a test gives. It passes on the events that come in at `events`.
     #[cfg(test)]
     pub fn scripted(script: Arc<dyn Script>, events: UnboundedReceiver<Event>) -> Self {
         Self { link: Link::Scripted(script), events: Mutex::new(events) }
@@ -94,19 +94,20 @@ impl Relay {
         }
     }
 
-    /// What the relay says next, to one listener.
+    /// The relay's next event. There is one listener.
     pub async fn event(&self) -> Option<Event> {
         self.events.lock().await.recv().await
     }
 
-    /// Closes every listener and every connection of a relay in this process; another goes on carrying.
+    /// Closes every listener and every connection of a relay in this process. A relay in its own process goes on
+    /// carrying.
     pub async fn close(&self) {
         if let Link::Here(table) = &self.link {
             table.close().await;
         }
     }
 
-    /// Does what must be done all the time. Never ends by itself.
+    /// Does the relay's continuous work. Never ends by itself.
     pub async fn run(&self) {
         match &self.link {
             Link::Here(table) => table.tell_counts().await,
@@ -117,10 +118,10 @@ impl Relay {
     }
 }
 
-/// Which of `ports` that the engine shall publish another program holds at this moment, by trying to have them.
+/// The `ports` that the engine shall publish and another program holds now. It finds out by binding them.
 pub fn held_by_others(ports: &[PortMapping]) -> Vec<u16> {
     let udp = ports.iter().filter(|p| p.inside.protocol == Protocol::Udp);
-    // Any other trouble is not the port's: other ports would have it too.
+    // Any other error is not about this port: other ports would have it too.
     let held = |p: &&PortMapping| {
         UdpSocket::bind((p.outside.host, p.outside.port)).is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
     };

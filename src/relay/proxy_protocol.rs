@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2: how an app that wants to know is told whose connection it is.
+//! The PROXY protocol, version 2: it tells an app the address of its client, if the app wants that.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ const VERSION_COMMAND: u8 = 0x21;
 pub fn header(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     header.push(VERSION_COMMAND);
-    // An IPv4 client of a listener for both families shows itself in the mapped form.
+    // A listener for both families shows an IPv4 client in the mapped form.
     let (source, target) = (client.ip().to_canonical(), to.ip().to_canonical());
     let (family, addresses) = match (source, target) {
         (IpAddr::V4(s), IpAddr::V4(t)) => (0x11, [s.octets(), t.octets()].concat()),

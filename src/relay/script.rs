@@ -1,4 +1,4 @@
-//! A relay whose answers a test gives.
+//! A scripted relay: a test gives its answers.
 
 use std::{fmt::Debug, future::Future, pin::Pin};
 
@@ -9,6 +9,6 @@ use super::{
 
 /// What stands in for the relay's table.
 pub trait Script: Debug + Send + Sync {
-    /// Answers, or does not.
+    /// Answers a request, or does not.
     fn ask(&self, request: Request) -> Pin<Box<dyn Future<Output = Result<Response, Unreachable>> + Send + '_>>;
 }

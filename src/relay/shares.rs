@@ -1,4 +1,4 @@
-//! Shares: how many connections and wakes there may be, in all, to one sandbox and from one address.
+//! Shares: limits on connections and wakes, in all, to one sandbox and from one address.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +13,7 @@ use crate::{
     domain::{SandboxId, TrafficLimits},
 };
 
-/// Over how long a time wakes are counted.
+/// The length of time over which wakes are counted.
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Shares {
         let of_sandbox = held.by_sandbox.get(sandbox).copied().unwrap_or_default();
         let of_source = held.by_source.get(&source).copied().unwrap_or_default();
         let pair = (sandbox.clone(), source);
-        // Half of a sandbox's share is left to others.
+        // One address gets at most half of a sandbox's share.
         let of_pair = held.by_pair.get(&pair).copied().unwrap_or_default();
         let greedy = of_source >= limits.per_source || of_pair >= limits.per_sandbox.div_ceil(2);
         let crowded = greedy && !source.is_loopback();
@@ -58,7 +58,7 @@ impl Shares {
         Some(Admitted { held: Arc::clone(&self.0), sandbox: sandbox.clone(), source })
     }
 
-    /// How many there are.
+    /// How many connections there are.
     pub fn total(&self) -> u32 {
         self.0.lock().expect("no holder panics").total
     }
@@ -74,7 +74,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Whose address it is: in IPv6 everybody has a whole /64.
+/// The network that stands for one source: in IPv6 everybody has a whole /64.
 fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -99,7 +99,7 @@ const REMEMBERED: usize = 1_024;
 pub struct Refusals(Mutex<HashSet<IpAddr>>);
 
 impl Refusals {
-    /// Remembers `source`; true if it is new. Beyond so many, nobody is remembered.
+    /// Remembers `source`; true if it is new. Beyond `REMEMBERED` addresses it remembers none.
     pub fn remember(&self, source: IpAddr) -> bool {
         let mut told = self.0.lock().expect("no holder panics");
         told.len() < REMEMBERED && told.insert(source.to_canonical())

@@ -1,4 +1,4 @@
-//! Where one sandbox's connections go, and whether that is still true.
+//! The state of one sandbox: where its connections go, and whether that is still true.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ pub struct State {
     pub cut_after: Duration,
     /// Since when it is open, or closed.
     pub since: Stopwatch,
-    /// How often those who wait were turned away.
+    /// How often waiting connections were turned away.
     pub refused: u64,
     process: FirstProcess,
 }
@@ -30,13 +30,13 @@ pub struct State {
 /// What is known of a sandbox's first process.
 #[derive(Debug, Clone)]
 enum FirstProcess {
-    /// Nothing: the table is believed.
+    /// Nothing is known: the table is believed.
     Untold,
     /// It had ended before it could be watched.
     Ended,
     /// It is watched.
     Watched(Arc<OwnedFd>),
-    /// It could not be watched, for want of descriptors. It is looked for each time.
+    /// It could not be watched, because descriptors ran out. It is looked for each time.
     Unwatched(Pid),
 }
 
@@ -47,7 +47,7 @@ impl FirstProcess {
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => Self::Watched(Arc::new(process)),
             Err(Errno::SRCH) => Self::Ended,
-            // A kernel or a container that has no such call.
+            // This kernel or container does not allow the call.
             Err(Errno::NOSYS | Errno::PERM) => Self::Untold,
             Err(_) => Self::Unwatched(pid),
         }
@@ -68,7 +68,7 @@ impl FirstProcess {
 }
 
 impl State {
-    /// What `route` says; what is still true of the state before is kept.
+    /// What `route` says. What is still true of the state `before` is kept.
     pub fn of(route: &Route, before: Option<&State>) -> Self {
         let same = before.filter(|b| b.generation == route.generation && b.target == route.target);
         Self {

@@ -1,4 +1,4 @@
-//! The table: who has which door, and where each sandbox's connections go. It is told; it decides nothing.
+//! The table: which sandbox has which doors, and where its connections go. It is told this; it decides nothing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,9 +28,9 @@ pub struct Table {
     /// What the connections share.
     pub hall: Arc<Hall>,
     places: Mutex<HashMap<SandboxId, Arc<Place>>>,
-    /// A newer relay has the listeners, or is about to.
+    /// Whether a newer relay has the listeners, or is about to get them.
     retired: AtomicBool,
-    /// Held while the table is changed: two changes at once could leave a listener that nobody knows of.
+    /// Held while the table changes: two changes at once could leave a listener that nobody knows of.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -46,7 +46,7 @@ struct Place {
 }
 
 impl Place {
-    /// A place whose doors are still to be opened.
+    /// A place whose doors are not open yet.
     fn new(route: &Route) -> Self {
         Self {
             entry: Arc::new(Entry::new(route)),
@@ -92,7 +92,7 @@ impl Table {
                 for place in self.all().iter().filter(|p| !stay.contains(&p.entry.sandbox)) {
                     self.remove(&place.entry.sandbox).await;
                 }
-                // Whoever was asked for a wake may have gone.
+                // The server that was asked for a wake may have gone.
                 self.all().iter().for_each(|place| place.entry.ask_again());
                 self.put_all(&routes, &mut HashMap::new()).await
             }
@@ -127,8 +127,8 @@ impl Table {
         Response::Held(held)
     }
 
-    /// Takes over what is told of one sandbox, and returns the ports that it cannot open. `given` are sockets that
-    /// listen already, by their addresses.
+    /// Takes over what is told about one sandbox, and returns the ports that it cannot open. `given` has sockets that
+    /// already listen, by address.
     async fn put(&self, route: &Route, given: &mut HashMap<SocketAddr, TcpListener>) -> Vec<Unopened> {
         let place =
             Arc::clone(self.places().entry(route.sandbox.clone()).or_insert_with(|| Arc::new(Place::new(route))));
@@ -200,7 +200,7 @@ impl Table {
     pub async fn tell_counts(&self) {
         loop {
             self.hall.wait_to_tell().await;
-            // Nobody asks for what did not change.
+            // Only counts that changed are told.
             let counts = self.counts(false);
             if !counts.is_empty() {
                 self.hall.tell(Event::Counts(counts));
@@ -220,7 +220,7 @@ impl Table {
     }
 }
 
-/// From one relay to the next.
+/// Handing over from one relay to the next.
 impl Table {
     /// Everything that a newer relay must know, and the sockets. From now on no connection is accepted.
     pub async fn estate(&self) -> (Estate, Vec<Arc<TcpListener>>) {
@@ -249,7 +249,7 @@ impl Table {
         }
     }
 
-    /// Lets go of the sockets, which are another's now.
+    /// Lets go of the sockets, which belong to another relay now.
     pub async fn retire(&self) {
         for place in self.all() {
             place.doors.lock().await.clear();
@@ -263,7 +263,7 @@ impl Table {
         self.inherit(elder, &estate.counts);
     }
 
-    /// Takes up what an older relay has counted.
+    /// Adds what an older relay has counted.
     pub fn inherit(&self, elder: u64, counts: &[Count]) {
         for count in counts {
             if let Some(entry) = self.entry(&count.sandbox) {
@@ -283,7 +283,7 @@ impl Table {
 /// How many descriptors this process has open, and may have.
 async fn descriptors() -> (u64, u64) {
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // If they cannot be counted, none is left.
+    // If they cannot be counted, assume that none is left.
     let count = move || std::fs::read_dir("/proc/self/fd").map_or(allowed, |fds| fds.count() as u64);
     (spawn_blocking(count).await.unwrap_or(allowed), allowed)
 }

@@ -1,9 +1,9 @@
-//! File descriptors: as many as the kernel gives, and no more connections than they allow.
+//! Raises the limit on file descriptors, and lets in no more connections than it allows.
 
 use spindle::{config::Config, host};
 
-/// Raises the limit. A connection takes two descriptors, a port one; the soft limit of 1,024 is too few for a class.
-/// If even the raised limit is too low, fewer connections are let in, so that the API and the check-in door keep theirs.
+/// Raises the limit. A connection takes two descriptors, a port one; the soft limit of 1,024 is too low for a class. If
+/// even the raised limit is too low, fewer connections are let in, so that the API and the check-in door keep theirs.
 pub fn raise_limit(config: &mut Config) {
     let (limit, raised) = host::raise_descriptors();
     if let Err(e) = raised {

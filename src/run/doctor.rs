@@ -1,4 +1,4 @@
-//! `spindle doctor`: one look at everything, one report.
+//! `spindle doctor`: looks once at everything, and prints one report.
 
 use std::{
     io::{IsTerminal, Write},
@@ -17,7 +17,7 @@ use super::{Sentence, parts};
 pub fn doctor(config: &Config, json: bool) -> Result<ExitCode, Sentence> {
     let runtime = Runtime::new()?;
     let report = runtime.block_on(doctor::examine(config, &parts::engine(config)?));
-    // A disk that hangs is not waited for.
+    // Do not wait for a disk that hangs.
     runtime.shutdown_background();
     let text = if json { report.json() } else { report.text(std::io::stdout().is_terminal()) };
     // A reader that stops early, as `head` does, has seen enough.

@@ -1,4 +1,4 @@
-//! The log: what is said, at which level, in which form.
+//! Starts the log: its level, its filter, its form.
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Sentence;
 
-/// The scheduler's own chatter is not ours, unless somebody asks for it.
+/// The scheduler's own messages are left out, unless somebody asks for them.
 const QUIET: &str = "tokio_cron_scheduler=warn";
 
 /// Begins to log on standard error.
@@ -20,8 +20,8 @@ pub fn start(config: &Config) -> Result<(), Sentence> {
         .map_err(|e| format!("SPINDLE_LOG: {:?} is not allowed; {e}", config.log))?;
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    // Not `init`: it also shows what is said through the crate `log`. There Rocket complains of each refused request, in
-    // the name of our own modules, and no filter tells the two apart.
+    // Not `init`: it also shows messages of the crate `log`. There Rocket complains of each refused request in the name
+    // of our own modules, and no filter tells the two apart.
     match config.log_format {
         LogFormat::Text => set_global_default(log.with_target(false).finish())?,
         LogFormat::Json => set_global_default(log.json().flatten_event(true).finish())?,

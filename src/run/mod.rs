@@ -1,4 +1,4 @@
-//! The wiring of each command: here the parts are put together, and here alone.
+//! The wiring of each command. Only here are the parts put together.
 
 mod descriptors;
 mod doctor;
@@ -19,7 +19,7 @@ pub use doctor::doctor;
 /// Why a command fails, for the person who ran it.
 pub type Sentence = Box<dyn Error + Send + Sync>;
 
-/// Reads the configuration; without a `path`, the file in this directory, if there is one.
+/// Reads the configuration from `path`; without a `path`, from the file in this directory, if there is one.
 ///
 /// # Errors
 /// One sentence that names the setting and what is allowed.
@@ -48,7 +48,7 @@ pub fn relay(config: Config) -> Result<(), Sentence> {
     to_its_end(config, relay::relay)
 }
 
-/// Runs a long command, with a log and with room for its connections.
+/// Runs a long command, with a log and enough descriptors for its connections.
 fn to_its_end<F>(mut config: Config, command: impl FnOnce(Config) -> F) -> Result<(), Sentence>
 where
     F: Future<Output = Result<(), Sentence>>,
@@ -58,7 +58,7 @@ where
     Runtime::new()?.block_on(command(config))
 }
 
-/// Our variables. One that is not UTF-8 is refused: left out, a password would silently be the default one.
+/// Our variables. One that is not UTF-8 is refused: if it were left out, the password would silently be the default.
 fn variables() -> Result<Vec<(String, String)>, Sentence> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let ours = named.filter(|(name, _)| name.starts_with("SPINDLE_"));

@@ -1,4 +1,4 @@
-//! The parts that a server consists of, made as the configuration says.
+//! Makes the parts of a server, as the configuration says.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use spindle::{
 
 use super::Sentence;
 
-/// Docker, where `DOCKER_HOST` says that it is.
+/// Docker, at the place that `DOCKER_HOST` names.
 ///
 /// # Errors
-/// If `DOCKER_HOST` is in a notation that we do not speak.
+/// If `DOCKER_HOST` is in a notation that we do not know.
 pub fn engine(config: &Config) -> Result<DockerEngine, Sentence> {
     let docker = DockerSettings {
         deployment: config.deployment.clone(),
@@ -37,7 +37,7 @@ pub fn engine(config: &Config) -> Result<DockerEngine, Sentence> {
     Ok(DockerEngine::new(docker, host))
 }
 
-/// The relay: in a process of its own if it has a socket, else in this one.
+/// The relay: in its own process if a socket is set, else in this one.
 pub fn relay(config: &Config) -> Arc<Relay> {
     Arc::new(match config.relay.socket.clone() {
         Some(at) => Relay::there(at, &config.deployment),
@@ -48,7 +48,7 @@ pub fn relay(config: &Config) -> Arc<Relay> {
 /// The app, on this deployment's store.
 ///
 /// # Errors
-/// If the store cannot be opened or belongs to another deployment; if there can be no engine.
+/// If the store cannot be opened or belongs to another deployment; if `DOCKER_HOST` is wrong.
 pub async fn app(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence> {
     let store = Store::open(&config.database)?;
     store.belong_to(&config.deployment).await?;

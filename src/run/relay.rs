@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Sentence, signals::Ending, systemd};
 
-/// Carries the sandboxes' ports until a signal ends it, or until a newer relay has taken over and the last connection
-/// of this one has ended.
+/// Carries the sandboxes' ports until a signal ends it, or until a newer relay has taken over and this one's last
+/// connection has ended.
 pub async fn relay(config: Config) -> Result<(), Sentence> {
     let at =
         config.relay.socket.ok_or("SPINDLE_RELAY_SOCKET is not set; it is the path at which the server finds this")?;
@@ -41,8 +41,7 @@ pub async fn relay(config: Config) -> Result<(), Sentence> {
     Ok(())
 }
 
-/// Starts the program anew, with the words with which it was started. The new one takes over; if it cannot, this one
-/// goes on.
+/// Starts the program again with the same arguments. The new process takes over; if it cannot, this one goes on.
 fn start_successor() {
     let mut words = std::env::args_os();
     let Some(program) = words.next() else { return };

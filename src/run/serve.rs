@@ -25,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Sentence, parts, signals::Ending};
 
-/// How long a shutdown waits for work that is under way.
+/// How long a shutdown waits for work under way.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long answers may take from us to the kernel.
+/// How long a server may take to hand its last answers to the kernel.
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// How long to wait before the check-in door is tried again.
@@ -40,7 +40,7 @@ const API_SETTINGS: &str = "SPINDLE_ADDRESS and SPINDLE_PORT";
 /// The settings that say where the check-in door is.
 const DOOR_SETTINGS: &str = "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT";
 
-/// Serves until a signal comes, then ends what is under way.
+/// Serves until a signal comes, then finishes the work under way.
 pub async fn serve(config: Config) -> Result<(), Sentence> {
     check_clock()?;
     check_addresses(&config)?;
@@ -85,7 +85,7 @@ pub async fn serve(config: Config) -> Result<(), Sentence> {
     ended
 }
 
-/// HTTP has no date before 1970, nor has the schedule: no request could be answered.
+/// HTTP and the schedule have no dates before 1970: no request could be answered.
 fn check_clock() -> Result<(), Sentence> {
     let now = SystemClock.now();
     if now < jiff::Timestamp::UNIX_EPOCH {
@@ -94,11 +94,11 @@ fn check_clock() -> Result<(), Sentence> {
     Ok(())
 }
 
-/// Tries the addresses before anything is started: a second server ends with a sentence and has touched nothing.
+/// Tries the addresses before anything starts, so that a second server ends with a sentence and touches nothing.
 fn check_addresses(config: &Config) -> Result<(), Sentence> {
     let listen = config.listen();
     TcpListener::bind(listen).map_err(|e| cannot_listen(listen, &e, API_SETTINGS))?;
-    // An address that this machine does not have would fail at every single create.
+    // An address that this machine does not have would make every create fail.
     let address = config.publish_address;
     TcpListener::bind((address, 0)).map_err(|e| {
         format!("cannot publish ports on {address}: {e}; set SPINDLE_PUBLISH_ADDRESS to an address of this machine")
@@ -106,8 +106,8 @@ fn check_addresses(config: &Config) -> Result<(), Sentence> {
     Ok(())
 }
 
-/// Makes sure that no other server of this machine looks after the same containers: one of the two would hear no
-/// check-ins, and stop what is in use. The kernel releases the name with the process, however it ends.
+/// Makes sure that no other server on this machine manages the same containers: one of the two would hear no check-ins,
+/// and stop containers in use. The kernel releases the name when the process ends, in whatever way.
 fn claim_deployment(deployment: &str) -> Result<UnixListener, Sentence> {
     let name = UnixAddr::from_abstract_name(format!("spindle/{deployment}"))?;
     UnixListener::bind_addr(&name).map_err(|_| {
@@ -118,7 +118,7 @@ fn claim_deployment(deployment: &str) -> Result<UnixListener, Sentence> {
     })
 }
 
-/// A range that overlaps with the kernel's own for outgoing connections loses ports to it now and then.
+/// A range that overlaps with the kernel's range for outgoing connections sometimes loses ports to it.
 fn warn_of_client_range(config: &Config) {
     if let Some(clients) = host::lost_to_clients(&config.port_range) {
         let (low, high) = (clients.start(), clients.end());
@@ -126,8 +126,8 @@ fn warn_of_client_range(config: &Config) {
     }
 }
 
-/// Lets a server send the answers that are ready. It would wait out its grace for clients that keep an idle
-/// connection; those are cut off, since everything that was asked is answered by now.
+/// Gives a server a moment to send the answers that are ready. It would wait its whole grace for clients that keep an
+/// idle connection. They are cut off: every request is answered by now.
 async fn flush<T>(server: JoinHandle<T>) {
     let _ = tokio::time::timeout(FLUSH, server).await;
 }
@@ -147,7 +147,7 @@ async fn launch(server: Rocket<rocket::Ignite>) -> Result<(), Sentence> {
     }
 }
 
-/// Keeps the check-in door open from the moment that the network is there until `closing`.
+/// Keeps the check-in door open, from the time that the network exists until `closing`.
 async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
     while !closing.is_cancelled() {
         let wait = match app.vitals.door_address() {

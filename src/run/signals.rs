@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT, heard from the moment that this exists.
+/// SIGTERM and SIGINT, heard from the moment that this value exists.
 pub struct Ending {
     terminate: Signal,
     interrupt: Signal,

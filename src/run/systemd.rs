@@ -1,4 +1,4 @@
-//! What systemd wants to know of a service that it started.
+//! Tells systemd the state of a service that it started.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-/// Tells systemd, if it started us, our state: lines of `sd_notify`.
+/// Tells systemd our state, in lines of `sd_notify`, if it started us.
 pub fn tell(state: &str) {
     let Some(at) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let told = || {

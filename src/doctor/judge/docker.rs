@@ -1,4 +1,4 @@
-//! What is judged of Docker: whether it answers, what it can limit, how it stores.
+//! Judges Docker: whether it answers, what it can limit, how it stores.
 
 use crate::{
     config::Config,
@@ -9,7 +9,7 @@ use crate::{
     engine::docker::diagnosis::{Description, USUAL},
 };
 
-/// The oldest engine, and its API, with which Spindle has been tried.
+/// The oldest engine, and its API, that Spindle was tried with.
 const OLDEST: (u32, u32) = (20, 10);
 const OLDEST_API: (u32, u32) = (1, 41);
 
@@ -43,7 +43,7 @@ pub fn engine(_: &Config, facts: &Facts) -> Finding {
     }
 }
 
-/// Passes on what the engine said of itself.
+/// Passes on what the engine said about itself.
 fn described(facts: &Facts, judge: impl FnOnce(&Description) -> Finding) -> Finding {
     facts.engine.as_ref().map_or_else(|_| unseen("the engine does not answer"), judge)
 }

@@ -1,4 +1,4 @@
-//! What is judged of the machine: disks, clock, descriptors, and what all sandboxes share.
+//! Judges the machine: disks, clock, descriptors, and the kernel limits that all sandboxes share.
 
 use jiff::SignedDuration;
 
@@ -14,10 +14,10 @@ use crate::{
 
 const GIB: u64 = 1 << 30;
 
-/// The engine's times and ours are compared; so far apart they may be.
+/// How far apart the engine's clock and ours may be.
 const APART: SignedDuration = SignedDuration::from_secs(5);
 
-/// Below the first of `marks` work ends, below the second it soon will.
+/// Below the first of `marks` work stops; below the second it soon will.
 fn disk(seen: &Seen<Disk>, at: &str, marks: (u64, u64), why: &str, fix: String) -> Finding {
     match seen {
         Err(reason) => unseen(format!("{at}: {reason}")),
@@ -73,11 +73,11 @@ pub fn clock(_: &Config, facts: &Facts) -> Finding {
 /// How many terminals the kernel reserves for the machine itself (`kernel.pty.reserve`).
 const RESERVED: u64 = 1_024;
 
-/// What the machine's setup sets them to, as a file for `sysctl`.
+/// The values that the machine's setup sets, as a file for `sysctl`.
 const SET: &str = include_str!("../../../scripts/sysctl.conf");
 
-/// How much of [`SHARED`] there must be, so that a sandbox meets its own limits before it has taken all: terminals are
-/// counted in each sandbox, and of the others each unit takes so many bytes of its memory, as measured.
+/// How much of [`SHARED`] there must be, so that a sandbox meets its own limits before it has used up what all share.
+/// Terminals are counted in each sandbox. Each unit of the others takes so many bytes of its memory, as measured.
 fn least(config: &Config) -> [u64; SHARED.len()] {
     let memory = config.sandbox.memory.bytes();
     let terminals = u64::from(config.max_running) * u64::from(config.sandbox.terminals_limit) + RESERVED;
@@ -112,13 +112,13 @@ pub fn kernel_limits(config: &Config, facts: &Facts) -> Finding {
 pub fn descriptors(config: &Config, facts: &Facts) -> Finding {
     let wanted = u64::from(config.relay.limits.connections);
     let running = facts.server.as_ref().ok().and_then(|s| s.descriptors);
-    // The server's own limit is what counts; before it runs, what it could get if it were started from here.
+    // The running server's own limit counts; if it does not run, the limit that it would get from here.
     let (whose, limit) = match (running, facts.descriptors) {
         (Some((used, limit)), _) => (format!("{} of {} in use", grouped(used), grouped(limit)), limit),
         (None, None) => return ok("no limit"),
         (None, Some(limit)) => (format!("{} for what is started from here", grouped(limit)), limit),
     };
-    // Who carries the connections needs them.
+    // The process that carries the connections needs the descriptors.
     let name = if config.relay.socket.is_some() { "spindle-relay" } else { "spindle" };
     let unit =
         format!("LimitNOFILE=65536 under [Service] (systemctl edit {name}), and restart it; or: ulimit -n 65536");

@@ -1,5 +1,5 @@
-//! What is judged of networks and ports: whether the sandboxes' addresses are theirs, how many places are left, and
-//! whether they reach the check-in door.
+//! Judges networks and ports: whether the sandboxes' addresses are theirs alone, how many places are left, and whether
+//! sandboxes reach the check-in door.
 
 use ipnet::Ipv4Net;
 
@@ -26,7 +26,7 @@ fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b) || b.contains(&a)
 }
 
-/// Our network, if it is there, and all others.
+/// Our network, if it exists, and all others.
 fn split<'a>(config: &Config, networks: &'a [Network]) -> (Option<&'a Network>, Vec<&'a Network>) {
     let (ours, others): (Vec<_>, Vec<_>) = networks.iter().partition(|n| n.name == config.deployment);
     (ours.first().copied(), others)
@@ -36,7 +36,7 @@ fn split<'a>(config: &Config, networks: &'a [Network]) -> (Option<&'a Network>, 
 fn free_subnet(config: &Config, facts: &Facts) -> String {
     let networks = facts.networks.iter().flatten().flat_map(|n| &n.subnets);
     let taken: Vec<Ipv4Net> = networks.copied().chain(facts.routes.iter().flatten().map(|r| r.to)).collect();
-    // The last one lies before those that Docker gives to other networks by itself.
+    // The last candidate comes before the subnets that Docker gives to other networks by itself.
     let candidates = (64..=254).map(|n| [10, n, 0, 0]).chain([[172, 16, 0, 0]]);
     let candidates = candidates.filter_map(|at| Ipv4Net::new(at.into(), config.subnet.prefix_len()).ok());
     let free = candidates.map(|c| c.trunc()).find(|c| !taken.iter().any(|t| overlap(*t, *c)));
@@ -76,7 +76,7 @@ pub fn routes(config: &Config, facts: &Facts) -> Finding {
     };
     let (ours, others) = split(config, facts.networks.as_deref().unwrap_or_default());
     let bridge = ours.map(|n| n.bridge.as_str()).unwrap_or_default();
-    // Docker's own are judged by themselves, and without Docker's word nobody knows which is ours.
+    // Docker's own networks have their own check. If Docker does not answer, nobody knows which network is ours.
     let is_dockers = |by: &str| {
         by == bridge || others.iter().any(|n| n.bridge == by) || (bridge.is_empty() && by.starts_with("br-"))
     };

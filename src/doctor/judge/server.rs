@@ -1,4 +1,4 @@
-//! What is judged of the server: whether it runs and is well, who may use it, which images report.
+//! Judges the server: whether it runs and is well, who may use it, which images report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +66,7 @@ pub fn relay(_: &Config, facts: &Facts) -> Finding {
     )
 }
 
-/// The first few, and how many more there are.
+/// The first few names, and how many more there are.
 fn listed<T: AsRef<str>>(names: &[T]) -> String {
     let shown: Vec<&str> = names.iter().take(3).map(AsRef::as_ref).collect();
     let more = names.len().saturating_sub(3);
@@ -76,14 +76,14 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
 pub fn reports(config: &Config, facts: &Facts) -> Finding {
     let sandboxes = match &facts.sandboxes {
         Ok(sandboxes) => sandboxes,
-        // Who does not answer at all is another finding.
+        // If the server does not answer at all, another finding says so.
         Err(_) if facts.server.is_err() => return unseen("the server does not answer"),
         Err(why) => {
             let why_not = format!("the sandboxes cannot be looked at: {why}");
             return Finding { fix: "give it what the server has: spindle doctor --config FILE, and the variables of its unit's EnvironmentFile".into(), ..unseen(why_not) };
         }
     };
-    // One that has just been started need not have reported.
+    // A sandbox that was just started need not have reported.
     let had_time = |s: &&Shown| {
         let ran = s.started_at.and_then(|at| std::time::Duration::try_from(facts.now.duration_since(at)).ok());
         s.is_running && s.reports_count && ran.is_some_and(|ran| ran > config.report_period * 3)

@@ -1,4 +1,4 @@
-//! The judge: a host on which all is well, and each thing that can be wrong with it.
+//! Tests the judge with a host on which all is well, and with each thing that can be wrong.
 
 mod network;
 mod report;
@@ -104,7 +104,7 @@ fn well() -> Facts {
     }
 }
 
-/// What is found by `check` after `change`, which is all that is found to be wrong but `along`.
+/// What `check` finds after `change`. Nothing else may be wrong but `along`.
 #[track_caller]
 fn only(check: &str, along: &[&str], variables: &[(&str, &str)], change: impl FnOnce(&mut Facts)) -> Finding {
     let mut facts = well();
@@ -126,7 +126,7 @@ fn is(found: &Finding, status: Status, words: &str, fix: &str) {
     assert!(found.found.contains(words) && found.fix.contains(fix), "{found:?}");
 }
 
-/// What depends on the engine's answer, and on the server's.
+/// The checks that depend on the engine's answer, and those that depend on the server's.
 const OF_ENGINE: [&str; 9] =
     ["engine", "api", "storage", "limits", "live restore", "engine disk", "subnet", "bridge", "check-in"];
 const OF_SERVER: [&str; 4] = ["ports left", "relay", "check-in", "reports"];
@@ -159,7 +159,7 @@ fn no_engine_prevents_work_and_the_rest_is_still_looked_at() {
         f.engine_at = "tcp://10.0.0.1:2375".into();
     };
     is(&only("engine", &OF_ENGINE, &[], elsewhere), Status::Fail, "tcp://10.0.0.1:2375", "DOCKER_HOST");
-    // What follows from it is neither well nor wrong.
+    // The checks that depend on it are neither well nor wrong.
     for check in &OF_ENGINE[1..] {
         assert_eq!(only(check, &OF_ENGINE, &[], |f| without_engine(f, AWAY)).status, Status::Unseen, "{check}");
     }

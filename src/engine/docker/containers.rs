@@ -1,4 +1,4 @@
-//! Docker's containers, each as a whole: made, started, stopped, removed, looked at.
+//! Docker's containers, each as a whole: makes, starts, stops, removes and looks at them.
 
 use std::{collections::HashMap, net::IpAddr, path::Path, time::Duration};
 
@@ -34,7 +34,8 @@ impl Containers for DockerEngine {
 
     async fn start(&self, container: &ContainerId) -> Result<()> {
         match self.try_start(container, EngineError::NoContainer).await {
-            // The container is missing, or, if it is there, its network: somebody pruned networks while nothing ran.
+            // The container is missing. If it is there, its network is missing: somebody pruned networks while nothing
+            // ran.
             Err(EngineError::NoContainer) => {
                 self.look(container).await?;
                 self.prepare().await?;
@@ -81,8 +82,8 @@ impl Containers for DockerEngine {
         let kept = std::fs::read_to_string(directory.join("token")).ok().and_then(|t| Token::parse(t.trim()));
         match kept {
             Some(token) => sandbox.token = token,
-            // The directory is lost too. It is made anew, and mounted at the sandbox's next start; until then the
-            // sandbox's address identifies it, as it does without a token.
+            // The directory is lost too. Make it anew: the sandbox's next start mounts it. Until then the sandbox's
+            // address identifies it, as it does without a token.
             None => files::write(&directory, &spec::files(&shown, &sandbox))?,
         }
         Ok(sandbox)
@@ -109,7 +110,7 @@ impl DockerEngine {
         self.seen(within(SLOW, "start", call, missing).await)
     }
 
-    /// What the list shows of every container with this deployment's label.
+    /// Every container with this deployment's label, as the list shows it.
     pub(super) async fn all_of_this_deployment(&self) -> Result<Vec<ContainerSummary>> {
         let client = self.client().await?;
         let filters = HashMap::from([("label", vec![format!("{}={}", spec::DEPLOYMENT, self.settings.deployment)])]);
@@ -121,8 +122,8 @@ impl DockerEngine {
     /// One container of the list in our words, if it is a sandbox.
     fn observed(&self, shown: &ContainerSummary) -> Option<Observed> {
         let networks = shown.network_settings.as_ref().and_then(|n| n.networks.as_ref());
-        // An image that somebody made from a sandbox (`docker commit`) hands our labels on to containers that are not
-        // ours. It cannot hand on the mount of the sandbox's own directory.
+        // An image made from a sandbox (`docker commit`) hands our labels on to containers that are not ours. It cannot
+        // hand on the mount of the sandbox's own directory.
         let sandbox = shown.labels.as_ref().and_then(|l| SandboxId::parse(l.get(spec::ID)?))?;
         let own = |m: &MountPoint| {
             let source = m.source.as_deref().map(Path::new).and_then(Path::file_name);

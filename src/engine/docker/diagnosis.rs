@@ -1,4 +1,4 @@
-//! What Docker says of itself and of its networks. Only `spindle doctor` asks, and only Docker can be asked, so none of
+//! What Docker says about itself and its networks. Only `spindle doctor` asks, and only Docker can answer, so none of
 //! it is in the trait.
 
 use std::{collections::HashMap, path::PathBuf};
@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use super::{DockerEngine, QUICK, errors::within, spec};
 use crate::engine::{EngineError, Result};
 
-/// Where Docker is asked if nobody says otherwise.
+/// Where Docker listens if nobody says otherwise.
 pub const USUAL: &str = "unix:///var/run/docker.sock";
 
-/// What Docker says of itself.
+/// What Docker says about itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Description {
     /// Its version, such as `20.10.24`.
@@ -30,8 +30,8 @@ pub struct Description {
     pub storage: String,
     /// On which file system, in Docker's words (`extfs`, `xfs`); empty if it does not say.
     pub backing: String,
-    /// Whether containerd's store holds images and containers, as by default from Engine 29 on. That one takes
-    /// `storage-opts` and pays no attention to them.
+    /// Whether containerd's store holds images and containers: the default from Engine 29 on. It accepts `storage-opts`
+    /// and ignores them.
     pub in_containerd: bool,
     /// Whether containers outlive a restart of Docker.
     pub live_restore: bool,
@@ -52,17 +52,17 @@ pub struct Network {
     pub bridge: String,
     /// Its IPv4 addresses.
     pub subnets: Vec<Ipv4Net>,
-    /// Whose it is, if it is of a Spindle.
+    /// The deployment that owns it, if it belongs to a Spindle.
     pub deployment: Option<String>,
 }
 
 impl DockerEngine {
-    /// Where it is asked, in `DOCKER_HOST`'s notation.
+    /// Where Docker listens, in `DOCKER_HOST`'s notation.
     pub fn at(&self) -> &str {
         self.host.as_deref().unwrap_or(USUAL)
     }
 
-    /// What Docker says of itself.
+    /// What Docker says about itself.
     pub async fn describe(&self) -> Result<Description> {
         let client = self.client().await?;
         let info = self.seen(within(QUICK, "info", client.info(), EngineError::NoContainer).await)?;
@@ -113,7 +113,7 @@ fn description(info: SystemInfo, api_version: String) -> Description {
         in_containerd: said("driver-type").is_some_and(|kind| kind.starts_with("io.containerd.snapshotter.")),
         live_restore: info.live_restore_enabled.unwrap_or_default(),
         memory: info.mem_total.and_then(|m| u64::try_from(m).ok()).unwrap_or_default(),
-        // What an engine leaves out it has not denied.
+        // An engine that leaves a limit out has not denied it.
         lacking: limits.into_iter().filter(|(_, has)| *has == Some(false)).map(|(name, _)| name).collect(),
         time: info.system_time.and_then(|t| t.parse().ok()),
     }

@@ -1,4 +1,4 @@
-//! From Docker's answers to our errors. Docker tells some things only in its sentences.
+//! Translates Docker's errors into ours. Docker tells some things only in its sentences.
 
 use std::{future::Future, time::Duration};
 
@@ -9,15 +9,15 @@ use crate::engine::{EngineError, Result};
 /// Phrases by which Docker 20.10 to 29 say that a host port is not free.
 const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in use", "failed to bind host port"];
 
-/// By which Docker says that a name is taken; the container's id stands behind it, in quotes.
+/// The phrase by which Docker says that a name is taken. The container's id follows in quotes.
 const BY_CONTAINER: &str = "is already in use by container";
 
-/// By which Docker says that somebody else is removing a container already.
+/// The phrase by which Docker says that somebody else is already removing a container.
 const REMOVING: &str = "is already in progress";
 
-/// Translates an error of a call on something that, if 404, is `missing`. A 404 has other words in each version of
-/// Docker, so they do not decide: where several things may be missing, the caller looks which of them is, or says
-/// `None`, and the 404 stays a refusal in Docker's words.
+/// Translates an error of a call; a 404 becomes `missing`. The words of a 404 differ from version to version, so they
+/// do not decide. Where several things may be missing, the caller looks which one is, or says `None`: then the 404
+/// stays a refusal in Docker's words.
 pub fn translate(error: Error, missing: impl Into<Option<EngineError>>) -> EngineError {
     match error {
         Error::DockerResponseServerError { status_code, message } => match (status_code, missing.into()) {
@@ -43,7 +43,7 @@ fn holder(message: &str) -> String {
     message.split(BY_CONTAINER).nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or_default().to_owned()
 }
 
-/// What an error comes from in the end. The layers of the HTTP client above it tell a reader nothing.
+/// The first cause of an error. The HTTP client's layers above it tell a reader nothing.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(of(500, "boom\n"), EngineError::Refused("boom".into()));
     }
 
-    /// What Engines say to the start of a container whose network was removed.
+    /// What versions of Docker say when a container starts whose network was removed.
     const NETWORK_GONE: [&str; 3] = [
         "network 5e1f not found",                                        // 20.10, 26
         "failed to set up container networking: network 5e1f not found", // 28, 29

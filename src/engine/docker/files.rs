@@ -1,4 +1,4 @@
-//! A sandbox's own directory on the host, which it finds at `/run/spindle`.
+//! A sandbox's own directory on the host. The sandbox finds it at `/run/spindle`.
 
 use std::{
     fs::{DirBuilder, Permissions},
@@ -20,8 +20,8 @@ impl DockerEngine {
     }
 }
 
-/// Writes files of a sandbox, and makes its directory if it is absent. The parent directory is closed to other users of
-/// the host; inside the sandbox everybody may read, because its reporter need not be root.
+/// Writes files of a sandbox, and makes its directory if it is absent. Other users of the host cannot enter the parent
+/// directory. Inside the sandbox everybody may read, because its reporter need not be root.
 pub fn write(directory: &Path, files: &[(&str, String)]) -> Result<()> {
     let permit = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
     let write = || {

@@ -1,4 +1,4 @@
-//! Docker's images: what there is, what one is like, pulling and removing.
+//! Docker's images: lists, describes, pulls and removes them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     engine::{EngineError, ImageDetails, Images, LayerProgress, Result},
 };
 
-/// A pull that tells nothing for this long is given up.
+/// A pull that shows no progress for this long is given up.
 const STALLED: Duration = Duration::from_mins(5);
 
 #[async_trait]
@@ -50,7 +50,7 @@ impl Images for DockerEngine {
             id: shown.id.unwrap_or_default(),
             tags: shown.repo_tags.unwrap_or_default(),
             size: shown.size.unwrap_or_default().unsigned_abs(),
-            // An image that was imported from an archive may have the year 1 here.
+            // An image from an archive may have the year 1 here.
             created: shown.created.and_then(|at| at.parse().ok()).filter(|at: &jiff::Timestamp| at.as_second() > 0),
             platform: platform.collect::<Vec<_>>().join("/"),
             exposed,
@@ -89,7 +89,7 @@ impl Images for DockerEngine {
     }
 }
 
-/// What a line says of a layer, if it is about one.
+/// What a line says about a layer, if it is about one.
 fn progress(line: CreateImageInfo) -> Option<LayerProgress> {
     let status = line.status.unwrap_or_default();
     // Lines about the whole image have its tag there.
@@ -99,7 +99,7 @@ fn progress(line: CreateImageInfo) -> Option<LayerProgress> {
     Some(LayerProgress { layer, done, bytes: bytes.filter(|_| status == "Downloading") })
 }
 
-/// Why a pull failed. Docker has no code for an image that the registry does not have, only sentences.
+/// Why a pull failed. Docker has no code for an image that the registry lacks, only sentences.
 fn pull_failed(error: Error) -> EngineError {
     match translate(error, EngineError::NoImage) {
         EngineError::Refused(why)

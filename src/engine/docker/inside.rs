@@ -1,4 +1,4 @@
-//! The inside of Docker's containers: the files that they find, what their programs write and use, their terminals.
+//! The inside of Docker's containers: the files in them, what their programs write and use, their terminals.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
 /// Writes its argument to every terminal, and prints on how many.
 const TO_TERMINALS: &str = include_str!("announce.sh");
 
-/// How many bytes are read of what a program inside says: it may be the learner's own, and never end.
+/// How many bytes of a program's output are read: the program may be the learner's own, and its output endless.
 const ENOUGH: usize = 500;
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl Inside for DockerEngine {
 
     async fn announce(&self, container: &ContainerId, text: &str) -> Result<Announced> {
         let lines = plain(text);
-        // A bell, and a line of its own. A program that has the terminal to itself has switched off that a line's end
+        // A bell, and a line of its own. `\r` is written too: a full-screen program has switched off that a line's end
         // becomes two characters.
         let shown = format!("\r\n\x07{}\r\n", lines.join("\r\n"));
         match self.run_inside(container, &["sh", "-c", TO_TERMINALS, "sh", &shown]).await {
@@ -54,14 +54,14 @@ impl Inside for DockerEngine {
             Err(EngineError::Refused(why)) if is_no_program(&why) => {}
             said => return said.and_then(|said| announced(&said).ok_or_else(|| not_written(&said))),
         }
-        // `wall` finds only terminals that are in the record of logins, and does not say how many.
+        // `wall` finds only terminals in the record of logins, and does not say how many.
         let said = self.run_inside(container, &["wall", "--", &lines.join("\n")]).await?;
         if said.is_empty() { Ok(Announced::default()) } else { Err(not_written(&said)) }
     }
 
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
         let client = self.client().await?;
-        // One sample: two, which make a rate, would take the engine a second or more.
+        // One sample is enough. For a rate the engine takes two, which lasts a second or more.
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
         let mut samples = Box::pin(client.stats(container.as_str(), Some(options)));
         let sample = self.seen(within(QUICK, "stats", samples.try_next(), EngineError::NoContainer).await)?;
@@ -98,30 +98,30 @@ impl DockerEngine {
         };
         match tokio::time::timeout(QUICK, run).await {
             Ok(said) => self.seen(said.map_err(|e| translate(e, EngineError::NoContainer))),
-            // The container may hang: this is no sign that the engine is away.
+            // The container may hang. That is no sign that the engine is away.
             Err(_) => Err(EngineError::Refused(format!("nothing inside answered within {} s", QUICK.as_secs()))),
         }
     }
 }
 
-/// The lines of a text, without what would steer a terminal.
+/// The lines of a text, without control characters, which could steer a terminal.
 fn plain(text: &str) -> Vec<String> {
     text.lines().map(|line| line.chars().filter(|c| !c.is_control()).collect()).collect()
 }
 
-/// Whether this is how a runtime says that a program is not in the image.
+/// Whether a runtime says with these words that the image lacks a program.
 fn is_no_program(said: &str) -> bool {
     said.contains("executable file") && said.contains("not found")
 }
 
-/// The two counts that the script prints. The learner's own program may stand in its place and print anything.
+/// The two counts that the script prints. A learner's program may run in its place and print anything.
 fn announced(said: &str) -> Option<Announced> {
     let number = |text: &str| text.parse().ok().filter(|n| *n <= 4_096);
     let (reached, stopped) = said.split_once(' ')?;
     Some(Announced { reached: number(reached)?, stopped: number(stopped)? })
 }
 
-/// Why nothing was written. The words may be the learner's: nothing in them may steer a reader's terminal.
+/// Why nothing was written. The words may be the learner's, so nothing in them may steer a reader's terminal.
 fn not_written(said: &str) -> EngineError {
     let said: String = said.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(200).collect();
     let said = if said.is_empty() {

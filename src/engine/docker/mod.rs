@@ -1,5 +1,5 @@
-//! The Docker Engine, by way of bollard: the connection with it, and calls about Docker itself. What to ask for is in
-//! `spec`, what the answers mean in `errors` and `observe`.
+//! The Docker Engine, through bollard: the connection, and calls about Docker itself. `spec` says what to ask for;
+//! `errors` and `observe` say what the answers mean.
 
 mod containers;
 pub mod diagnosis;
@@ -33,7 +33,7 @@ pub struct DockerSettings {
     pub network: String,
     /// The network's addresses; the first is the gateway's.
     pub subnet: Ipv4Net,
-    /// Under which directory of the host each sandbox has its own.
+    /// The directory of the host in which each sandbox has its own.
     pub files: PathBuf,
     /// The most processes and threads in a sandbox.
     pub pids_limit: u32,
@@ -49,7 +49,7 @@ pub struct DockerSettings {
     pub log_max_files: u32,
 }
 
-/// Deadlines of calls. A disk under load makes creation and removal slow; the others wait for nothing.
+/// Deadlines of calls. A disk under load makes creation and removal slow. The other calls wait for nothing.
 const QUICK: Duration = Duration::from_secs(10);
 const SLOW: Duration = Duration::from_mins(1);
 
@@ -57,8 +57,8 @@ const SLOW: Duration = Duration::from_mins(1);
 pub struct DockerEngine {
     settings: DockerSettings,
     host: Option<String>,
-    /// A client that has agreed on an API version. None before the first answer and after a broken connection: the
-    /// engine may be of another version then.
+    /// A client that has agreed on an API version. None before the first answer, and none after a broken connection,
+    /// because the engine may then have another version.
     client: Mutex<Option<Docker>>,
 }
 
@@ -97,7 +97,7 @@ impl Engine for DockerEngine {
         Ok(EngineInfo { version: version.version.unwrap_or_default(), api_version })
     }
 
-    /// Docker needs 7 ms for its version, since it asks its runtime for theirs, and 0.2 ms for this.
+    /// Docker needs 0.2 ms for this. Its version takes 7 ms, because Docker asks its runtimes for theirs.
     async fn answers(&self) -> Result<()> {
         let client = self.client().await?;
         self.seen(within(QUICK, "ping", client.ping(), None).await).map(drop)

@@ -1,4 +1,4 @@
-//! The sandboxes' network: one bridge of our own, on which they do not reach each other.
+//! The sandboxes' network: one bridge of our own, on which sandboxes cannot reach each other.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -19,7 +19,7 @@ impl DockerEngine {
         self.settings.subnet.hosts().next()
     }
 
-    /// Whether a network that exists can be ours.
+    /// Whether an existing network can be ours.
     pub(super) fn fits(&self, shown: &NetworkInspect) -> std::result::Result<(), String> {
         let deployment = shown.labels.as_ref().and_then(|l| l.get(spec::DEPLOYMENT));
         if deployment != Some(&self.settings.deployment) {
@@ -37,12 +37,12 @@ impl DockerEngine {
         Ok(())
     }
 
-    /// Puts a container on today's network: it has the old one's name and another id.
+    /// Puts a container on the present network, which has the old one's name and another id.
     pub(super) async fn reconnect(&self, container: &ContainerId) -> Result<()> {
         let client = self.client().await?;
         let (network, name) = (&self.settings.network, Some(container.to_string()));
         let request = NetworkDisconnectRequest { container: name.clone().unwrap_or_default(), force: Some(true) };
-        // The container may not know the old one any more.
+        // The container may no longer know the old network.
         let _ = within(QUICK, "disconnect", client.disconnect_network(network, request), EngineError::NoNetwork).await;
         let request = NetworkConnectRequest { container: name.unwrap_or_default(), ..NetworkConnectRequest::default() };
         let call = client.connect_network(network, request);

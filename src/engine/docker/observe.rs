@@ -1,4 +1,5 @@
-//! From what Docker shows and tells of a container to our words. Pure, but for the look at the host's processes.
+//! Translates what Docker shows of containers, and its events, into our words. Pure, but for a look at the host's
+//! processes.
 
 use std::collections::HashMap;
 
@@ -20,16 +21,16 @@ use crate::{
     engine::{Event, Happening},
 };
 
-/// What is asked for of what a container wrote, in Docker's lines, each of at most 16 KiB.
+/// How many of a container's last lines are asked for. Docker's lines have at most 16 KiB each.
 const TAIL: &str = "12";
 
-/// What is taken of it at most, in bytes.
+/// How much of them is kept at most, in bytes.
 const WRITTEN: usize = 64 << 10;
 
-/// Signals that by custom ask a program to end, and the one that ends it: TERM, KILL, INT and QUIT, as Docker numbers them.
+/// Signals that ask a program to end, and the one that ends it: TERM, KILL, INT and QUIT, as Docker numbers them.
 const ENDING: [&str; 4] = ["15", "9", "2", "3"];
 
-/// A container as `inspect` shows it; its address is left to the caller, who knows our network's name.
+/// A container as `inspect` shows it. The caller adds the address, because it knows our network's name.
 pub fn closely(container: &ContainerId, shown: ContainerInspectResponse) -> Observed {
     let state = shown.state.unwrap_or_default();
     let phase = match state.status {
@@ -58,7 +59,7 @@ fn exit(state: &ContainerState) -> Option<Exit> {
     Some(Exit { code: state.exit_code?, oom_killed: state.oom_killed == Some(true) })
 }
 
-/// A container as the list shows it, likewise.
+/// A container as the list shows it. The caller adds the address here too.
 pub fn from_afar(container: ContainerId, sandbox: SandboxId, shown: &ContainerSummary) -> Observed {
     let phase = match shown.state {
         Some(ContainerSummaryStateEnum::CREATED) => Phase::Created,
@@ -71,7 +72,7 @@ pub fn from_afar(container: ContainerId, sandbox: SandboxId, shown: &ContainerSu
         ) => Phase::Running,
         _ => Phase::Exited,
     };
-    // Names that others have for it, by their links to it, have a slash in them.
+    // Names that come from other containers' links to it contain a slash.
     let name = shown.names.iter().flatten().map(|name| bare(name)).find(|name| !name.contains('/'));
     let paused = shown.state == Some(ContainerSummaryStateEnum::PAUSED);
     Observed { name, paused, ..Observed::shallow(container, Some(sandbox), phase) }
@@ -81,14 +82,14 @@ fn bare(name: &str) -> String {
     name.trim_start_matches('/').to_owned()
 }
 
-/// Whether this machine's process of that number is the container's: where we or the engine have numbers of our own,
-/// it is somebody else's, or nobody's.
+/// Whether this machine's process `pid` belongs to the container. If we or the engine run in a pid namespace, the
+/// number may mean another process, or none.
 fn is_process_of(pid: u32, container: &ContainerId) -> bool {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
     groups.is_ok_and(|groups| groups.contains(container.as_str()))
 }
 
-/// Which events are asked for.
+/// The events to ask for.
 pub fn events_since(since: Timestamp, deployment: &str) -> EventsOptions {
     let what = ["start", "kill", "die", "stop", "destroy", "pause", "unpause", "rename", "update"];
     let filters = HashMap::from([
@@ -106,7 +107,7 @@ pub fn event(told: EventMessage) -> Option<Event> {
     let signal = actor.attributes.as_ref().and_then(|a| a.get("signal")).map(String::as_str);
     let what = match told.action.as_deref()? {
         "start" => Happening::Started,
-        // A stop that worked by another signal, such as the image's own, is told of in the end.
+        // This comes at the end of a stop, which may have used another signal, such as the image's own.
         "stop" => Happening::Signalled,
         "kill" if signal.is_none_or(|signal| ENDING.contains(&signal)) => Happening::Signalled,
         "die" => Happening::Ended,
@@ -117,12 +118,12 @@ pub fn event(told: EventMessage) -> Option<Event> {
     Some(Event { container: ContainerId::parse(&actor.id?)?, what, at })
 }
 
-/// What is asked for of what a container wrote.
+/// Asks for the last lines that a container wrote.
 pub fn last_logs() -> LogsOptions {
     LogsOptionsBuilder::default().stdout(true).stderr(true).tail(TAIL).build()
 }
 
-/// The end of what it wrote.
+/// The end of what a container wrote.
 pub async fn written(lines: impl Stream<Item = Result<LogOutput, Error>>) -> Result<Vec<u8>, Error> {
     let add = |mut all: Vec<u8>, line: LogOutput| async move {
         all.extend(line.into_bytes());

@@ -1,4 +1,4 @@
-//! Removal: a container with all that is its own, whoever else is removing it.
+//! Removes a container with all that belongs to it, even if somebody else is removing it too.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ impl DockerEngine {
         let mut waited = client.wait_container(container.as_str(), Some(options));
         let gone = async {
             match waited.next().await {
-                // The code with which it ended does not matter.
+                // Its exit code does not matter.
                 None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => Ok(()),
                 Some(Err(e)) => Err(e),
             }
@@ -48,7 +48,7 @@ impl DockerEngine {
         }
     }
 
-    /// Removes the volumes of a sandbox after others have removed its container and left them, as `docker rm` does.
+    /// Removes the volumes of a sandbox if others removed its container without them, as `docker rm` does.
     pub(super) async fn remove_volumes(&self, sandbox: &SandboxId) -> Result<()> {
         let client = self.client().await?;
         let filters = HashMap::from([("label", vec![format!("{}={sandbox}", spec::ID)])]);

@@ -1,4 +1,4 @@
-//! From a sandbox to Docker's create request and labels, and back. Pure; tested without Docker.
+//! Translates a sandbox into Docker's create request and labels, and back. Pure; tested without Docker.
 
 use std::{collections::HashMap, net::Ipv6Addr, path::Path, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     engine::{CheckIn, SandboxSpec},
 };
 
-/// Whose container it is; the value is the deployment's name.
+/// The deployment that owns a container, by name.
 pub const DEPLOYMENT: &str = "spindle.deployment";
 /// Our id of the sandbox.
 pub const ID: &str = "spindle.id";
@@ -77,14 +77,14 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
     }
 }
 
-/// The descriptors of each process. Without a limit one process alone could open what the kernel has for all.
+/// The descriptors of each process. Without a limit one process could open all that the kernel has.
 fn open_files(limit: i64) -> ResourcesUlimits {
     ResourcesUlimits { name: Some("nofile".into()), soft: Some(limit), hard: Some(limit) }
 }
 
-/// The sandbox's terminals: a file system of its own, as the engine would mount it, but with a limit. The kernel has one
-/// number of terminals for the whole machine and charges nobody for most of their memory, so no other limit holds here.
-/// The engine mounts it as a volume without a name, which goes with the container.
+/// The sandbox's terminals: a file system of its own, as the engine would mount it, but with a limit. No other limit
+/// holds here: the kernel counts terminals for the whole machine, and charges nobody for most of their memory. The
+/// engine mounts it as a volume without a name, which goes with the container.
 fn terminals(settings: &DockerSettings, sandbox: &SandboxId) -> Mount {
     let options = format!("nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5,max={}", settings.terminals_limit);
     let options = [("type", "devpts"), ("device", "devpts"), ("o", &options)];
@@ -110,7 +110,7 @@ fn terminals(settings: &DockerSettings, sandbox: &SandboxId) -> Mount {
 
 fn bindings(ports: &[PortMapping]) -> PortMap {
     let binding = |p: &PortMapping| PortBinding {
-        // Every address of both families is what the relay takes `::` for; to the engine that is none.
+        // To the relay `::` means every address of both families. The engine is told the same by no address.
         host_ip: Some(p.outside.host).filter(|h| *h != Ipv6Addr::UNSPECIFIED).map(|h| h.to_string()),
         host_port: Some(p.outside.port.to_string()),
     };
@@ -140,7 +140,7 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (PROXY_PROTOCOL, Some(proxy_protocol)),
         (ACCESS, Some(s.recipe.access.as_ref().map(ToString::to_string).unwrap_or_default())),
     ];
-    // Empty where unset: the image's own, and those of an image made from a sandbox, would be handed on.
+    // An unset label is written empty. Otherwise the container would inherit the image's label.
     let own = OwnPolicy::LABELS.into_iter().zip(s.recipe.own.words().map(|word| Some(word.unwrap_or_default())));
     let theirs = s.recipe.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned()));
     theirs.chain(ours.into_iter().chain(own).filter_map(|(k, v)| Some((k.to_owned(), v?)))).collect()
@@ -155,7 +155,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     let key = |key| OwnPolicy::KEYS.iter().position(|k| *k == key).and_then(|at| label(OwnPolicy::LABELS[at]));
     let own = OwnPolicy::parse(OwnPolicy::KEYS, Duration::ZERO, key).ok()?;
     let ports = label(PORTS).unwrap_or_default().split(',').filter(|p| !p.is_empty());
-    // What the engine publishes is not the relay's: ports of containers that an older version made.
+    // A port that the engine publishes is not the relay's. Containers of an older version have such ports.
     let published = |inside: &PortSpec| host.port_bindings.iter().flatten().any(|(p, _)| *p == inside.to_string());
     let ports = ports.map(|p| port_mapping(p, published));
     let theirs = label(LABELS).unwrap_or_default().split(',').filter(|k| !k.is_empty());
@@ -176,7 +176,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     let state = State::Stopped { at: created_at, reason: StopReason::Exited };
     Some(Sandbox {
         container: Some(ContainerId::parse(shown.id.as_deref()?)?),
-        // Somebody may have given it a name that is none with us.
+        // Somebody may have given it a name that we do not allow.
         name: name.unwrap_or_else(|_| SandboxName::generated(&id)),
         token,
         created_at,
@@ -187,12 +187,12 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
     })
 }
 
-/// What a sandbox finds in its directory of where and how often it reports.
+/// The files that tell a sandbox where and how often it reports.
 pub fn check_in_files(check_in: &CheckIn) -> [(&'static str, String); 2] {
     [("check_in_url", check_in.url.clone()), ("report_period", check_in.period.as_secs().to_string())]
 }
 
-/// What belongs into the directory of a sandbox that was rebuilt.
+/// The files that belong in the directory of a rebuilt sandbox.
 pub fn files(shown: &ContainerInspectResponse, sandbox: &Sandbox) -> [(&'static str, String); 3] {
     let config = shown.config.as_ref();
     let env = config.and_then(|c| c.env.as_ref()).into_iter().flatten();

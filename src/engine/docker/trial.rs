@@ -1,6 +1,6 @@
-//! A container on trial: made as a sandbox is limited, it says which limits hold and whether the check-in door can be
-//! reached, and is gone again. It has the deployment's label, so that whoever clears away finds it, but no sandbox's id
-//! and directory, without which no server takes it for a sandbox.
+//! A container on trial: it has a sandbox's limits, tells which of them hold and whether it reaches the check-in door,
+//! and is removed. It has the deployment's label, so that a clean-up finds it. It has no sandbox's id and directory, so
+//! no server takes it for a sandbox.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -24,32 +24,32 @@ const SCRIPT: &str = include_str!("trial.sh");
 /// The label by which such a container is known.
 const DOCTOR: &str = "spindle.doctor";
 
-/// Images that have what the script needs, the first one wins.
+/// Images that have what the script needs; the first that exists is used.
 const IMAGES: [&str; 2] = ["spindle/mimic:latest", "spindle/base:latest"];
 
-/// How long it may take, and how long its removal may.
+/// How long the trial may take, and how long its removal may.
 const TRIAL: Duration = Duration::from_secs(7);
 const REMOVAL: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// As much of its words as is read.
+/// How many bytes of its output are read.
 const ENOUGH: usize = 4_000;
 
-/// Of what is left over, what is older than this is nobody's any more.
+/// A leftover that is older than this belongs to no running trial.
 const OLD: SignedDuration = SignedDuration::from_mins(1);
 
 const MEMORY: i64 = 64 << 20;
 const PROCESSES: i64 = 64;
 const CPUS: i64 = 500_000_000;
 
-/// What it found.
+/// What the trial found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trial {
-    /// The image that it was made of.
+    /// The image of the container.
     pub image: String,
     /// The limits that were set and do not hold: of `memory`, `swap`, `processes`, `cpu`.
     pub lacking: Vec<&'static str>,
-    /// Who answers at the check-in door; none if that was not tried.
+    /// Who answers at the check-in door; `None` if that was not tried.
     pub door: Option<Answer>,
 }
 
@@ -58,15 +58,15 @@ pub struct Trial {
 pub enum Answer {
     /// A Spindle.
     Spindle,
-    /// Somebody else: the first line of what was said.
+    /// Somebody else: the first line of the answer.
     Stranger(String),
     /// Nobody, for this reason.
     Nobody(String),
 }
 
 impl DockerEngine {
-    /// Puts a container on trial, on the sandboxes' network if `door` is given, else on none. None if there is no image
-    /// to make it of.
+    /// Puts a container on trial: on the sandboxes' network if `door` is given, else on no network. `None` if there is
+    /// no image for it.
     pub async fn try_out(&self, door: Option<SocketAddr>, now: Timestamp) -> Result<Option<Trial>> {
         let client = self.client().await?;
         let name = format!("spindle-doctor-{:016x}", u128::from_be_bytes(random()?) as u64);
@@ -77,7 +77,7 @@ impl DockerEngine {
             Ok(Some(Trial::read(image, &said)))
         };
         let tried = within(TRIAL, "trial of a container", tried, EngineError::NoContainer).await;
-        // Whatever came of it. One that has ended is removed by Docker itself, even if we are not there any more.
+        // Remove it whatever happened. Docker itself removes one that has ended, even if we are gone.
         let _ = tokio::time::timeout(REMOVAL, remove(&client, &name)).await;
         self.seen(tried)
     }
@@ -92,7 +92,7 @@ impl DockerEngine {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         client.create_container(Some(options), self.on_trial(image, door)).await?;
         let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).build();
-        // Before the start, so that nothing is missed of what is removed when it ends.
+        // Attach before the start: the output is removed when the container ends.
         let mut words = client.attach_container(name, Some(options)).await?.output;
         client.start_container(name, None::<StartContainerOptions>).await?;
         let mut said = Vec::new();
@@ -125,7 +125,7 @@ impl DockerEngine {
         }
     }
 
-    /// Removes what earlier trials left that were cut off before they began.
+    /// Removes containers of earlier trials that were cut off before they began.
     async fn clear_away(&self, client: &Docker, now: Timestamp) -> std::result::Result<(), Error> {
         let labels = vec![format!("{}={}", spec::DEPLOYMENT, self.settings.deployment), DOCTOR.to_owned()];
         let filters = HashMap::from([("label", labels)]);
@@ -155,7 +155,7 @@ fn is_missing(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
-/// Returns when it is gone: Docker may be removing it already, which is no answer to whoever wants it gone.
+/// Returns when the container is gone. That Docker is already removing it is not enough.
 async fn remove(client: &Docker, container: &str) -> std::result::Result<(), Error> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     loop {
@@ -172,8 +172,8 @@ impl Trial {
     fn read(image: &str, said: &str) -> Self {
         let value = |key: &str| said.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')).map(str::trim);
         let (memory, processes) = (MEMORY.to_string(), PROCESSES.to_string());
-        // The two versions of cgroups say it differently: of swap the one counts memory in, of cpu it leaves the period
-        // out. What cannot be read is not known to be lacking, but for swap: where it is not counted it has no file.
+        // The two versions of cgroups differ: version 1 counts memory into swap, and leaves the period out of cpu. A
+        // value that cannot be read is not known to be lacking, except swap: if it is not counted, it has no file.
         let no_swap = if value("memory").is_none_or(str::is_empty) { "" } else { "0" };
         let limits = [
             ("memory", vec![memory.as_str(), ""]),
@@ -211,7 +211,7 @@ mod tests {
     fn what_does_not_hold_is_named() {
         let said = "memory 9223372036854771712\nswap \nprocesses max\ncpu max 100000\n";
         assert_eq!(Trial::read("a", said).lacking, ["memory", "swap", "processes", "cpu"]);
-        // A view of cgroups in which nothing can be read denies nothing.
+        // If nothing can be read of cgroups, no limit is known to be lacking.
         assert_eq!(Trial::read("a", "memory \nswap \nprocesses \ncpu \n").lacking, [""; 0]);
     }
 

@@ -1,4 +1,4 @@
-//! What befalls scripted containers: their programs end, and others meddle with them behind Spindle's back.
+//! What happens to scripted containers from outside: programs end, and others meddle behind Spindle's back.
 
 use super::{
     FakeEngine,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl FakeEngine {
-    /// Starts a container anew behind Spindle's back, or has its program end by itself with code 0.
+    /// Starts a container anew behind Spindle's back, or lets its program end by itself with code 0.
     pub fn force(&self, container: &ContainerId, phase: Phase) {
         if phase == Phase::Running {
             if let Some(c) = self.inner().containers.get_mut(container) {
@@ -22,7 +22,7 @@ impl FakeEngine {
         }
     }
 
-    /// Has a container's program end by itself, having written `words`.
+    /// Lets a container's program write `words` and end by itself.
     pub fn crash(&self, container: &ContainerId, exit: Exit, words: &str) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.inside.written.extend(words.as_bytes());
@@ -31,7 +31,7 @@ impl FakeEngine {
         self.tell(container, Happening::Ended);
     }
 
-    /// Ends a container by a signal, as `docker kill` and `docker stop` do; nothing, if it does not run.
+    /// Ends a container by a signal, as `docker kill` and `docker stop` do. Does nothing if it does not run.
     pub fn kill(&self, container: &ContainerId) {
         let runs = match self.inner().containers.get_mut(container) {
             Some(c) if c.phase == Phase::Running => {

@@ -30,7 +30,7 @@ pub(super) struct Container {
     pub(super) exit: Exit,
 }
 
-/// The end of a program that a signal told to end.
+/// How a program ends on a signal.
 pub(super) const TERMINATED: Exit = Exit { code: 143, oom_killed: false };
 
 impl Container {
@@ -72,7 +72,7 @@ impl Containers for FakeEngine {
                 .collect(),
             phase: Phase::Created,
             starts: 0,
-            // In 127.0.0.0/8, so that a test can speak from it.
+            // In 127.0.0.0/8, so that a test can speak from this address.
             address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
             check_in: spec.check_in.clone(),

@@ -1,4 +1,4 @@
-//! Images of the scripted engine: here, and in a registry from which they can be pulled.
+//! Images of the scripted engine: those that are here, and those in a registry to pull from.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub(super) struct Stock {
     elsewhere: Mutex<BTreeMap<String, ImageDetails>>,
     /// Whether pulls stand still after their first bytes.
     stalled: watch::Sender<bool>,
-    /// How pulls fail in the end, if they do.
+    /// The error with which pulls fail in the end, if they fail.
     broken: Mutex<Option<EngineError>>,
 }
 
@@ -74,7 +74,7 @@ impl Images for FakeEngine {
         let stock = Arc::clone(&self.stock);
         let rest = async move {
             let mut stalled = stock.stalled.subscribe();
-            // Its sender is there as long as the images are.
+            // The sender lives as long as the images.
             let _ = stalled.wait_for(|stalled| !stalled).await;
             match stock.broken.lock().expect("no holder panics").clone() {
                 Some(error) => Err(error),
@@ -100,7 +100,7 @@ impl Images for FakeEngine {
 }
 
 impl FakeEngine {
-    /// Adds an image that exposes `ports` (Docker's notation), its `spindle.app_port` label, if any, too.
+    /// Adds an image that exposes `ports` (Docker's notation), with a `spindle.app_port` label if given.
     pub fn add_image(&self, tag: &str, ports: &[&str], app_port: Option<&str>) {
         let mut exposed: Vec<PortSpec> = ports.iter().filter_map(|p| PortSpec::parse(p)).collect();
         exposed.sort();
@@ -118,7 +118,7 @@ impl FakeEngine {
         self.stock.here().insert(tag.to_owned(), image);
     }
 
-    /// Has an image tell its programs their time zone.
+    /// Makes an image tell its programs their time zone.
     pub fn set_image_tz(&self, tag: &str, tz: &str) {
         if let Some(image) = self.stock.here().get_mut(tag) {
             image.tz = Some(tz.to_owned());

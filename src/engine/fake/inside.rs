@@ -1,4 +1,4 @@
-//! The inside of scripted containers: where they check in, terminals and what was written to them, cpu time.
+//! The inside of scripted containers: where they check in, terminals and what is written to them, cpu time.
 
 use std::time::Duration;
 
@@ -47,21 +47,21 @@ impl FakeEngine {
         self.inner().containers.get(container).map(|c| c.inside.announcements.clone()).unwrap_or_default()
     }
 
-    /// Sets how many terminals a container has; at first it is one.
+    /// Sets how many terminals a container has. At first it has one.
     pub fn set_terminals(&self, container: &ContainerId, terminals: u32) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.inside.terminals = terminals;
         }
     }
 
-    /// Makes so many further terminals stopped ones, as by Ctrl-S.
+    /// Stops this many more terminals, as Ctrl-S does.
     pub fn stop_terminals(&self, container: &ContainerId, stopped: u32) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.inside.stopped = stopped;
         }
     }
 
-    /// Makes a container have used so much more cpu time.
+    /// Adds cpu time to what a container has used.
     pub fn use_cpu(&self, container: &ContainerId, time: Duration) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.inside.cpu += time;

@@ -1,4 +1,4 @@
-//! What a scripted container has inside.
+//! The state inside a scripted container.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ use crate::domain::{ContainerId, Exit};
 pub enum Fault {
     /// Fail without having done anything.
     Fail(EngineError),
-    /// Do it, and say that it failed.
+    /// Do it, and report a failure.
     Lie(EngineError),
     /// Wait until [`FakeEngine::release`].
     Hang,
@@ -142,7 +142,7 @@ impl FakeEngine {
         let _ = self.events.send(Event { container: container.clone(), what, at: None });
     }
 
-    /// Records the call, and plays the fault that is due. It hands back a lie, which the call tells in the end.
+    /// Records the call, and plays the fault that is due. It returns a lie, for the call to tell in the end.
     async fn enter(&self, call: &'static str) -> Result<Option<EngineError>> {
         let released = self.release.notified();
         tokio::pin!(released);

@@ -1,10 +1,10 @@
-//! What `curl -d` sends: pairs of names and values, encoded or not.
+//! Reads a form, as `curl -d` sends it: pairs of names and values, encoded or not.
 
 use std::borrow::Cow;
 
 use rocket::http::RawStr;
 
-/// The pairs of a form, in their order. A name or value that is no UTF-8 once it is decoded makes an error of its pair.
+/// The pairs of a form, in order. A pair is an error if its name or value is not UTF-8 after decoding.
 pub fn pairs(text: &str) -> impl Iterator<Item = Result<(String, String), ()>> {
     let pairs = text.trim_end_matches(['\r', '\n']).split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
@@ -13,8 +13,8 @@ pub fn pairs(text: &str) -> impl Iterator<Item = Result<(String, String), ()>> {
     })
 }
 
-/// A space that stands bare was never encoded, as `curl -d "ssh_key=$(cat key.pub)"` sends it: there a + is a +. In what
-/// was encoded it is a space.
+/// A text with a bare space was never encoded, as from `curl -d "ssh_key=$(cat key.pub)"`: in it a + is a +. In an
+/// encoded text a + is a space.
 fn decoded(text: &str) -> Result<String, ()> {
     let bare = text.contains([' ', '\t', '\r', '\n']);
     let text = RawStr::new(text);

@@ -1,5 +1,5 @@
-//! JSON as it was sent: objects with every key that came, in order and as often. serde's own map keeps the last of two,
-//! and nobody would hear that the first was lost.
+//! JSON as it was sent: its objects keep every key, in order, repeated ones too. serde's own map keeps the last of two
+//! and silently loses the first.
 
 use std::fmt;
 

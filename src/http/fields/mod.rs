@@ -1,5 +1,5 @@
-//! A request's fields, from a form or from JSON alike, whichever the client sends. What is no field of the request, or
-//! comes twice, is refused: who is answered "done" shall not find that it was not (`CONTRACT.md` 24).
+//! A request's fields, from a form or from JSON. A field that is unknown or comes twice is refused: if the answer is
+//! "done", everything was done (`CONTRACT.md` 24).
 
 mod form;
 mod json;
@@ -19,20 +19,20 @@ use json::Json;
 /// The most that a body may hold.
 const LIMIT: u64 = 64 * 1024;
 
-/// How long a client may take to send it.
+/// How long a client may take to send the body.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keys and their values, in the order in which they came.
 pub type Pairs = Vec<(String, String)>;
 
-/// How the text of a field is read that is a list in a form and an object in JSON.
+/// Reads the text of a field that is a list in a form and an object in JSON.
 pub type ReadList = fn(&str) -> Result<Pairs, ApiError>;
 
-/// Managed by a server that takes what others refuse, as spin-docker did (`SPINDLE_LENIENT`): unknown fields are
-/// ignored, and of a repeated one the first counts in a form, the last in JSON.
+/// Managed by a server: whether it takes what others refuse, as spin-docker did (`SPINDLE_LENIENT`). Then unknown
+/// fields are ignored; of a repeated field the first counts in a form, the last in JSON.
 pub struct Lenient(pub bool);
 
-/// Whether the server that has the request is lenient.
+/// Whether the server of the request is lenient.
 pub fn is_lenient(request: &Request<'_>) -> bool {
     request.rocket().state::<Lenient>().is_some_and(|lenient| lenient.0)
 }
@@ -41,12 +41,12 @@ pub fn is_lenient(request: &Request<'_>) -> bool {
 pub struct Taken {
     /// Their names, group by group.
     pub names: &'static [&'static [&'static str]],
-    /// Those of other requests that somebody may look for here, and where they belong.
+    /// Fields of other requests that somebody may try here, and where they belong.
     pub elsewhere: &'static [(&'static [&'static str], &'static str)],
 }
 
 impl Taken {
-    /// For requests that take none.
+    /// For requests that take no fields.
     pub const NOTHING: Self = Self { names: &[], elsewhere: &[] };
 
     /// Whether the request takes a field of that name.
@@ -54,7 +54,7 @@ impl Taken {
         self.names.iter().any(|group| group.contains(&name))
     }
 
-    /// What is said of a field that the request does not take.
+    /// The error about a field that the request does not take.
     pub fn unknown(&self, name: &str) -> ApiError {
         let elsewhere = self.elsewhere.iter().find(|(names, _)| names.contains(&name)).map(|(_, where_to)| *where_to);
         ApiError::unknown("field", name, &self.names.concat(), elsewhere)
@@ -67,12 +67,12 @@ pub struct Body {
     pairs: Vec<(String, Json)>,
     form: bool,
     lenient: bool,
-    /// Some of it is no UTF-8, and left out or replaced.
+    /// Whether some of it is not UTF-8, and was left out or replaced.
     garbled: bool,
 }
 
 impl Body {
-    /// The fields of a request that takes those and no others.
+    /// The fields of a request that takes only the `taken` ones.
     ///
     /// # Errors
     /// `unknown_field`, `duplicate_field`.
@@ -91,8 +91,8 @@ impl Body {
         }
     }
 
-    /// All texts and numbers that came under one of `names`, for a request that takes whatever it can use: a text as it is,
-    /// what is neither as an error that shows it. `null` is absent.
+    /// All texts and numbers that came under one of `names`, for a request that takes whatever it can use. Any other
+    /// value is an error that shows it. `null` is absent.
     pub fn all<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = Result<String, String>> + 'a {
         let named = self.pairs.iter().filter(|(name, _)| names.contains(&name.as_str()));
         named.filter_map(|(_, value)| text_of(value).transpose())
@@ -103,7 +103,7 @@ impl Body {
         self.pairs.first().map(|(name, _)| name.as_str())
     }
 
-    /// Reads it from the client.
+    /// Reads the body from the client.
     pub async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Self, ApiError> {
         let bytes = match tokio::time::timeout(PATIENCE, data.open(LIMIT.bytes()).into_bytes()).await {
             Ok(Ok(bytes)) if bytes.is_complete() => bytes.into_inner(),
@@ -129,7 +129,7 @@ impl Body {
         match kind.as_str() {
             _ if text.trim().is_empty() => Ok(Self::from_form("")),
             "application/json" => Self::from_json(text),
-            // `curl -d '{...}'` without a header says form and means JSON.
+            // `curl -d '{...}'` without a header says "form", and means JSON.
             "application/x-www-form-urlencoded" | "" if looks_like_json => Self::from_json(text),
             "application/x-www-form-urlencoded" | "" => Ok(Self::from_form(text)),
             other => Err(ApiError::new(
@@ -159,7 +159,7 @@ impl Body {
     }
 }
 
-/// What is said of a body that stays away.
+/// The error about a body that does not come.
 pub fn late() -> ApiError {
     let message = format!("The body did not arrive within {} s", PATIENCE.as_secs());
     ApiError::new(Status::RequestTimeout, "request_timeout", message)
@@ -179,13 +179,13 @@ fn text_of(value: &Json) -> Result<Option<String>, String> {
     }
 }
 
-/// A name that comes twice.
+/// The first name that comes twice.
 fn repeated<T>(pairs: &[(String, T)]) -> Option<&str> {
     let again = |(at, (name, _)): &(usize, &(String, T))| pairs[..*at].iter().any(|(earlier, _)| earlier == name);
     pairs.iter().enumerate().find(again).map(|(_, (name, _))| name.as_str())
 }
 
-/// The fields of a request, each one that it takes.
+/// The fields of a request, all of which it takes.
 #[derive(Debug)]
 pub struct Fields {
     pairs: Vec<(String, Json)>,
@@ -195,7 +195,7 @@ pub struct Fields {
 
 impl Fields {
     fn get(&self, name: &str) -> Option<&Json> {
-        // Only where a lenient server has them there are two.
+        // Only a lenient server lets a name come twice.
         let mut named = self.pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value);
         if self.form { named.next() } else { named.next_back() }
     }
@@ -212,13 +212,13 @@ impl Fields {
         ApiError::duplicate(None, name, one)
     }
 
-    /// That field as text, if it is there. A JSON number is text too; `null` is absent.
+    /// The field `name` as text, if it is there. A JSON number is text too; `null` is absent.
     pub fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
         let read = self.get(name).map_or(Ok(None), text_of);
         read.map_err(|shown| ApiError::invalid(name, &shown, "it must be a string"))
     }
 
-    /// As [`Fields::text`], but a JSON number is no answer.
+    /// As [`Fields::text`], but a JSON number is refused.
     pub fn string(&self, name: &'static str) -> Result<Option<String>, ApiError> {
         match self.get(name) {
             Some(Json::Plain(Value::Number(n))) => Err(ApiError::invalid(name, &n.to_string(), "it must be a string")),
@@ -226,7 +226,8 @@ impl Fields {
         }
     }
 
-    /// An object of strings; empty if it is absent. A form has none: there it is refused, unless `list` reads its text.
+    /// An object of strings; empty if it is absent. A form has no objects: there it is refused, unless `list` reads its
+    /// text.
     pub fn object(&self, name: &'static str, list: Option<ReadList>) -> Result<Pairs, ApiError> {
         let pairs = match (self.get(name), list) {
             (None | Some(Json::Plain(Value::Null)), _) => return Ok(Vec::new()),
@@ -266,7 +267,7 @@ fn text_entry(name: &'static str, key: &str, value: &Json) -> Result<(String, St
 impl<'r> FromData<'r> for Body {
     type Error = ApiError;
 
-    /// Never fails the route: the error is the route's to answer, through `Result<Body, ApiError>`.
+    /// Never fails the route: the route itself answers the error, which it gets as `Result<Body, ApiError>`.
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
         match Self::read(request, data).await {
             Ok(body) => Outcome::Success(body),

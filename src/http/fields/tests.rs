@@ -1,4 +1,4 @@
-//! What is read from a body, and what is refused.
+//! Tests what is read from a body, and what is refused.
 
 use super::*;
 

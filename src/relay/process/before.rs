@@ -1,4 +1,4 @@
-//! The relay before this one: what it gives.
+//! Takes over from the relay before this one: its table, its counts and its listeners.
 
 use std::{io, path::Path};
 
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::relay::message::Estate;
 
-/// How often a relay that hangs up is asked for everything.
+/// How often a relay that hangs up is asked again.
 const ATTEMPTS: u8 = 3;
 
-/// What a relay gives, and the connection on which it waits to hear that it was taken.
+/// What a relay gives, and the connection on which it waits for the confirmation.
 pub type Given = (std::os::unix::net::UnixStream, Estate, Vec<TcpListener>);
 
-/// What the relay at `at` gives. Nothing if none is there, or only the socket of one that has ended.
+/// What the relay at `at` gives. Nothing if there is no relay, or only the socket of one that has ended.
 pub async fn ask(at: &Path, deployment: &str) -> io::Result<Option<Given>> {
     let mut attempts = ATTEMPTS;
     loop {
@@ -28,7 +28,7 @@ pub async fn ask(at: &Path, deployment: &str) -> io::Result<Option<Given>> {
         };
         attempts -= 1;
         match take_over(stream, deployment).await {
-            // It has just ended, or is handing over to another one: in a moment another is there.
+            // The relay has just ended, or is handing over to another: in a moment there is another one.
             Err(e) if attempts > 0 && has_hung_up(&e) => tokio::time::sleep(REST).await,
             given => return given.map(Some),
         }
@@ -40,7 +40,7 @@ fn has_hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-/// Everything from the relay at the other end. It stays the other's until that one hears that it was taken.
+/// Takes everything from the relay at the other end. It belongs to that relay until it hears the confirmation.
 async fn take_over(mut stream: UnixStream, deployment: &str) -> io::Result<Given> {
     greet(&mut stream, deployment, Caller::Successor).await?;
     let (stream, estate, sockets) = spawn_blocking(|| hand_over::take(stream)).await??;

@@ -1,5 +1,5 @@
-//! Elders: older relays, which serve their connections to their end. They are told what this relay is told, and asked
-//! what they have counted.
+//! Elders: older relays, which serve their connections to the end. This relay tells them what it is told, and asks for
+//! their counts.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::relay::{
     table::Table,
 };
 
-/// The older relays, by numbers of ours.
+/// The older relays, by numbers that we give them.
 #[derive(Debug)]
 pub struct Elders {
     table: Arc<Table>,
@@ -31,7 +31,7 @@ pub struct Elders {
 }
 
 impl Elders {
-    /// No elders yet; what they count goes into `table`.
+    /// No elders yet. What they count will go into `table`.
     pub fn new(table: Arc<Table>) -> Arc<Self> {
         let (remotes, next, talks) = (Mutex::default(), AtomicU64::new(0), TaskTracker::new());
         Arc::new(Self { table, remotes, next, talks })
@@ -42,7 +42,7 @@ impl Elders {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Does what is asked, here and in the older relays while they live.
+    /// Does what is asked, here and in the older relays that still live.
     pub async fn handle(&self, request: Request) -> Response {
         if !matches!(request, Request::Counts | Request::Load) {
             self.remotes.lock().expect("no holder panics").values().for_each(|elder| elder.say(request.clone()));
@@ -62,12 +62,12 @@ impl Elders {
                     match event {
                         Event::Counts(counts) => table.inherit(elder, &counts),
                         Event::Wake { .. } => table.hall.tell(event),
-                        // Tell what we know, one by one: only the server can say that there is nothing else.
+                        // Tell what we know sandbox by sandbox: only the server can say that there are no others.
                         Event::Fresh => table.routes().into_iter().for_each(|route| remote.say(Request::Put(route))),
                     }
                 }
             };
-            // Do not rely on what it says unasked: it may have said it before we knew the sandbox.
+            // Ask for the counts. The elder may have told them unasked before we knew the sandbox.
             let ask = async {
                 loop {
                     if let Ok(Response::Counts(counts)) = remote.ask(Request::Counts).await {

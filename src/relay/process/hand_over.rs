@@ -1,9 +1,9 @@
-//! Handing over: a new relay gets the listeners of the old one, the sockets themselves, so that no client that knocks
-//! meanwhile is turned away. The old one serves its connections to their end.
+//! Hands over: the old relay gives the new one its listening sockets, so that no client is turned away meanwhile. The
+//! old relay serves its connections to their end.
 //!
 //! All goes over the connection on which the new relay has said hello. The old one sends the table as one block, then
-//! the sockets in its order; the new one says that it has them. Then the ordinary conversation begins: the new one asks
-//! and the old one answers.
+//! the sockets in the table's order. The new one confirms. Then the ordinary conversation begins: the new one asks and
+//! the old one answers.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -24,7 +24,7 @@ use rustix::net::{
 
 use crate::relay::message::Estate;
 
-/// How many sockets go with one byte. The kernel takes 253.
+/// How many sockets go with one byte. The kernel takes at most 253.
 const BATCH: usize = 200;
 
 /// How long either side may take for its next word.
@@ -35,7 +35,7 @@ const TAKEN: u8 = b'!';
 /// Gives everything away, and waits until it has been taken.
 ///
 /// # Errors
-/// If the other side is gone or hesitates; then nothing has been given.
+/// If the other side is gone or too slow; then nothing has been given.
 pub fn give(
     stream: tokio::net::UnixStream,
     estate: &Estate,
@@ -62,7 +62,7 @@ pub fn give(
 /// Takes what is given; [`confirm`] makes it final.
 ///
 /// # Errors
-/// If the other side is gone or hesitates; then nothing has been taken.
+/// If the other side is gone or too slow; then nothing has been taken.
 pub fn take(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Estate, Vec<TcpListener>)> {
     let mut stream = blocking(stream)?;
     let mut length = [0; 8];
@@ -100,10 +100,10 @@ pub fn confirm(stream: &mut UnixStream) -> io::Result<()> {
     stream.write_all(&[TAKEN])
 }
 
-/// Makes the stream fit for the ordinary conversation.
+/// Turns the stream into one for the ordinary conversation.
 ///
 /// # Errors
-/// If the stream cannot be made so.
+/// If the stream cannot be turned.
 pub fn into_conversation(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
     stream.set_nonblocking(true)?;
     tokio::net::UnixStream::from_std(stream)

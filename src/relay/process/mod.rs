@@ -1,5 +1,4 @@
-//! The relay as a process: it listens on a Unix socket for the server, one at a time, and goes on carrying while there
-//! is none.
+//! The relay as a process: it serves one server at a time on a Unix socket, and goes on carrying while there is none.
 
 mod before;
 mod elders;
@@ -33,7 +32,7 @@ pub enum Ended {
     Replaced,
 }
 
-/// How long a relay rests when it can accept nobody, and before it asks another one again.
+/// How long a relay rests when it cannot accept, and before it asks another relay again.
 const REST: Duration = Duration::from_millis(50);
 
 /// A relay at its socket.
@@ -45,7 +44,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Begins to listen at `at`. From a relay that listens there already it takes over everything.
+    /// Begins to listen at `at`. If a relay listens there already, takes over everything from it.
     ///
     /// # Errors
     /// If it cannot listen there, or the other relay does not let go.
@@ -56,13 +55,13 @@ impl Process {
         let before = before::ask(at, deployment).await?;
         let (socket, fresh) = bind(at)?;
         if let Some((mut before, estate, sockets)) = before {
-            // The other one's place is taken only together with all that it has.
+            // Take the other relay's place only together with all that it has.
             if let Err(e) = hand_over::confirm(&mut before) {
                 let _ = std::fs::remove_file(&fresh);
                 return Err(e);
             }
             std::fs::rename(&fresh, at)?;
-            // From here on the other one accepts no connection; until here this one did not.
+            // Until here this relay accepted no connection; from here on the other one accepts none.
             let elder = elders.take_number();
             table.adopt(elder, estate, sockets).await;
             tracing::info!("the listeners of the relay before this one are taken over");
@@ -80,7 +79,7 @@ impl Process {
         let tell = async {
             while let Some(event) = heard.recv().await {
                 if let Some(client) = &*serving.client.lock().expect("no holder panics") {
-                    // A caller that has gone asks for everything when it is back.
+                    // A caller that has gone will ask for everything when it is back.
                     let _ = client.send(Line::Event(event));
                 }
             }
@@ -88,7 +87,7 @@ impl Process {
         tokio::select! {
             () = stop => {
                 serving.table.close().await;
-                // The socket's file stays: it may be another relay's by now.
+                // Leave the socket's file: it may belong to another relay by now.
                 Ended::Told
             }
             () = serving.serve(socket) => Ended::Replaced,
@@ -98,7 +97,7 @@ impl Process {
     }
 }
 
-/// A socket that can be moved to `at`. It replaces a socket there, and nothing else.
+/// A socket that can be moved to `at`. The move replaces a socket there, and no other file.
 fn bind(at: &Path) -> io::Result<(UnixListener, PathBuf)> {
     let there = std::fs::symlink_metadata(at);
     if there.is_ok_and(|found| !found.file_type().is_socket()) {
@@ -107,7 +106,7 @@ fn bind(at: &Path) -> io::Result<(UnixListener, PathBuf)> {
     let mut fresh = at.as_os_str().to_owned();
     fresh.push(format!(".{}", std::process::id()));
     let socket = UnixListener::bind(&fresh)?;
-    // Whoever may speak to it may open any sandbox's ports.
+    // Only we may write to it: a caller can open any sandbox's ports.
     std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
     Ok((socket, fresh.into()))
 }

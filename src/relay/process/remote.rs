@@ -1,5 +1,4 @@
-//! A relay in a process of its own, as whoever speaks to it sees it: requests and answers as lines of JSON over a
-//! Unix socket, and what it says unasked between them.
+//! A relay in another process, as its caller sees it: requests, answers and events as lines of JSON over a Unix socket.
 
 use std::{collections::HashMap, io, path::Path, sync::Mutex, time::Duration};
 
@@ -25,10 +24,10 @@ pub const VERSION: u32 = 2;
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long until a relay that is away is tried again.
+/// How long to wait before a relay that is away is tried again.
 const RECONNECT: Duration = Duration::from_millis(200);
 
-/// The longest line that is taken, so that a stranger's noise does not fill the memory.
+/// The longest line that is accepted, so that a stranger cannot fill the memory.
 const LONGEST_LINE: u64 = 64 << 20;
 
 /// The first line from either side.
@@ -39,7 +38,7 @@ pub struct Hello {
     /// Whose sandboxes it is about.
     #[serde(default)]
     pub deployment: String,
-    /// Who calls; whoever answers need not say.
+    /// Who calls. The side that answers need not say.
     #[serde(default)]
     pub caller: Caller,
 }
@@ -52,14 +51,14 @@ pub enum Caller {
     Server,
     /// A newer relay, which wants the listeners.
     Successor,
-    /// An older relay that still carries connections, and has lost the one that took over: it wants to be asked.
+    /// An older relay that still carries connections and has lost its successor. It wants to be asked for its counts.
     Elder,
 }
 
 /// A line to the relay.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ask {
-    /// Returns with the answer.
+    /// The answer bears the same id.
     pub id: u64,
     /// What is asked.
     pub request: Request,
@@ -80,7 +79,7 @@ type Asked = (Request, oneshot::Sender<Response>);
 #[derive(Debug, Default)]
 pub struct Remote {
     link: Mutex<Option<mpsc::UnboundedSender<Asked>>>,
-    /// Why there is none, if it is known.
+    /// Why there is no connection, if that is known.
     why: Mutex<Option<String>>,
 }
 
@@ -104,14 +103,14 @@ impl Remote {
         }
     }
 
-    /// Asks for something and does not wait for it. Whoever is not there need not do it.
+    /// Asks for something without waiting for the answer. A relay that is not there need not do it.
     pub fn say(&self, request: Request) {
         if let Some(link) = &*self.link.lock().expect("no holder panics") {
             let _ = link.send((request, oneshot::channel().0));
         }
     }
 
-    /// Speaks with the relay at `at`, again and again when it goes away. Never ends by itself.
+    /// Speaks with the relay at `at`, and connects again whenever it goes away. Never ends by itself.
     pub async fn keep(&self, at: &Path, deployment: &str, events: &mpsc::UnboundedSender<Event>) {
         loop {
             let spoken = async {
@@ -123,7 +122,7 @@ impl Remote {
             };
             let why = spoken.await.map_or_else(|e| e.to_string(), |()| "it closed the connection".to_owned());
             let before = self.why.lock().expect("no holder panics").replace(why.clone());
-            // Whoever misses it warns.
+            // A caller that misses the relay warns.
             if before.as_ref() != Some(&why) {
                 tracing::info!(at = %at.display(), why, "the relay is not connected");
             }
@@ -131,7 +130,7 @@ impl Remote {
         }
     }
 
-    /// Speaks over one connection, on which greetings have been exchanged, until it ends.
+    /// Speaks over one connection until it ends. Both sides have said hello on it.
     ///
     /// # Errors
     /// Why it broke.
@@ -146,7 +145,7 @@ impl Remote {
             while let Some((request, tell)) = asked.recv().await {
                 id += 1;
                 pending.lock().expect("no holder panics").insert(id, tell);
-                // The writer ends only together with this.
+                // The writer ends only together with this function.
                 let _ = lines.send(Ask { id, request });
             }
         };
@@ -156,7 +155,7 @@ impl Remote {
                 match line {
                     Line::Answer(id, response) => {
                         let tell = pending.lock().expect("no holder panics").remove(&id);
-                        // Whoever asked may have given up.
+                        // The asker may have given up.
                         let _ = tell.map(|tell| tell.send(response));
                     }
                     Line::Event(event) => drop(events.send(event)),
@@ -174,7 +173,7 @@ impl Remote {
     }
 }
 
-/// Says hello, and hears it.
+/// Says hello, and reads the other side's hello.
 ///
 /// # Errors
 /// If the other side says something else, or nothing for a while.
@@ -182,7 +181,7 @@ pub async fn greet(stream: &mut UnixStream, deployment: &str, caller: Caller) ->
     let hello = line_of(&Hello { spindle_relay: VERSION, deployment: deployment.to_owned(), caller })?;
     let exchanged = async {
         stream.write_all(&hello).await?;
-        // Byte by byte, since what follows may not be a line.
+        // Read byte by byte: what follows may not be a line.
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') && line.len() < 512 {
             stream.readable().await?;
@@ -237,7 +236,7 @@ impl Lines {
     }
 }
 
-/// Writes what comes out of `lines` until nobody can put anything in.
+/// Writes what comes out of `lines` until all its senders are gone.
 ///
 /// # Errors
 /// If the connection broke.
@@ -246,7 +245,7 @@ pub async fn write_lines<T: Serialize>(
     mut lines: mpsc::UnboundedReceiver<T>,
 ) -> io::Result<()> {
     while let Some(line) = lines.recv().await {
-        // One that does not read shall not make us keep everything for it.
+        // A peer that does not read must not make us keep everything for it.
         timeout(DEADLINE, write.write_all(&line_of(&line)?)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
     Ok(())

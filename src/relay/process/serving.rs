@@ -1,4 +1,4 @@
-//! Answering at the relay's socket: the server, one at a time, and relays of other ages.
+//! Answers callers at the relay's socket: the server, one at a time, and older or newer relays.
 
 use std::{
     io,
@@ -22,10 +22,10 @@ use super::{
 };
 use crate::relay::{hall::TELL_REST, message::Event, table::Table};
 
-/// How long until a relay whose successor has gone looks for another.
+/// How long an old relay waits before it looks for another successor, when the first has gone.
 const KNOCK: Duration = Duration::from_millis(200);
 
-/// Whoever is spoken to now.
+/// The caller that is served now.
 pub type Client = Arc<Mutex<Option<mpsc::UnboundedSender<Line>>>>;
 
 /// What a relay needs to answer.
@@ -39,17 +39,17 @@ pub struct Serving {
     pub at: PathBuf,
     /// Whose sandboxes it carries.
     pub deployment: String,
-    /// Whoever is spoken to now.
+    /// The caller that is served now.
     pub client: Client,
 }
 
 impl Serving {
-    /// Serves one caller after the other, until a newer relay has taken over and all connections have ended.
+    /// Serves one caller after another, until a newer relay has taken over and all connections have ended.
     pub async fn serve(&self, socket: UnixListener) {
         let mut current: Option<CancellationToken> = None;
         loop {
             let Ok((mut stream, _)) = socket.accept().await else {
-                // Out of descriptors: a moment's rest, instead of a loop that finds the same.
+                // Out of descriptors: rest a moment, instead of failing in a tight loop.
                 tokio::time::sleep(REST).await;
                 continue;
             };
@@ -70,7 +70,7 @@ impl Serving {
             if hello.caller == Caller::Successor {
                 match self.give_away(stream).await {
                     Ok(successor) => {
-                        // From now on a server must knock at the other one.
+                        // From now on a server must connect to the newer relay.
                         drop(socket);
                         return self.serve_to_the_end(successor).await;
                     }
@@ -114,7 +114,7 @@ impl Serving {
                     converse(Arc::clone(&self.elders), stream, Arc::clone(&self.client), CancellationToken::new())
                         .await;
                 }
-                // It has gone. The relay in its place must know of the connections that are left.
+                // The successor has gone. The relay in its place must know of the connections that are left.
                 tokio::time::sleep(KNOCK).await;
                 successor = self.knock().await.ok();
             }
@@ -125,7 +125,7 @@ impl Serving {
         }
     }
 
-    /// Tells the relay that is at our place now that this one still carries connections.
+    /// Tells the relay that now has our place that this relay still carries connections.
     async fn knock(&self) -> io::Result<UnixStream> {
         let mut stream = UnixStream::connect(&self.at).await?;
         greet(&mut stream, &self.deployment, Caller::Elder).await?;
@@ -133,12 +133,12 @@ impl Serving {
     }
 }
 
-/// Answers one caller until it goes, or until `done`. A request that was begun is finished.
+/// Answers one caller until it goes, or until `done`. It finishes a request that it has begun.
 async fn converse(elders: Arc<Elders>, stream: UnixStream, client: Client, done: CancellationToken) {
     let (read, write) = stream.into_split();
     let (lines, written) = mpsc::unbounded_channel();
     *client.lock().expect("no holder panics") = Some(lines.clone());
-    // The writer is there as long as this.
+    // The writer lives as long as this function.
     let _ = lines.send(Line::Event(Event::Fresh));
     let answer = async {
         let mut reader = Lines::new(read);

@@ -1,4 +1,4 @@
-//! What can be wrong with addresses, places, ports and the way to the check-in door.
+//! Tests what can be wrong with addresses, places, ports and the way to the check-in door.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn no_route_may_lead_elsewhere() {
     };
     is(&to("10.213.1.0/24"), Status::Fail, "10.213.1.0/24 leads to tun0", "SPINDLE_SUBNET=10.64.0.0/22");
     is(&to("10.213.0.0/22"), Status::Fail, "tun0", "SPINDLE_SUBNET=");
-    // What is free must be free of it too.
+    // The subnet that is proposed must not overlap with it either.
     is(&to("10.0.0.0/8"), Status::Warn, "10.0.0.0/8 leads to tun0", "SPINDLE_SUBNET=172.16.0.0/22");
     is(&to("192.168.0.0/16"), Status::Ok, "", "");
 }

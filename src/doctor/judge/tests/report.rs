@@ -1,4 +1,4 @@
-//! The whole report: how many sandboxes the host holds, and what prevents work.
+//! Tests the whole report: how many sandboxes the host holds, and what prevents work.
 
 use super::*;
 use crate::doctor::{Report, capacity};
@@ -28,7 +28,7 @@ fn the_tightest_limit_is_named() {
     assert_eq!(last(&[], &|f| f.engine_disk = Ok(Disk { free: GIB, total: GIB })), ("disk", 5));
     // 1,024 less 256 for the server and 2 for each of 256 connections, at 3 each.
     assert_eq!(last(&[], &|f| f.server.as_mut().unwrap().descriptors = Some((1, 1_024))), ("descriptors", 85));
-    // Without an engine it is this machine's memory that counts.
+    // Without an engine this machine's memory counts.
     assert_eq!(
         last(&[], &|f| {
             without_engine(f, AWAY);

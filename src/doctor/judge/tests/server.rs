@@ -1,4 +1,4 @@
-//! What can be wrong with the server, and with what its sandboxes report.
+//! Tests what can be wrong with the server, and with its sandboxes' reports.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn a_server_that_does_not_run_prevents_work() {
         "no Spindle answers at http://127.0.0.1:8080: Connection refused",
         "systemctl start spindle",
     );
-    // That nobody opens the door is then no sign of a firewall.
+    // Then a closed door is no sign of a firewall.
     is(&only("check-in", &[&OF_SERVER[..], &["server"]].concat(), &[], without_server), Status::Unseen, "server", "");
 }
 
@@ -40,7 +40,7 @@ fn a_server_that_is_not_well() {
 fn an_image_that_never_reported_is_named() {
     let with = |sandboxes: Vec<Shown>| only("reports", &[], &[], move |f| f.sandboxes = Ok(sandboxes));
     is(&with(vec![]), Status::Ok, "no sandbox runs", "");
-    // One that reports speaks for its image.
+    // One sandbox that reports is enough for its image.
     is(&with(vec![running("a", true), running("a", false)]), Status::Ok, "every image", "");
     let found = with(vec![running("a", false), running("b", true), running("c", false), running("a", false)]);
     is(&found, Status::Warn, "never reported: a, c", "docker exec");
