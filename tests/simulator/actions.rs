@@ -1,4 +1,4 @@
-//! What learners, instructors, monitors and strangers do to the server, and what befalls it.
+//! The actions of a trace: what learners, instructors, monitors and strangers do to the server.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     domain::{Actor, ImageRef, OwnPolicy, SandboxId, SandboxName, Source, State},
 };
 
-/// Whoever uses the API.
+/// A user of the API.
 pub fn person() -> Actor {
     Actor::User("somebody".into())
 }
@@ -25,22 +25,22 @@ pub enum Action {
     Report,
     /// Somebody works for a while, and reports are rare.
     Work,
-    /// A report of none.
+    /// A report of no use.
     ReportZero,
     /// Bytes move on a connection for a while.
     Use,
-    /// Somebody connects to a sandbox that sleeps.
+    /// Somebody connects to a sleeping sandbox.
     Knock,
     Stop,
     Start,
     Delete,
-    /// Somebody asks that it be kept, from outside or from inside.
+    /// Somebody keeps it, from outside or from inside.
     Keep,
     /// Somebody changes its limits.
     Change,
     /// Its program ends by itself.
     EndBehindBack,
-    /// Somebody kills it by way of the engine.
+    /// Somebody kills it through the engine.
     KillBehindBack,
     StartBehindBack,
     RestartBehindBack,
@@ -65,7 +65,7 @@ pub struct Aim {
 }
 
 impl World {
-    /// Any sandbox that is still there, one that is nearest to its deadline rather often.
+    /// Any sandbox that still exists; often the one that is nearest to its deadline.
     pub fn aim(&self) -> Option<Aim> {
         let oracle = self.oracle();
         let there: Vec<_> = oracle.subjects.iter().filter(|s| s.exists && !s.delete_asked).collect();
@@ -79,7 +79,7 @@ impl World {
         picked.map(|s| Aim { id: s.id.clone(), name: s.name.clone() })
     }
 
-    /// Does one thing, as a task of its own where it takes a while.
+    /// Does one action, as a task of its own if it takes a while.
     pub fn act(self: &Arc<Self>, action: Action) {
         let world = Arc::clone(self);
         let server = self.server();
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// Creates one with a limit of its own, `Some(None)`: never.
+    /// Creates a sandbox with a limit of its own; `Some(None)`: never.
     pub async fn create(&self, server: &Server, own: Option<Option<i64>>) {
         let number = self.oracle().created();
         let name = SandboxName::parse(&format!("box-{number}")).expect("plain");
@@ -181,7 +181,7 @@ impl World {
                 }
                 self.oracle().stop_asked(id, true);
                 self.oracle().tell(|| format!("stop {name}: {:?}", answer.map(|s| word(&s.life.state))));
-                // Somebody else wants it to run.
+                // Another user wants it to run.
                 if self.dice.in_thousand(self.contrary) {
                     pass(self.dice.of(0..2_000)).await;
                     self.start(server, &aim).await;
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// Somebody wants it to run: if it is being stopped, that is done first.
+    /// Somebody wants it to run. If it is being stopped, that stop comes first.
     fn wants(&self, id: &SandboxId) {
         if self.row(id).is_some_and(|r| matches!(r.life.state, State::Stopping { .. })) {
             self.oracle().wanted(id);
@@ -224,7 +224,7 @@ impl World {
             oracle.tell(|| format!("start {}: {:?}", aim.name, answer.as_ref().map(|s| word(&s.life.state))));
             match answer {
                 Ok(s) => oracle.start_answered(&aim.id, since, &s.life.state),
-                // For as long as it was under way nothing else that became of it was recorded.
+                // While the start was under way, nothing else about the sandbox was recorded.
                 Err(_) => oracle.excuse(&aim.id),
             }
         }
@@ -263,7 +263,7 @@ impl World {
         }
         let newest = row.as_ref().and_then(|r| r.life.evidence.last_of(Source::CheckIn));
         let recorded = newest.is_some_and(|at| at.as_millisecond() - oracle.kept >= since);
-        // Whoever ran all the while must have been heard.
+        // A sandbox that ran all the while must have been heard.
         oracle.checked_in(&aim.id, since, recorded || steady);
         let stopping = matches!(state, Some(State::Stopping { reason, .. }) if super::engine::is_idle(reason));
         oracle.too_late += u64::from(!recorded && stopping);
@@ -286,7 +286,7 @@ impl World {
             1 => drop(server.app.audit().await),
             2 => drop(server.app.asked.get("box-0").await),
             _ => {
-                // Who is deleted before the look begins is not seen.
+                // The look must not show a sandbox that was deleted before it began.
                 let gone: Vec<_> = self.oracle().subjects.iter().filter(|s| s.deleted).map(|s| s.id.clone()).collect();
                 let Ok(listed) = server.app.asked.list().await else { return };
                 if let Some(undead) = listed.iter().find(|s| gone.contains(&s.id)) {

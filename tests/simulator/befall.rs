@@ -1,4 +1,4 @@
-//! What befalls the server: outages, a shut door, lost events, held ports, a clock that is set, a crash.
+//! What happens to the server: outages, a shut door, lost events, held ports, a clock that is set, a crash.
 
 use std::sync::Arc;
 
@@ -46,12 +46,12 @@ impl World {
         pass(self.dice.of(200..30_000)).await;
         server.open_door();
         self.oracle().tell(|| "the check-in door is open".into());
-        // That of the next process was not shut.
+        // The door of the next process was not shut.
         let since = if server.life.is_dead() { self.clock.elapsed() } else { since };
         self.oracle().outage(Some(since));
     }
 
-    /// The stream of events ends, and something happens before another begins.
+    /// The stream of events ends, and something happens before the next stream begins.
     pub async fn break_events(&self, server: &Server) {
         self.oracle().tell(|| "the engine's events break off".into());
         server.cut.notify_waiters();
@@ -68,7 +68,7 @@ impl World {
         self.relay.hold([]);
     }
 
-    /// Sets the clock. Not again before the last time has been noticed.
+    /// Sets the clock, but only after the last time has been noticed.
     pub fn jump(&self) {
         if !self.oracle().may_jump() {
             return;
@@ -86,14 +86,14 @@ impl World {
         self.oracle().jumped(by);
     }
 
-    /// The process is cut off between two steps, and another begins after a while.
+    /// The process is cut off between two steps, and the next begins after a while.
     pub async fn crash(self: &Arc<Self>, server: &Arc<Server>) {
         if server.life.is_lit() {
             return;
         }
         server.life.light(self.dice.of(0..40));
         server.life.ends_within(self.dice.of(1..8_000)).await;
-        // What only its record tells, that it is being made or removed, cannot be rebuilt.
+        // Only the record tells that a sandbox is being made or removed. That cannot be rebuilt.
         let tells = |r: &Sandbox| matches!(r.life.state, State::Running { .. } | State::Stopped { .. });
         let quiet = self.rows().iter().all(tells);
         let records_too = quiet && self.dice.in_thousand(100);

@@ -1,10 +1,10 @@
-//! What others do to containers behind our back.
+//! Actions of others on containers, behind our back.
 
 use super::{actions::Action, subject::Ended, world::World};
 use crate::domain::{ContainerId, Phase};
 
 impl World {
-    /// Does one of those actions to a sandbox.
+    /// Does one such action to a sandbox.
     pub fn meddle(&self, action: Action) {
         let Some(aim) = self.aim() else { return };
         let Some(container) = self.oracle().subject(&aim.id).map(|s| s.container.clone()) else { return };
@@ -31,7 +31,7 @@ impl World {
 
     pub fn kill_behind_back(&self, container: &ContainerId) {
         if self.phase(container) == Some(Phase::Running) {
-            // Of a run that began and ended while nobody looked, nobody can tell who ended it.
+            // If a run began and ended while nobody looked, nobody can tell who ended it.
             let was_seen = self.row_of(container).is_some_and(|row| self.has_seen(&row));
             self.oracle().ended(container, if was_seen { Ended::Killed } else { Ended::Others });
             self.engine.kill(container);

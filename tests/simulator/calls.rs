@@ -44,10 +44,10 @@ impl Containers for Driven {
     }
 
     async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<()> {
-        // A stop takes its time, which delays only whom it is about.
+        // A stop takes its time. That delays only its own sandbox.
         self.world.oracle().trouble(Some(container), true);
         let deadline = SLOW + grace.as_millis() as i64;
-        // What is called cannot be called back: from now on it counts as told.
+        // The call cannot be taken back: from now on the container counts as told.
         let reason = (!self.life.is_dead() && self.world.phase(container) == Some(Phase::Running)).then(|| {
             let row = self.world.row_of(container);
             self.world.oracle().signalled(container, row.as_ref())
@@ -85,11 +85,11 @@ impl Containers for Driven {
 }
 
 impl Driven {
-    /// Ends a container that was told to, whoever is there to see it.
+    /// Ends a container that was told to end, even if no process is left to see it.
     async fn end(&self, container: &ContainerId, grace: Duration, reason: Option<StopReason>) -> Result<()> {
         let running = |world: &World| world.phase(container) == Some(Phase::Running);
         let Some(reason) = reason.filter(|_| running(&self.world)) else {
-            // What did not run when it was told to stop, and was started since, is let alone.
+            // A container that did not run when told to stop, and was started since, is left alone.
             return if running(&self.world) { Ok(()) } else { self.world.engine.stop(container, grace).await };
         };
         let stubborn = self.trouble.lock().expect("no holder panics").stubborn;

@@ -1,4 +1,4 @@
-//! The simulator's clock. It goes with tokio's paused time, in which waiting costs nothing, and can be set apart from it.
+//! The simulator's clock. It follows tokio's paused time, in which waiting costs nothing, and can also be set.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -25,7 +25,7 @@ impl SimClock {
         Self { begin: Instant::now(), ahead: AtomicI64::new(0) }
     }
 
-    /// Milliseconds since the trace began, whatever was done to the clock.
+    /// Milliseconds since the trace began, even if the clock was set.
     pub fn elapsed(&self) -> i64 {
         self.begin.elapsed().as_millis() as i64
     }
@@ -40,7 +40,7 @@ impl SimClock {
         self.ahead.load(Ordering::Relaxed) != 0
     }
 
-    /// Sets the clock ahead, or back, while no time passes.
+    /// Sets the clock ahead or back. No time passes.
     pub fn jump(&self, by: i64) {
         self.ahead.fetch_add(by, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! Crash points: each operation is cut off between any two of its steps, and the next process must finish it or leave
-//! nothing of it.
+//! Crash points: cuts each operation off between any two of its steps. The next process must finish it or leave nothing
+//! of it.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     engine::{EngineError, fake::Fault},
 };
 
-/// What is cut off.
+/// The operation that is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Story {
     Create,
@@ -23,14 +23,14 @@ enum Story {
     FailedCreate,
     Stop,
     Start,
-    /// A start that comes while it is being stopped.
+    /// A start during a stop.
     StartWhileStopping,
     Delete,
-    /// A pass that stops whom nobody uses.
+    /// A pass that stops an idle sandbox.
     IdleStop,
     /// A pass that sees that a container has ended.
     SeenEnded,
-    /// Somebody connects to one that has ended by itself.
+    /// Somebody connects to a sandbox that has ended by itself.
     WakeOfEnded,
     /// A pass that sees that a container was started.
     SeenStarted,
@@ -72,10 +72,10 @@ impl World {
         self.ask(&server, action, aim).await;
     }
 
-    /// What comes before.
+    /// Does what comes before the operation.
     async fn prepare(self: &Arc<Self>, story: Story) {
         pass(PERIOD).await;
-        // Somebody else's, to whom nothing must happen.
+        // A bystander, to which nothing must happen.
         self.do_it(Action::Create, 0).await;
         if !matches!(story, Story::Create | Story::FailedCreate) {
             self.do_it(Action::Create, 1).await;
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// What is cut off.
+    /// Does the operation that is cut off.
     async fn act_out(self: &Arc<Self>, story: Story) {
         let container = |world: &World| world.oracle().subjects[1].container.clone();
         match story {
@@ -125,7 +125,8 @@ impl World {
     }
 }
 
-/// Tells a story, cut off after `fuse` points or not at all. How many points it had, and what is wrong in the end.
+/// Tells a story, cut off after `fuse` points or not at all. Returns how many points it had, and what is wrong in the
+/// end.
 fn tell(story: Story, fuse: Option<u32>, relay_is_ours: bool) -> (u32, Vec<Violation>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime needs no more than memory").block_on(async {
@@ -157,7 +158,7 @@ fn tell(story: Story, fuse: Option<u32>, relay_is_ours: bool) -> (u32, Vec<Viola
             pass(500).await;
             world.boot();
         }
-        // All that was begun is finished long before anybody else is idle.
+        // All that was begun is finished long before the bystander is idle.
         pass(GRACE + 3 * PERIOD).await;
         let (rows, observed) = (world.rows(), world.observed());
         let mut oracle = world.oracle();

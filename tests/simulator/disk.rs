@@ -1,4 +1,4 @@
-//! The disk under the store: it is full, locked by others, read-only or slow, for a while or for one write.
+//! The disk under the store. For a while or for one write it is full, locked by others, read-only or slow.
 
 use std::sync::{
     Mutex,
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::store::Fault;
 
-/// How long a locked database is waited for, as the real store has it.
+/// How long a write waits for a locked database, as in the real store.
 const BUSY: i64 = 5_000;
 
-/// What is wrong with it for a while.
+/// What is wrong with the disk for a while.
 #[derive(Debug, Clone, Copy)]
 enum Wrong {
     Full,
@@ -31,7 +31,7 @@ pub struct Disk {
     wrong: Mutex<Option<Wrong>>,
     /// How many of a thousand writes go wrong.
     faults: AtomicI64,
-    /// Who waits for it is served in turn.
+    /// Writers that wait are served in turn.
     turns: tokio::sync::Mutex<()>,
 }
 
@@ -50,7 +50,7 @@ impl Disk {
 }
 
 impl World {
-    /// A write on its way to the disk, or its answer on its way back. How it fails, if it does.
+    /// A write on its way to the disk, or its answer on its way back. Returns how it fails, if it fails.
     pub async fn write(&self, life: &Life) -> Option<Fault> {
         let since = self.clock.elapsed();
         let wrong = self.disk.wrong();
@@ -64,7 +64,7 @@ impl World {
             }
         }
         life.point().await;
-        // It may have been mended meanwhile.
+        // The disk may have been mended meanwhile.
         match self.disk.wrong() {
             Some(Wrong::Full) => Some(self.some_fault()),
             Some(Wrong::Locked | Wrong::ReadOnly) => Some(Fault::Begin),

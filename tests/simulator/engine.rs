@@ -1,4 +1,4 @@
-//! The engine, between a process and the scripted one: it fails, hangs and lies as the dice say.
+//! The engine as a process sees it, in front of the scripted one. It fails, hangs and lies as the dice say.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,7 +15,7 @@ use crate::{
 pub const QUICK: i64 = 10_000;
 pub const SLOW: i64 = 60_000;
 
-/// What goes wrong with the engine at present.
+/// What is wrong with the engine at present.
 #[derive(Debug, Default)]
 pub struct Trouble {
     /// It does not answer at all.
@@ -30,12 +30,12 @@ pub struct Trouble {
     pub stubborn: i64,
     /// How many of a thousand stops hang.
     pub hung_stops: i64,
-    /// The most milliseconds that a call takes which goes well.
+    /// The most milliseconds that a successful call takes.
     pub latency: i64,
 }
 
 impl Trouble {
-    /// Ends all but an outage, which ends by itself.
+    /// Ends all troubles but an outage, which ends by itself.
     pub fn end(&mut self) {
         *self = Self { away: self.away, ..Self::default() };
     }
@@ -46,15 +46,15 @@ impl Trouble {
 enum Fault {
     /// It is refused.
     Refused,
-    /// The connection breaks before it is done.
+    /// The connection breaks before the call is done.
     Broken,
-    /// It is done, and the connection breaks.
+    /// The call is done, and then the connection breaks.
     Lie,
-    /// It is done after a while.
+    /// The call is done after a while.
     Late(i64),
-    /// It is done, and answered after a while.
+    /// The call is done at once, and answered after a while.
     LateAnswer(i64),
-    /// Nothing happens until its deadline.
+    /// Nothing happens until the deadline.
     Hang,
 }
 
@@ -107,7 +107,7 @@ impl Driven {
     ) -> Result<T> {
         self.life.point().await;
         let fault = self.fault(call, deadline);
-        // Who creates is in nobody's way, and a call that broke may be about the whole engine.
+        // A creation delays no sandbox. A call that broke may be about the whole engine.
         let about = about.filter(|_| fault != Some(Fault::Broken));
         let in_the_way = fault.is_some() && !["create", "image", "images"].contains(&call);
         if let Some(fault) = fault {
@@ -130,7 +130,7 @@ impl Driven {
             Some(Fault::Lie) => work.await.and(Err(broken())),
             Some(Fault::Late(by)) => {
                 pass(by).await;
-                // What is cut off with its process is not done either: an engine notices.
+                // A call that is cut off with its process is not done either: an engine notices.
                 if self.life.is_dead() {
                     std::future::pending::<()>().await;
                 }
@@ -155,7 +155,7 @@ impl Driven {
     }
 }
 
-/// Why the engine was told to stop, for whoever wants only that.
+/// Whether the engine was told to stop a container for being idle.
 pub fn is_idle(reason: StopReason) -> bool {
     reason == StopReason::Idle
 }

@@ -11,7 +11,7 @@ use crate::domain::{ContainerId, Sandbox, SandboxId, State};
 pub const SLACK: i64 = 9_000;
 
 impl Oracle {
-    /// Something is in the way: of one sandbox, or of all.
+    /// A trouble begins or ends, for one sandbox or for all.
     pub fn trouble(&mut self, about: Option<&ContainerId>, begins: bool) {
         let now = self.now;
         let (troubles, calm) = match about {
@@ -23,13 +23,13 @@ impl Oracle {
         };
         *troubles = if begins { *troubles + 1 } else { troubles.saturating_sub(1) };
         *calm = now;
-        // A server that could not look does not stop, and takes back the stops that it cannot finish.
+        // A server that cannot look stops nothing, and takes back the stops that it cannot finish.
         if about.is_none() {
             self.could_not_report(i64::MAX, None);
         }
     }
 
-    /// Sandboxes may have been unable to report from `since` until now: those that were not idle before get a grace.
+    /// Sandboxes may have been unable to report from `since` until now. Those that were not idle before get a grace.
     pub fn could_not_report(&mut self, since: i64, held_since: Option<i64>) {
         let now = self.now;
         for s in &mut self.subjects {
@@ -51,7 +51,7 @@ impl Oracle {
         self.could_not_report(i64::MAX, None);
     }
 
-    /// Evidence that arrived at `since` could not be recorded: no sandbox that runs is stopped for being idle before all
+    /// Evidence that arrived at `since` could not be recorded. No running sandbox is stopped for being idle before all
     /// could report again.
     pub fn unrecorded(&mut self, since: i64, rows: &[Sandbox]) {
         self.calm_since = self.now;
@@ -70,12 +70,12 @@ impl Oracle {
             return;
         };
         self.outages -= 1;
-        // No pass need have noticed a short one; in a long one the last pass was not long ago.
+        // Maybe no pass noticed a short outage. In a long one the last pass was not long ago.
         let known = self.now - since > 2 * PERIOD + 3_000;
         self.could_not_report(since, known.then_some(self.now - PERIOD));
     }
 
-    /// During its stop nobody saw what else happened to it: a start in that time is seen only now.
+    /// While the container was stopped, nobody saw what else happened to it: a start in that time is seen only now.
     pub fn see_late(&mut self, container: &ContainerId) {
         let now = self.now;
         if let Some(s) = self.of(container) {
@@ -91,7 +91,7 @@ impl Oracle {
         }
     }
 
-    /// `kept`, and what it was before if the clock was set a moment ago: a decision by the old one is not wrong.
+    /// `kept`, and the value before if the clock was set a moment ago: a decision by the old clock is not wrong.
     pub fn kepts(&self) -> [i64; 2] {
         let before = self.jumped.filter(|(at, _)| self.now - at < PERIOD + UNSEEN).map(|(_, before)| before);
         [self.kept, before.unwrap_or(self.kept)]
@@ -102,7 +102,7 @@ impl Oracle {
         self.jumped.is_none_or(|(at, _)| self.now - at > 30_000)
     }
 
-    /// The clock was set: sandboxes that were not idle before get a grace, unless it is a small correction.
+    /// The clock was set. Unless the change is small, sandboxes that were not idle before get a grace.
     pub fn jumped(&mut self, by: i64) {
         let now = self.now;
         self.calm_since = now;

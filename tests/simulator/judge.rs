@@ -1,4 +1,4 @@
-//! The judgements: which stops are wrong, which are late, and what else must not be.
+//! Judges a trace: which stops are wrong, which are late, and what else must not happen.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{ContainerId, Observed, Phase, Sandbox, State, StopReason};
 
-/// For how long a start waits for a stop.
+/// How long a start waits for a stop.
 const WANTED: i64 = 60_000;
 
 impl Oracle {
@@ -21,7 +21,7 @@ impl Oracle {
         let name = self.name(container);
         let reason = match row.map(|r| &r.life.state) {
             Some(State::Stopping { reason, .. }) => *reason,
-            // Somebody deletes it just as it is being stopped.
+            // Somebody deletes the sandbox just as it is being stopped.
             Some(State::Deleting) => return StopReason::Requested,
             other => {
                 let what = format!("{name} is told to stop, and its row says {:?}", other.map(word));
@@ -41,12 +41,12 @@ impl Oracle {
             }
             return reason;
         }
-        // What was changed while it was being stopped is in force if that was taken back in between, and else is not.
+        // A change of limits during a stop applies only if the stop was taken back in between. Allow both.
         let under = |kept: i64| s.under(row, default, kept).due_on_record(row, now, kept);
         let dues = [s.due_on_record(row, now, kepts[0]), under(kepts[0]), under(kepts[1])];
         let due = dues.into_iter().flatten().min();
         let early = due.is_none_or(|due| now < due);
-        // Whoever wants it to run may have it stopped first, to be started.
+        // A user who wants it to run may stop it first, in order to start it.
         let wanted = now - s.wanted < WANTED;
         let held_by_it = s.held_since + s.under(row, default, kepts[0]).grace;
         let held = if reason == StopReason::MaxAge { 0 } else { held_by_it.max(held) };
@@ -60,7 +60,7 @@ impl Oracle {
         reason
     }
 
-    /// Looks who should have been stopped long ago.
+    /// Looks for sandboxes that should have been stopped long ago.
     pub fn look_for_late(&mut self) {
         let (now, kept, calm_since) = (self.now, self.kept, self.calm_since);
         if self.down || self.troubles + self.outages > 0 {
@@ -79,7 +79,7 @@ impl Oracle {
         late.into_iter().for_each(|what| self.violated(Kind::LateStop, what));
     }
 
-    /// Compares what the rows say of ends with what was their cause.
+    /// Compares the reasons in the rows with the true causes of the ends.
     pub fn compare_reasons(&mut self, rows: &[Sandbox]) {
         self.takes_from(rows);
         let mut wrong = Vec::new();
@@ -93,7 +93,7 @@ impl Oracle {
                 Some(Ended::Us(StopReason::Idle)) => matches!(reason, StopReason::Idle | StopReason::Requested),
                 Some(Ended::Us(StopReason::MaxAge)) => matches!(reason, StopReason::MaxAge | StopReason::Requested),
                 Some(Ended::Us(StopReason::Requested)) => *reason == StopReason::Requested,
-                // What is told of is told in its order; what is lost leaves nobody the wiser.
+                // The engine tells events in order. If an event is lost, nobody can know the cause.
                 Some(Ended::Killed) => self.loses_events || *reason != StopReason::Exited || !row.is_undone_by_use(),
                 _ => true,
             };
@@ -104,7 +104,7 @@ impl Oracle {
         wrong.into_iter().for_each(|what| self.violated(Kind::Unexplained, what));
     }
 
-    /// What must hold when nothing is under way: nothing is lost, nothing half done, nothing shared.
+    /// What must hold when nothing is under way: no sandbox is lost or half done, and no port is shared.
     pub fn settled(&mut self, rows: &[Sandbox], observed: &[Observed]) {
         let mut wrong = Vec::new();
         for s in &self.subjects {
@@ -126,7 +126,7 @@ impl Oracle {
                 State::Stopped { .. } => shown == Some(Phase::Exited),
                 _ => false,
             };
-            // Of an engine that shows nothing at all nothing is believed.
+            // An engine that shows no container at all is not believed.
             let all_gone = observed.is_empty() && rows.len() > 1;
             if !agree && !all_gone {
                 wrong.push((

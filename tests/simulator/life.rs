@@ -1,4 +1,4 @@
-//! The life of one process of the server: where it dawdles, and where it is cut off.
+//! The life of one process of the server: where it is slow, and where it is cut off.
 
 use std::{
     sync::{
@@ -27,20 +27,20 @@ impl Dice {
         self.0.lock().expect("no holder panics").i64(range)
     }
 
-    /// True that many times in a thousand.
+    /// True `times` in a thousand.
     pub fn in_thousand(&self, times: i64) -> bool {
         times > 0 && self.of(0..1_000) < times
     }
 }
 
-/// How a process dawdles between two steps.
+/// How slow a process is between two steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Dawdle {
-    /// How often in a thousand steps others go first.
+    /// In how many of a thousand steps other tasks go first.
     pub yields: i64,
-    /// How often in a thousand steps it takes a while.
+    /// In how many of a thousand steps it waits.
     pub waits: i64,
-    /// How long at most, in milliseconds.
+    /// The longest wait, in milliseconds.
     pub longest: i64,
 }
 
@@ -48,7 +48,7 @@ pub struct Dawdle {
 #[derive(Debug)]
 pub struct Life {
     dead: AtomicBool,
-    /// How many points are left until it is cut off; negative: it is not.
+    /// How many points are left until it is cut off; negative: it is not cut off.
     fuse: AtomicI64,
     points: AtomicU32,
     died: Notify,
@@ -68,17 +68,17 @@ impl Life {
         })
     }
 
-    /// Cuts it off at the point after the next `points`.
+    /// Cuts the process off at the point after the next `points`.
     pub fn light(&self, points: i64) {
         self.fuse.store(points, Ordering::Relaxed);
     }
 
-    /// Whether it is to be cut off.
+    /// Whether the process will be cut off.
     pub fn is_lit(&self) -> bool {
         self.is_dead() || self.fuse.load(Ordering::Relaxed) >= 0
     }
 
-    /// Ends it here and now.
+    /// Ends the process here and now.
     pub fn end(&self) {
         self.dead.store(true, Ordering::Relaxed);
         self.died.notify_one();
@@ -88,18 +88,18 @@ impl Life {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// How many points it has passed.
+    /// How many points the process has passed.
     pub fn points(&self) -> u32 {
         self.points.load(Ordering::Relaxed)
     }
 
-    /// Waits for its end, at most so many milliseconds.
+    /// Waits for the end of the process, at most so many milliseconds.
     pub async fn ends_within(&self, milliseconds: i64) {
         let limit = Duration::from_millis(milliseconds as u64);
         let _ = tokio::time::timeout(limit, self.died.notified()).await;
     }
 
-    /// A point at which it may be cut off. Whoever is dead goes no further.
+    /// A point at which the process may be cut off. A dead process goes no further.
     pub async fn point(&self) {
         self.points.fetch_add(1, Ordering::Relaxed);
         if self.fuse.load(Ordering::Relaxed) >= 0 && self.fuse.fetch_sub(1, Ordering::Relaxed) == 0 {
@@ -108,7 +108,7 @@ impl Life {
         self.dawdle().await;
     }
 
-    /// As [`Life::point`], but it is not cut off just here.
+    /// As [`Life::point`], but the process is not cut off here.
     pub async fn dawdle(&self) {
         if self.dice.in_thousand(self.dawdle.yields) {
             tokio::task::yield_now().await;
@@ -121,7 +121,7 @@ impl Life {
         }
     }
 
-    /// The store's hooks for it: on reads and on writes.
+    /// The hooks of the store for this process, on reads and on writes.
     pub fn hooks(self: &Arc<Self>, world: &Arc<World>) -> (Hook, Hook) {
         let (reads, writes, world) = (Arc::clone(self), Arc::clone(self), Arc::clone(world));
         (

@@ -1,7 +1,7 @@
-//! The simulator: random traces through the real gather, decide and apply, on the scripted engine, a clock of its own,
-//! a store in memory and a scripted relay. It counts stops that are wrong and stops that are late; both must be none.
+//! The simulator: runs random traces through the real code that gathers, decides and applies, on a scripted engine, a
+//! clock of its own, a store in memory and a scripted relay. It counts wrong stops and late stops; there must be none.
 //!
-//! A trace is its seed: the same seed gives the same trace, to the millisecond. `make simulate` runs a great many,
+//! A trace is its seed: the same seed gives the same trace, to the millisecond. `make simulate` runs very many;
 //! `SPINDLE_SIMULATE_SEED=… make simulate` tells one at length.
 
 mod actions;
@@ -27,7 +27,7 @@ mod violation;
 mod wishes;
 mod world;
 
-/// Where the seeds of `make test` begin; those of `make simulate` go on from there.
+/// The first seed of `make test`. The seeds of `make simulate` go on from there.
 const SEEDS: u64 = 0x1d1e_0000;
 
 /// How many traces `make test` runs.

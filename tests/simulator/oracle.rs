@@ -1,4 +1,4 @@
-//! The oracle: it is told what really happened to each sandbox. It has the law from `IDLENESS.md` and not from the code
+//! The oracle: it is told what really happened to each sandbox. It takes the law from `IDLENESS.md`, not from the code
 //! that it judges.
 
 use super::{
@@ -8,33 +8,33 @@ use super::{
 };
 use crate::domain::{ContainerId, Sandbox, SandboxId, Source, State};
 
-/// What is known of all.
-/// Its fields are what a judge must know of all of them, and each rule reads some.
+/// What is known about all sandboxes.
+/// Its fields are what a judge must know about all of them. Each rule reads some.
 #[derive(Debug, Default)]
 pub struct Oracle {
-    /// In the order in which they were made.
+    /// The sandboxes, in the order of their creation.
     pub subjects: Vec<Subject>,
     pub violations: Vec<Violation>,
     /// What happened, if somebody wants to read it.
     pub account: Option<Vec<String>>,
     pub idle_stops: u64,
     pub other_stops: u64,
-    /// Check-ins that came when their idle sandbox was being stopped already.
+    /// Check-ins that came when their idle sandbox was already being stopped.
     pub too_late: u64,
     pub now: i64,
-    /// What the clock by which the rows are written shows when the trace begins, in milliseconds since the epoch.
+    /// What the clock of the rows shows for the beginning of the trace, in milliseconds since the epoch.
     pub kept: i64,
     pub default: Law,
     pub calm_since: i64,
     pub troubles: u32,
     pub outages: u32,
-    /// Whether events of the engine may be lost without a word.
+    /// Whether events of the engine may be lost silently.
     pub loses_events: bool,
     /// Whether no process runs.
     pub down: bool,
-    /// When the clock was set last, and `kept` before that.
+    /// When the clock was last set, and `kept` before that.
     pub jumped: Option<(i64, i64)>,
-    /// Whether the records are gone since the last process began.
+    /// Whether the records were lost since the last process began.
     pub records_lost: bool,
     pub down_since: i64,
     created: u32,
@@ -103,7 +103,7 @@ impl Oracle {
         }
     }
 
-    /// A container is gone. `row`: what the store says of it at that moment.
+    /// A container is gone. `row` is what the store says about it at that moment.
     pub fn gone(&mut self, container: &ContainerId, row: Option<&Sandbox>, by_us: bool) {
         let name = self.name(container);
         self.tell(|| format!("engine: {name} is gone"));
@@ -116,7 +116,7 @@ impl Oracle {
         }
     }
 
-    /// A report above zero that was made at `at` was answered; `recorded`: it is on record.
+    /// A report above zero, made at `at`, was answered; `recorded`: it is on record.
     pub fn checked_in(&mut self, id: &SandboxId, at: i64, recorded: bool) {
         if let Some(s) = self.subject(id) {
             s.latest.0 = s.latest.0.max(at);
@@ -135,7 +135,7 @@ impl Oracle {
         }
     }
 
-    /// Whoever knew of uses that are not on record is gone.
+    /// The relay has ended, and uses that are not on record are lost.
     pub fn uses_are_lost(&mut self, rows: &[Sandbox]) {
         let kept = self.kept;
         for s in &mut self.subjects {
@@ -144,7 +144,7 @@ impl Oracle {
         }
     }
 
-    /// Somebody wants it stopped; `None`: it is not answered yet.
+    /// Somebody asks for a stop; `answered`: the answer has come.
     pub fn stop_asked(&mut self, id: &SandboxId, answered: bool) {
         let now = self.now;
         if let Some(s) = self.subject(id) {
@@ -163,8 +163,8 @@ impl Oracle {
         }
     }
 
-    /// So much time has passed, and the clock that keeps the rows shows `kept`. If that clock was set, what moved and is
-    /// not on record yet counts as of now.
+    /// The trace is now `now` old, and the clock of the rows shows `kept`. If that clock was set, bytes that moved and
+    /// are not on record yet count as of now.
     pub fn set_now(&mut self, now: i64, kept: i64) {
         if kept != self.kept {
             self.subjects.iter_mut().for_each(|s| s.set_back(now));
@@ -186,15 +186,15 @@ impl Oracle {
         }
     }
 
-    /// Takes up what the rows say of when sandboxes are to be stopped.
+    /// Takes from the rows when sandboxes are to be stopped.
     pub fn takes_from(&mut self, rows: &[Sandbox]) {
         let (default, now, kept) = (self.default, self.now, self.kept);
         self.compare_rhythms(rows);
-        // What is changed while it is being stopped is about its next start.
+        // A change during a stop is about the next start.
         for row in rows.iter().filter(|r| !matches!(r.life.state, State::Stopping { .. })) {
             if let Some(s) = self.subject(&row.id) {
                 s.takes_from(row, default, kept);
-                // It begins anew when its record is there again.
+                // It begins anew when its record exists again.
                 if std::mem::take(&mut s.is_unknown) {
                     s.excused = s.excused.max(now);
                 }
@@ -202,15 +202,15 @@ impl Oracle {
         }
     }
 
-    /// Somebody wishes that it be kept until then, or until the instant that they name.
+    /// Somebody wishes to keep it until then, or until the instant that they name.
     pub fn wished(&mut self, id: &SandboxId, until: Option<i64>, named: Option<i64>) {
         if let Some(s) = self.subject(id) {
             s.wished = (s.wished.0.max(until), s.wished.1.max(named));
         }
     }
 
-    /// Its limits are being changed: until when it is then spared, since what would be over by then has a grace, or as
-    /// long as it had.
+    /// Its limits are being changed. Returns until when it is then spared: for a grace, but no longer than it had
+    /// before.
     pub fn sparing(&mut self, id: &SandboxId, row: &Sandbox) -> Option<i64> {
         let (now, kept) = (self.now, self.kept);
         let had = self.subject(id)?.due_on_record(Some(row), now, kept).unwrap_or(i64::MAX);
@@ -236,7 +236,7 @@ impl Oracle {
         }
     }
 
-    /// When a sandbox will be idle by all that is known.
+    /// When a sandbox will be idle, by all that is known.
     pub fn due_of(&self, id: &SandboxId) -> Option<i64> {
         self.subjects.iter().find(|s| s.id == *id)?.due()
     }

@@ -1,10 +1,10 @@
-//! What the oracle is told of the ends and beginnings of processes, and of lost records.
+//! Tells the oracle about the ends and beginnings of processes, and about lost records.
 
 use super::{oracle::Oracle, subject::Ended, world::GRACE};
 use crate::domain::{Sandbox, Source};
 
 impl Oracle {
-    /// The process is gone, and with it all that it waited for: a check-in may be on record that was never answered.
+    /// The process is gone, with all that it waited for. A check-in may be on record that was never answered.
     pub fn crashed(&mut self, rows: &[Sandbox]) {
         self.down = true;
         self.down_since = self.now;
@@ -17,7 +17,7 @@ impl Oracle {
             let reported = row.and_then(|r| r.life.evidence.last_of(Source::CheckIn));
             let reported = reported.map(|at| (at.as_millisecond() - self.kept).min(self.now));
             s.latest.0 = s.latest.0.max(reported.unwrap_or(i64::MIN));
-            // Whether it was taken up nobody knows.
+            // Nobody knows whether the stop was recorded.
             if std::mem::take(&mut s.stops_asked) > 0 {
                 s.stop_asked = Some(self.now);
             }
@@ -32,7 +32,7 @@ impl Oracle {
         let (lost, began) = (std::mem::take(&mut self.records_lost), self.now);
         for s in &mut self.subjects {
             s.held_since = began;
-            // Whose record was lost begins anew; who was started meanwhile is seen only now.
+            // A sandbox whose record was lost begins anew. A start meanwhile is seen only now.
             if lost {
                 s.started = began;
                 s.is_unknown = true;

@@ -1,4 +1,4 @@
-//! The relay, as far as the server sees it: what it was told, what it has counted, and whether it answers.
+//! The scripted relay, as the server sees it: what it was told, what it has counted, and whether it answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,7 +47,7 @@ impl SimRelay {
         self.inner().events = Some(events);
     }
 
-    /// It goes away, or comes back. Whether it was away before.
+    /// It goes away, or comes back. Returns whether it was away before.
     pub fn set_away(&self, away: bool) -> bool {
         let mut inner = self.inner();
         let before = std::mem::replace(&mut inner.away, away);
@@ -66,7 +66,7 @@ impl SimRelay {
         self.inner().held = ports.into_iter().collect();
     }
 
-    /// It ends, and another begins, which knows nothing.
+    /// It ends, and another relay begins, which knows nothing.
     pub fn forget(&self) {
         let mut inner = self.inner();
         inner.routes.clear();
@@ -74,7 +74,7 @@ impl SimRelay {
         inner.changed.clear();
     }
 
-    /// Bytes move on a connection to a sandbox, if there can be one. Whether they did.
+    /// Bytes move on a connection to a sandbox, if there can be one. Returns whether they moved.
     pub fn use_it(&self, world: &World, id: &SandboxId) -> bool {
         let row = world.row(id);
         let mut inner = self.inner();
@@ -103,7 +103,7 @@ impl SimRelay {
         true
     }
 
-    /// Somebody connects to a sandbox that sleeps.
+    /// Somebody connects to a sleeping sandbox.
     pub fn knock(&self, id: &SandboxId) -> bool {
         let inner = self.inner();
         let asleep = inner.routes.get(id).is_some_and(|r| r.target == crate::relay::Target::Asleep);
@@ -114,7 +114,7 @@ impl SimRelay {
         asleep
     }
 
-    /// The clock was set back to `now`: what lies ahead is as of now.
+    /// The clock was set back to `now`: times that lie ahead become now.
     pub fn set_back(&self, now: i64) {
         let now = Timestamp::from_millisecond(now).expect("near");
         for count in self.inner().counts.values_mut() {
@@ -123,7 +123,7 @@ impl SimRelay {
         }
     }
 
-    /// Tells what has changed, as it does each second.
+    /// Tells the counts that have changed, as the real relay does each second.
     pub fn tell(&self) {
         let mut inner = self.inner();
         if inner.away || inner.changed.is_empty() {

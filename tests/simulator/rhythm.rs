@@ -1,4 +1,4 @@
-//! Sandboxes whose reports are rare: whoever works in them, and how often they may have been seen to report.
+//! Sandboxes whose reports are rare: people who work in them, and the report periods that may have been seen.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use super::{
 };
 use crate::domain::{Sandbox, State};
 
-/// No longer period counts.
+/// The longest report period that counts.
 const MOST: i64 = 600_000;
 
 /// A report that was made.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
     at: i64,
-    /// When it was answered. Of two that are under way together nobody knows which is recorded first.
+    /// When it was answered. If two are under way together, nobody knows which is recorded first.
     answered: i64,
-    /// In which start it was recorded, and when that began; `None`: it may not have been recorded.
+    /// In which start it was recorded, and when that start began; `None`: it may not have been recorded.
     recorded: Option<(u64, i64)>,
 }
 
 impl Report {
-    /// One at `at`; `row`: what the store says of who ran all the while and was heard; `kept`: what its clock shows when the
-    /// trace begins.
+    /// A report at `at`. `row`: the store's row, if the sandbox ran all the while and was heard. `kept`: what the clock
+    /// of the rows shows for the beginning of the trace.
     fn new(at: i64, answered: i64, row: Option<&Sandbox>, kept: i64) -> Self {
         let recorded = row.and_then(|row| match row.life.state {
             State::Running { since, .. } => Some((row.life.generation, since.as_millisecond() - kept)),
@@ -51,14 +51,14 @@ impl Subject {
         self.reports.push(Report { at, answered: i64::MAX, recorded: None });
     }
 
-    /// It is answered, and `row` says what [`Report::recorded`] is.
+    /// The report is answered. `row` tells [`Report::recorded`].
     pub fn is_heard(&mut self, at: i64, now: i64, row: Option<&Sandbox>, kept: i64) {
         if let Some(report) = self.reports.iter_mut().find(|r| r.at == at && r.recorded.is_none()) {
             *report = Report::new(at, now, row, kept);
         }
     }
 
-    /// The longest gap between reports, which its period cannot exceed.
+    /// The longest gap between reports. The period cannot be longer.
     fn longest_gap(&self) -> i64 {
         if let [first, .., last] = &self.reports[..]
             && self.reports.iter().any(|r| r.recorded.is_none())
@@ -70,7 +70,7 @@ impl Subject {
         gaps.max().unwrap_or(0).min(MOST)
     }
 
-    /// What came twice in a row in a start, beyond doubt.
+    /// The longest gap that certainly came twice in a row in one start.
     fn came_twice(&self, generation: u64) -> i64 {
         let is_plain = |three: &&[Report]| {
             let first = three[0];
@@ -85,7 +85,7 @@ impl Subject {
 }
 
 impl Oracle {
-    /// How often a sandbox is said to report must be what was seen (`CONTRACT.md` 31).
+    /// The recorded report period must be what was seen (`CONTRACT.md` 31).
     pub fn compare_rhythms(&mut self, rows: &[Sandbox]) {
         let mut wrong = Vec::new();
         for row in rows.iter().filter(|r| matches!(r.life.state, State::Running { .. })) {
@@ -101,7 +101,7 @@ impl Oracle {
 }
 
 impl World {
-    /// Somebody works, and the reporter says so more rarely than a third of the limit; now and then a report is lost, never
+    /// Somebody works, and the reports come more rarely than a third of the limit. Sometimes a report is lost, never
     /// two in a row.
     pub async fn work(self: &Arc<Self>, aim: Aim) {
         let period = self.dice.of(LIMIT / 3 + 1_000..3 * LIMIT / 2);

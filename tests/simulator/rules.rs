@@ -1,4 +1,4 @@
-//! Whether the simulator would notice: each rule of `IDLENESS.md` is broken in one place, and must be found out.
+//! Tests the simulator itself: it breaks each rule of `IDLENESS.md` in one place, and the traces must show it.
 
 use std::sync::{
     Mutex,
@@ -8,7 +8,7 @@ use std::sync::{
 use super::{SEEDS, run::until_found};
 use crate::domain::rules::Rule;
 
-/// The rules that can be broken in a line.
+/// The rules that can be broken in one line.
 const RULES: [Rule; 16] = [
     Rule::StartIsEvidence,
     Rule::EvidenceNeverMovesBack,
@@ -28,7 +28,7 @@ const RULES: [Rule; 16] = [
     Rule::RareReports,
 ];
 
-/// Within how many traces each is found.
+/// How many traces may pass until a broken rule is found.
 const MOST: u64 = 400;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Many traces on all cores, and the table of what came of them.
+//! Runs many traces on all cores, and writes the table of their results.
 
 use std::{
     cell::RefCell,
@@ -16,14 +16,14 @@ use crate::{
     domain::rules::{self, Rule},
 };
 
-/// How many failing traces are told of at length.
+/// How many failing traces are told at length.
 const TOLD: usize = 3;
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What has panicked on this thread since this was asked last. A pass that panics is caught, and yet it is wrong.
+/// What has panicked on this thread since the last call. A pass that panics is caught, and is still wrong.
 pub fn panics_of_this_thread() -> Vec<String> {
     PANICS.take()
 }
@@ -39,7 +39,7 @@ fn remember_panics() {
     });
 }
 
-/// What came of many traces.
+/// The results of many traces.
 #[derive(Debug, Default)]
 pub struct Sum {
     pub traces: u64,
@@ -51,8 +51,7 @@ pub struct Sum {
     pub took: Duration,
 }
 
-/// Runs the traces of the seeds from `first` on; `after_each` sees what has come of all so far, and of
-/// one.
+/// Runs the traces of the seeds from `first` on. `after_each` sees the results so far, and that of one trace.
 pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum, &Outcome) + Sync) -> Sum {
     remember_panics();
     let watch = Stopwatch::start();
@@ -83,7 +82,7 @@ pub fn many(first: u64, traces: u64, after_each: impl Fn(&Sum, &Outcome) + Sync)
     sum
 }
 
-/// The number of the first trace from `first` on that is not as it should be while `rule` is broken.
+/// The number of the first trace from `first` on that fails while `rule` is broken.
 pub fn until_found(rule: Rule, first: u64, most: u64) -> Option<(u64, Outcome)> {
     remember_panics();
     rules::breaking(Some(rule), || {
@@ -106,7 +105,7 @@ pub fn account(seed: u64) -> String {
 }
 
 impl Sum {
-    /// One table, and the accounts of the first that failed.
+    /// One table, and the accounts of the first traces that failed.
     pub fn report(&self) -> String {
         use super::violation::Kind::{LateStop, WrongStop};
         let count = |kinds: &dyn Fn(&super::violation::Kind) -> bool| {

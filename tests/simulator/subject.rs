@@ -1,4 +1,4 @@
-//! What is true of one sandbox, and when it is idle by the law. Independent of the code that decides it.
+//! What is true about one sandbox, and when the law makes it idle. Independent of the code that decides.
 
 use super::{
     rhythm::Report,
@@ -6,22 +6,22 @@ use super::{
 };
 use crate::domain::{ContainerId, Limit, Sandbox, SandboxId, Source, StopReason};
 
-/// For how long what we could not help may take to be seen: an answer of the engine that comes late, one of the
-/// relay, and what is written in between.
+/// How long an event may stay unseen through no fault of ours: a late answer of the engine, one of the relay, and the
+/// writes in between.
 pub const UNSEEN: i64 = 18_000;
 
 /// Who ended a container last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     Us(StopReason),
-    /// Itself, or nobody knows who any more.
+    /// It ended by itself, or nobody knows any more.
     Others,
-    /// Somebody else, by a signal of which the engine told.
+    /// Somebody else ended it, by a signal that the engine told.
     Killed,
 }
 
-/// What is true of one sandbox. Times are milliseconds since the trace began, whatever was done to the clock.
-/// Its fields are what a judge must know of one sandbox, and each rule reads some.
+/// What is true about one sandbox. Times are milliseconds since the trace began, even if the clock was set.
+/// Its fields are what a judge must know about one sandbox. Each rule reads some.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is true or not by itself")]
 pub struct Subject {
@@ -30,7 +30,8 @@ pub struct Subject {
     pub container: ContainerId,
     pub token: String,
     pub law: Law,
-    /// Until when somebody may have kept it, if that was taken up; and the same, where an instant was named, by the clock.
+    /// Until when somebody may have kept it, if the wish was recorded: for a length, and by the clock for a named
+    /// instant.
     pub wished: (Option<i64>, Option<i64>),
     pub runs: bool,
     pub exists: bool,
@@ -38,15 +39,15 @@ pub struct Subject {
     pub started: i64,
     /// The newest check-in of this run that was recorded.
     pub checked_in: Option<i64>,
-    /// All that it reported, of whatever value.
+    /// All its reports, of any value.
     pub reports: Vec<Report>,
     /// When bytes moved in this run.
     pub uses: Vec<i64>,
-    /// The newest interactive evidence that anybody could know of, and the newest of connections.
+    /// The newest interactive evidence that anybody could know, and the newest of connections.
     pub latest: (i64, Option<i64>),
-    /// Evidence that may have been made up for it on the safe side, at the latest.
+    /// The latest time of evidence that the server may have assumed, to be safe.
     pub excused: i64,
-    /// Its record is lost, and not rebuilt yet.
+    /// Whether its record is lost, and not rebuilt yet.
     pub is_unknown: bool,
     /// When somebody last wanted it to run.
     pub wanted: i64,
@@ -54,7 +55,7 @@ pub struct Subject {
     pub troubles: u32,
     /// When it may last have been unable to report.
     pub held_since: i64,
-    /// For how long after a trouble it is not stopped: two of its report periods, if that is longer than everybody's.
+    /// How long it is not stopped after a trouble: two of its report periods, if that is longer than the usual grace.
     pub grace: i64,
     pub ended: Option<Ended>,
     pub answered: bool,
@@ -62,7 +63,7 @@ pub struct Subject {
     pub deleted: bool,
     pub removed_by_others: bool,
     pub start_answered: Option<i64>,
-    /// When a stop was answered last, and how many are not answered yet.
+    /// When a stop was last answered, and how many are not answered yet.
     pub stop_asked: Option<i64>,
     pub stops_asked: u32,
     pub late: bool,
@@ -104,7 +105,7 @@ impl Subject {
         }
     }
 
-    /// The clock was set back at `now`: a relay's counts that lay ahead are as of then, and seem to be new.
+    /// The clock was set back at `now`: counts of the relay that lay ahead become `now`, and seem to be new.
     pub fn set_back(&mut self, now: i64) {
         if !self.uses.is_empty() {
             self.excused = self.excused.max(now + PERIOD + UNSEEN);
@@ -116,11 +117,11 @@ impl Subject {
         self.start_answered.is_some()
     }
 
-    /// Takes up what its row says of when it is to be stopped: whether a wish that was never answered has come true only
-    /// that tells. `kept`: what the clock of the rows shows when the trace begins.
+    /// Takes from its row when it is to be stopped. Only the row tells whether a wish that was never answered was
+    /// recorded. `kept`: what the clock of the rows shows for the beginning of the trace.
     pub fn takes_from(&mut self, row: &Sandbox, default: Law, kept: i64) {
         let own = |own: Option<Limit>, other| own.map_or(other, |l| l.span().map(|l| l.as_millis() as i64));
-        // Whether it was seen to report so rarely is judged apart.
+        // Whether it really reports so rarely is judged elsewhere.
         let rare = 3_000 * row.life.rhythm.period.map_or(0, |p| p.as_secs() as i64);
         self.grace = GRACE.max(2 * row.life.rhythm.period.map_or(0, |p| p.as_millis() as i64));
         self.law = Law {
@@ -132,20 +133,20 @@ impl Subject {
         };
     }
 
-    /// The same under what its row says.
+    /// The same sandbox, under the law that its row says.
     pub fn under(&self, row: Option<&Sandbox>, default: Law, kept: i64) -> Self {
         let mut changed = self.clone();
         row.into_iter().for_each(|row| changed.takes_from(row, default, kept));
         changed
     }
 
-    /// When it is due by all that anybody could know; `None`: never, or it does not run.
+    /// When it is due, by all that anybody could know; `None`: never, or it does not run.
     pub fn due(&self) -> Option<i64> {
         let (person, used) = self.latest;
         self.law.due(person, used, self.started).filter(|_| self.runs)
     }
 
-    /// When it is due at the latest, whatever may have been made up for it.
+    /// When it is due at the latest, with all evidence that may have been assumed.
     pub fn due_at_last(&self, kept: i64) -> Option<i64> {
         let (person, used) = self.latest;
         let wished = self.wished.0.max(self.wished.1.map(|until| until - kept));
@@ -153,7 +154,7 @@ impl Subject {
         law.due(person.max(self.excused), used, self.started.max(self.excused)).filter(|_| self.runs)
     }
 
-    /// When it is due by what was recorded, or should have been, before `now`.
+    /// When it is due, by what was recorded, or should have been, before `now`.
     pub fn due_on_record(&self, row: Option<&Sandbox>, now: i64, kept: i64) -> Option<i64> {
         let recorded =
             |source| row.and_then(|r| r.life.evidence.last_of(source)).map_or(i64::MIN, |t| t.as_millisecond() - kept);
@@ -165,24 +166,24 @@ impl Subject {
     }
 }
 
-/// The law, in milliseconds: how long after what a sandbox is stopped.
+/// The law of stopping, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Law {
-    /// After the last evidence.
+    /// How long after the last evidence it is stopped.
     pub limit: Option<i64>,
-    /// For how long after the last interactive evidence connections count.
+    /// How long connections count after the last interactive evidence.
     pub cap: Option<i64>,
-    /// After the start, used or not.
+    /// How long after its start it is stopped, used or not.
     pub age: Option<i64>,
-    /// Not for want of evidence before this.
+    /// It is not stopped for want of evidence before this.
     pub keep: Option<i64>,
-    /// Not before this, since its limits were changed.
+    /// It is not stopped before this, because its limits were changed.
     pub spared: Option<i64>,
 }
 
 impl Law {
-    /// The last interactive evidence and the limit; connections count up to a cap after the former; somebody may keep it;
-    /// its age cuts all that; and a change of limits reaches no further back than a grace.
+    /// The last interactive evidence plus the limit. Connections prolong that up to a cap, and somebody may keep it.
+    /// The age ends it all. A change of limits never stops it before `spared`.
     fn due(&self, person: i64, used: Option<i64>, started: i64) -> Option<i64> {
         let idle = self.limit.map(|limit| {
             let by_use = used.map_or(i64::MIN, |at| at + limit);

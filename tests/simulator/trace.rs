@@ -1,4 +1,4 @@
-//! One trace: a world, things that happen in it at random times, and the quiet after them.
+//! One trace: makes a world, lets things happen in it at random times, and waits for quiet.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{Sandbox, State};
 
-/// What came of one trace.
+/// The result of one trace.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub seed: u64,
@@ -24,7 +24,7 @@ pub struct Outcome {
     pub account: Vec<String>,
 }
 
-/// How often each thing happens, of a thousand.
+/// How often each action happens, of a thousand.
 const USUAL: [(Action, i64); 25] = [
     (Action::Create, 60),
     (Action::Report, 120),
@@ -58,19 +58,19 @@ struct Plan {
     flavour: Flavour,
     /// Until when things happen, in milliseconds.
     length: i64,
-    /// How many of a thousand calls of the engine go wrong, of the relay, and how many writes.
+    /// How many of a thousand go wrong: calls of the engine, requests to the relay, writes.
     faults: (i64, i64, i64),
     late_events: i64,
     lost_events: i64,
     stubborn: i64,
     hung_stops: i64,
-    /// How long the engine takes for what goes well, at most, in milliseconds.
+    /// The most milliseconds that a successful call of the engine takes.
     latency: i64,
-    /// How often the relay tells what it counts, in seconds.
+    /// How often the relay tells its counts, in seconds.
     tells_every: i64,
-    /// Nothing but use, stops and looks.
+    /// Whether there are only use, stops and looks.
     calm: bool,
-    /// A dashboard that is open, and how often it looks, in milliseconds.
+    /// How often an open dashboard looks, in milliseconds, if there is one.
     dashboard: Option<i64>,
 }
 
@@ -111,7 +111,7 @@ fn plan(dice: &Dice) -> Plan {
     }
 }
 
-/// How often each thing happens just about somebody's deadline, of a thousand.
+/// How often each action happens close to a deadline, of a thousand.
 const AT_A_DEADLINE: [(Action, i64); 8] = [
     (Action::Report, 350),
     (Action::Keep, 50),
@@ -143,7 +143,7 @@ fn pick(dice: &Dice, choices: &[(Action, i64)], calm: bool) -> Action {
     Action::Look
 }
 
-/// How long until the next thing, and whether that is just about somebody's deadline.
+/// How long until the next action, and whether it is close to a deadline.
 fn gap(world: &World) -> (i64, bool) {
     let dice = &world.dice;
     match dice.of(0..10) {
@@ -158,7 +158,7 @@ fn gap(world: &World) -> (i64, bool) {
     }
 }
 
-/// Watches the sandboxes as long as the trace goes.
+/// Watches the sandboxes as long as the trace lasts.
 async fn watch(world: Arc<World>, tells_every: i64) {
     for second in 0.. {
         pass(1_000).await;
@@ -181,10 +181,10 @@ async fn dashboard(world: Arc<World>, every: i64) {
     }
 }
 
-/// How long it may take until all is quiet when nothing new happens: whoever works goes on for as long as that.
+/// How long it may take until all is quiet, when nothing new happens. People who work may go on that long.
 const MOST_SECONDS: u32 = 900;
 
-/// Lets happen what happens.
+/// Lets actions happen.
 async fn happen(world: &Arc<World>, plan: &Plan) {
     {
         let mut trouble = world.troubles();
@@ -208,19 +208,19 @@ async fn happen(world: &Arc<World>, plan: &Plan) {
         at_a_deadline = near && !at_a_deadline;
         pass(wait).await;
     }
-    // What happens last shows longest.
+    // What breaks last has the longest time to show.
     if world.dice.in_thousand(300) {
         world.act(Action::EventsBreak);
     }
 }
 
-/// Ends all troubles, and waits until everything is as it should be.
+/// Ends all troubles, and waits until everything is in order.
 async fn settle(world: &Arc<World>) {
     world.oracle().tell(|| "quiet".into());
     world.troubles().end();
     world.relay.set_faults(0);
     world.disk.set_faults(0);
-    // What hangs comes to its deadline, outages end, whoever was killed begins anew; two passes later all is done.
+    // Hanging calls reach their deadlines, outages end, killed processes begin anew; two passes later all is done.
     let mut calm_for = 0;
     for _ in 0..MOST_SECONDS {
         pass(1_000).await;
@@ -237,13 +237,13 @@ async fn settle(world: &Arc<World>) {
     oracle.settled(&rows, &observed);
 }
 
-/// Nobody does anything any more: everybody is stopped in time.
+/// Nobody does anything any more: every sandbox is stopped in time.
 async fn fall_asleep(world: &Arc<World>) {
     let last = {
         let oracle = world.oracle();
         oracle.subjects.iter().filter_map(|s| oracle.due_of(&s.id)).map(|due| due - oracle.now).max()
     };
-    // An instant that was named before a clock was set back is not waited for.
+    // Do not wait for an instant that was named before the clock was set back.
     if let Some(last) = last.filter(|last| *last < 4 * LIMIT) {
         pass(last.max(0) + PERIOD + 2 * GRACE).await;
     }

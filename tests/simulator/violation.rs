@@ -1,4 +1,4 @@
-//! What must not happen, and the words in which a trace tells of it.
+//! What must not happen, and the words in which a trace tells it.
 
 use std::fmt;
 
@@ -13,19 +13,19 @@ pub enum Kind {
     LateStop,
     /// Stopped for being idle before everybody could report again.
     NoGrace,
-    /// The engine was told to stop what no row says shall be stopped.
+    /// The engine was told to stop a container, and no row had that intent.
     NoIntent,
-    /// Its row or its container went, and nobody deleted it.
+    /// Its row or its container is gone, and nobody deleted it.
     Lost,
-    /// Deleted, and still there.
+    /// It was deleted, and is still there.
     Undead,
     /// We stopped it, and the row says otherwise.
     Unexplained,
-    /// A start was answered, and a stop from before took it away.
+    /// A start was answered, and an earlier stop took it away.
     StartLost,
     /// The store and the engine disagree, or an intent is never finished.
     HalfDone,
-    /// It is said to report more often, or more rarely, than it was seen to.
+    /// The recorded report period is not what was seen.
     Rhythm,
     /// Something panicked.
     Panic,
@@ -44,7 +44,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A state without what differs from one run to the next.
+/// The name of a state, without values that differ from run to run.
 pub fn word(state: &State) -> String {
     match state {
         State::Creating => "creating".into(),

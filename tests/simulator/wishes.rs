@@ -1,5 +1,4 @@
-//! What people say about how long a sandbox shall live: they keep it, from outside and from inside, and change its
-//! limits.
+//! Wishes of people: they keep sandboxes, from outside and from inside, and change their limits.
 
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ impl World {
         let since = self.clock.elapsed();
         let (for_limit, inside) = (self.dice.in_thousand(300), self.dice.in_thousand(400));
         let Some(token) = self.oracle().subject(&aim.id).map(|s| s.token.clone()) else { return };
-        // Of its own limit nobody here needs to know more than that it is no longer than this.
+        // The exact limit does not matter here: it is not longer than this.
         let at_most = if for_limit { 4 * LIMIT } else { length * 1_000 };
         self.oracle().wished(&aim.id, Some(since + at_most), None);
         let length = Duration::from_secs(length as u64);
@@ -63,7 +62,7 @@ impl World {
         if let Some(Some(until)) = change.keep_until {
             self.oracle().wished(&aim.id, None, Some(until.as_millisecond()));
         }
-        // Who does not run has no time that could be over.
+        // A sandbox that does not run has no deadline to spare.
         let running = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         let spared = running.and_then(|row| self.oracle().sparing(&aim.id, &row));
         let changed = server.app.asked.change(&person(), &aim.name, change.clone()).await;

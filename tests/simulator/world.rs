@@ -34,28 +34,28 @@ use crate::{
 /// How often a pass is due, in milliseconds.
 pub const PERIOD: i64 = 5_000;
 
-/// For how long nothing is stopped after sandboxes could not report, in milliseconds.
+/// How long nothing is stopped after sandboxes could not report, in milliseconds.
 pub const GRACE: i64 = 20_000;
 
-/// The limit of a sandbox that has none of its own, in milliseconds.
+/// The limit of a sandbox without its own, in milliseconds.
 pub const LIMIT: i64 = 60_000;
 
 /// The one image.
 pub const IMAGE: &str = "lab";
 
 /// What outlives the server.
-/// Its fields are the parts of a machine, and what differs from trace to trace.
+/// Its fields are the parts of a machine, and the values that differ from trace to trace.
 pub struct World {
     pub clock: Arc<SimClock>,
     pub engine: FakeEngine,
     pub relay: SimRelay,
     pub disk: Disk,
     pub dice: Arc<Dice>,
-    /// How long a container takes at most to end when it is told to, in milliseconds.
+    /// The most milliseconds that a container takes to end when told to.
     pub longest_end: i64,
     /// How many of a thousand stops are followed by a start.
     pub contrary: i64,
-    /// Whether events may be lost without a word.
+    /// Whether events may be lost silently.
     pub loses_events: bool,
     /// Whether the relay lives and dies with the server.
     pub relay_is_ours: bool,
@@ -78,7 +78,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether its check-in door is open; from then on it is whoever asked that opens it.
+    /// Whether its check-in door is open. The caller takes the door, and must open it again.
     pub fn take_door(&self) -> bool {
         self.has_door.swap(false, Ordering::Relaxed)
     }
@@ -91,7 +91,7 @@ impl Server {
 /// What differs from trace to trace.
 #[derive(Debug, Clone)]
 pub struct Flavour {
-    /// For how long connections count after the last interactive evidence, in milliseconds.
+    /// How long connections count after the last interactive evidence, in milliseconds.
     pub cap: Option<i64>,
     /// How long after its start a sandbox is stopped, used or not, in milliseconds.
     pub max_age: Option<i64>,
@@ -171,7 +171,7 @@ impl World {
         oracle
     }
 
-    /// What goes wrong with the engine.
+    /// What is wrong with the engine.
     pub fn troubles(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().expect("no holder panics")
     }
@@ -220,7 +220,7 @@ impl World {
         self.oracle().made(sandbox, container);
     }
 
-    /// Others hold a port of a sandbox: none whose connections nobody sees is stopped.
+    /// Others hold a port of a sandbox. No sandbox is stopped while nobody sees its connections.
     pub fn held(&self, at: SocketAddr) {
         let mut oracle = self.oracle();
         oracle.tell(|| format!("relay: {at} is held by others"));
@@ -228,8 +228,8 @@ impl World {
         oracle.trouble(None, false);
     }
 
-    /// Of a quick restart whose event is lost nothing is seen before a close look, and of any start while nobody can look:
-    /// until then it is nobody's fault.
+    /// Excuses starts that nobody can have seen yet: a quick restart whose event was lost, until the next close look;
+    /// and any start while nobody can look.
     pub fn excuse_what_is_unseen(&self, rows: &[Sandbox]) {
         if !self.loses_events && !self.oracle().is_blind() {
             return;
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    /// Whether a row is about the latest start of its container.
+    /// Whether a row knows the latest start of its container.
     pub fn has_seen(&self, row: &Sandbox) -> bool {
         let starts = row.container.as_ref().and_then(|container| self.starts_of(container));
         matches!(&row.life.state, State::Running { mark, .. } if starts.as_ref() == Some(mark))
@@ -284,12 +284,12 @@ impl World {
         server
     }
 
-    /// Lets go of the server, which holds this world as its engine: otherwise neither would ever be dropped.
+    /// Lets go of the server. It holds this world as its engine, so otherwise neither would ever be dropped.
     pub fn end(&self) {
         *self.server.lock().expect("no holder panics") = None;
     }
 
-    /// What is left when a process has been cut off.
+    /// Cleans up after a process that was cut off.
     pub fn bury(&self, server: &Server, relay_too: bool, records_too: bool) {
         server.life.end();
         server.tasks.lock().expect("no holder panics").drain(..).for_each(|task| task.abort());
@@ -304,7 +304,7 @@ impl World {
         if records_too {
             *self.rows.lock().expect("no holder panics") = Arc::new(Store::in_memory().expect("there is memory"));
             self.oracle().records_lost();
-            // What cannot be adopted at once may find its ports taken by then, and that is another matter.
+            // End the troubles: an adoption that comes late may find its ports taken, and that is not tested here.
             self.troubles().end();
             self.relay.set_faults(0);
             self.disk.set_faults(0);
@@ -312,7 +312,7 @@ impl World {
     }
 }
 
-/// What the schedule does, until the clock is set.
+/// Wakes the pass as the schedule does, until the clock is set.
 async fn tick(app: Arc<App>, clock: Arc<SimClock>) {
     while !clock.was_set() {
         pass(PERIOD).await;
@@ -320,7 +320,7 @@ async fn tick(app: Arc<App>, clock: Arc<SimClock>) {
     }
 }
 
-/// What the check-in door does.
+/// Opens the check-in door, as a process does.
 async fn open_door(app: Arc<App>, has_door: Arc<AtomicBool>) {
     while app.vitals.door_address().is_none() {
         pass(50).await;

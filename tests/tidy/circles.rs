@@ -1,4 +1,4 @@
-//! Circles: files that import each other can only be understood together.
+//! Finds circles of imports: files that import each other can only be understood together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ fn leaves(tree: &str, before: &[String], found: &mut Vec<Path>) {
     }
 }
 
-/// What a file at `own` imports, as paths from the crate's root; or, if `handed_on`, what it hands on to others.
+/// What a file at `own` imports, as paths from the crate's root; with `handed_on`, what it re-exports.
 fn imports(code: &str, own: &Path, handed_on: bool) -> Vec<Path> {
     let mut trees = Vec::new();
     for (at, _) in code.match_indices("use ").filter(|(at, _)| code[..*at].ends_with(['\n', ' ']) || *at == 0) {
@@ -55,7 +55,7 @@ fn imports(code: &str, own: &Path, handed_on: bool) -> Vec<Path> {
     resolved.collect()
 }
 
-/// The files, what each imports, and what it hands on.
+/// The files, what each imports, and what it re-exports.
 struct Files {
     imports: BTreeMap<Path, Vec<Path>>,
     handed_on: BTreeMap<Path, Vec<Path>>,
@@ -72,7 +72,7 @@ impl Files {
         Self { imports: imported, handed_on }
     }
 
-    /// The file that has what is meant by `path`, also where another hands it on.
+    /// The file that defines `path`, even if another file re-exports it.
     fn file_of(&self, path: &Path) -> Option<Path> {
         let file = (1..=path.len()).rev().map(|n| path[..n].to_vec()).find(|p| self.imports.contains_key(p))?;
         let name = path.get(file.len());
@@ -80,8 +80,8 @@ impl Files {
         elsewhere.map_or(Some(file), |path| self.file_of(path))
     }
 
-    /// Which file needs which. A room's face and the files directly in it are one: the face says what the room is, and they
-    /// are its parts.
+    /// Which file needs which. A room's face and the files directly in the room count as one, because they are its
+    /// parts.
     fn edges(&self) -> BTreeMap<Path, BTreeSet<Path>> {
         let is_face = |face: &Path, part: &Path| part.len() == face.len() + 1 && part.starts_with(face);
         let edges = self.imports.iter().map(|(own, paths)| {
@@ -93,7 +93,7 @@ impl Files {
     }
 }
 
-/// A way from `at` back to `at`.
+/// A path of imports from `at` back to `at`.
 fn circle(at: &Path, way: &mut Vec<Path>, edges: &BTreeMap<Path, BTreeSet<Path>>) -> bool {
     for next in edges.get(way.last().unwrap_or(at)).into_iter().flatten() {
         if next == at {

@@ -1,10 +1,10 @@
-//! Citations: whoever follows one finds what it promises.
+//! Checks citations: every cited page, rule and link exists.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{Source, everything};
 
-/// The pages of `docs/`, each with the numbers of its rules, if it has any.
+/// The numbers of the rules of a page; `None` if there is no such page.
 fn page(name: &str) -> Option<BTreeSet<u32>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text =
@@ -17,14 +17,14 @@ fn page(name: &str) -> Option<BTreeSet<u32>> {
     Some(text.lines().filter_map(number).collect())
 }
 
-/// The comments of a file as one text, without what makes them comments.
+/// The comments of a file as one text, without the comment marks.
 fn comments(source: &Source) -> String {
     let lines = source.text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
     lines.map(|line| line.trim_start_matches(['/', '!']).trim()).collect::<Vec<_>>().join(" ")
 }
 
-/// Every page that a text names between backquotes, with the numbers behind it: `3`, `3, 4`, `3 and 4`, `3 to 5`, and the
-/// same after `rule` or `rules`.
+/// Every page that a text names between backquotes, with the numbers after it: `3`, `3, 4`, `3 and 4`, `3 to 5`, and
+/// the same after `rule` or `rules`.
 fn citations(text: &str) -> Vec<(String, Vec<u32>)> {
     let mut found = Vec::new();
     for (end, _) in text.match_indices(".md`") {
@@ -70,7 +70,7 @@ fn the_reader_of_citations_sees_them() {
     assert_eq!(citations(text), expected);
 }
 
-/// Every file of ours that is read as Markdown.
+/// All our Markdown files.
 fn pages() -> Vec<std::path::PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.to_owned()];
@@ -81,7 +81,7 @@ fn pages() -> Vec<std::path::PathBuf> {
     all.filter(|path| path.extension().is_some_and(|e| e == "md")).collect()
 }
 
-/// A heading as GitHub makes an anchor of it.
+/// The anchor that GitHub makes of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
     let kept: String = kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c)).collect();

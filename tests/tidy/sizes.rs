@@ -1,11 +1,11 @@
-//! Sizes: how much stands in one place before nobody sees all of it.
+//! Limits sizes: how much may stand in one place, so that a reader still sees all of it.
 
 use super::{code_of, everything};
 
-/// Fields of a struct. One with more says in its comment why, in a sentence with the word "fields".
+/// The most fields of a struct. A struct with more says why in its comment, in a sentence with the word "fields".
 const MOST_FIELDS: usize = 12;
 
-/// Values whose meaning only their order tells.
+/// The most values in a row whose meaning only their order tells.
 const MOST_IN_A_ROW: usize = 10;
 
 /// The structs of a file that have too many fields and do not say why.
@@ -39,7 +39,7 @@ fn longest_row(code: &str) -> usize {
             _ if quoted => {}
             '(' | '[' | '{' => open.push((c, 1)),
             ')' | ']' | '}' => {
-                // After the last comma stands nothing.
+                // After the last comma there is no value.
                 let counted = open.pop().map_or(0, |(o, n)| if o == '(' { n - usize::from(before == ',') } else { 0 });
                 longest = longest.max(counted);
             }

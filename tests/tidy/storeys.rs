@@ -1,8 +1,8 @@
-//! The storeys of `app`: what callers ask for and what a tick does stand on the same ground, and never know each other.
+//! Checks the storeys of `app`: `asked` and `pass` stand on the same ground, and never import each other.
 
 use super::{code_of, sources};
 
-/// Which rooms of `app` each may name, besides itself. The face, `mod.rs`, names them all.
+/// Which other rooms of `app` each room may import. `mod.rs` imports them all.
 const ROOMS: [(&str, &[&str]); 10] = [
     ("error", &[]),
     ("settings", &[]),
@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("tests", &["error", "settings", "next", "vitals", "records", "usage", "work", "asked", "pass"]),
 ];
 
-/// What the face hands on, by the room that has it.
+/// What `mod.rs` re-exports, by the room that defines it.
 const HANDED_ON: [(&str, &[&str]); 5] = [
     ("error", &["Error", "chain"]),
     ("settings", &["Settings"]),
@@ -40,7 +40,7 @@ fn the_storeys_of_app_stand_on_their_ground() {
         }
         let (_, may) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{path}: no such room"));
         let code = code_of(source);
-        // What stands in the words of a log or of a name of its own is no import.
+        // Words of a log, or of a longer name, are not imports.
         let imports: Vec<&str> = code.split("use ").skip(1).filter_map(|text| text.split(';').next()).collect();
         let imports = imports.join("\n");
         for (other, _) in ROOMS.iter().filter(|(other, _)| *other != room && !may.contains(other)) {
