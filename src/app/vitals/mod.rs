@@ -194,7 +194,7 @@ impl Vitals {
     /// Waits for the first complete pass since our start. `doing`: what fails if there is none.
     ///
     /// # Errors
-    /// Those of [`ConvergeReport::has_looked`], of the next pass; [`Error::DatabaseAway`] if that pass could not record
+    /// Those of `ConvergeReport::has_looked`, of the next pass; [`Error::DatabaseAway`] if that pass could not record
     /// what it saw.
     pub async fn begun(&self, doing: &'static str) -> Result<()> {
         let mut passes = self.passes.subscribe();
