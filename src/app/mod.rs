@@ -48,6 +48,31 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A token: something is under way while it exists.
 pub struct UnderWay(#[allow(dead_code, reason = "it is there to be dropped")] TaskTrackerToken);
 
+/// Builds the parts on which both storeys stand.
+fn ground(
+    store: Arc<Store>,
+    engine: Arc<dyn Engine>,
+    relay: &Arc<Relay>,
+    clock: Arc<RecordClock>,
+    settings: Settings,
+    tasks: &TaskTracker,
+) -> Arc<Work> {
+    let (settings, next) = (Arc::new(settings), Arc::new(Next::default()));
+    let vitals = Arc::new(Vitals::new(store.clone(), clock.clone(), settings.clone(), next.clone()));
+    let records = Records::new(store, relay.clone(), clock.clone(), settings.clone(), vitals.clone(), next.clone());
+    let records = Arc::new(records);
+    let usage = Usage::new(
+        records.clone(),
+        vitals.clone(),
+        engine.clone(),
+        relay.clone(),
+        clock.clone(),
+        settings.clone(),
+        tasks.clone(),
+    );
+    Arc::new(Work::new(records, Arc::new(usage), vitals, next, engine, clock, settings))
+}
+
 /// The use cases, put together.
 pub struct App {
     /// What callers ask for.
@@ -73,23 +98,11 @@ impl App {
     ) -> Arc<Self> {
         let scale = store.scale().filter(|scale| scale.boot == clock.boot());
         let clock = Arc::new(RecordClock::new(clock, scale.map(|scale| scale.ahead)));
-        let (settings, next) = (Arc::new(settings), Arc::new(Next::default()));
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let vitals = Arc::new(Vitals::new(store.clone(), clock.clone(), settings.clone(), next.clone()));
-        let records = Records::new(store, relay.clone(), clock.clone(), settings.clone(), vitals.clone(), next.clone());
-        let records = Arc::new(records);
-        let usage = Usage::new(
-            records.clone(),
-            vitals.clone(),
-            engine.clone(),
-            relay.clone(),
-            clock.clone(),
-            settings.clone(),
-            tasks.clone(),
-        );
-        let work = Arc::new(Work::new(records, Arc::new(usage), vitals.clone(), next.clone(), engine, clock, settings));
+        let work = ground(store, engine, &relay, clock, settings, &tasks);
         let asked = Asked::new(&work, relay, closing.clone(), tasks.clone());
         let pass = Pass::new(&work, tasks.clone());
+        let (vitals, next) = (Arc::clone(&work.vitals), Arc::clone(&work.next));
         Arc::new(Self { asked, pass, vitals, next, work, closing, tasks })
     }
 

@@ -98,21 +98,8 @@ impl Ground {
         let (_, events) = tokio::sync::mpsc::unbounded_channel();
         let relay = Arc::new(Relay::scripted(told.clone(), events));
         let store = Arc::new(Store::in_memory().unwrap());
-        let (settings, next, tasks) = (Arc::new(settings()), Arc::new(Next::default()), TaskTracker::new());
-        let kept = Arc::new(RecordClock::new(clock.clone(), None));
-        let vitals = Arc::new(Vitals::new(store.clone(), kept.clone(), settings.clone(), next.clone()));
-        let records = Records::new(store, relay.clone(), kept.clone(), settings.clone(), vitals.clone(), next.clone());
-        let (records, held): (_, Arc<dyn Engine>) = (Arc::new(records), engine.clone());
-        let usage = Usage::new(
-            records.clone(),
-            vitals.clone(),
-            held.clone(),
-            relay.clone(),
-            kept.clone(),
-            settings.clone(),
-            tasks.clone(),
-        );
-        let work = Arc::new(Work::new(records, Arc::new(usage), vitals, next, held, kept, settings));
+        let (kept, tasks) = (Arc::new(RecordClock::new(clock.clone(), None)), TaskTracker::new());
+        let work = ground(store, engine.clone(), &relay, kept, settings(), &tasks);
         Self { engine, told, relay, clock, work, tasks }
     }
 
