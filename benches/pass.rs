@@ -22,7 +22,7 @@ async fn filled(number: u32, directory: &Path) -> Scripted {
     let mut app = TestApp { loops: false, database: Some(directory.join("spindle.db")), ..TestApp::default() };
     app.settings.max_running = number;
     app.settings.pool.range = 20_000..=59_999;
-    let admin = spindle::domain::Actor::User("admin".into());
+    let admin = spindle::domain::Actor::admin("admin");
     let world = app.start().await;
     world.engine.add_image("lab:latest", &["9000/udp", "9001/udp"], None);
     for _ in 0..number {

@@ -186,7 +186,7 @@ async fn those_who_ask_at_once_share_one_question_to_the_engine() {
     }
     let before = w.engine.calls("info");
     w.engine.next("info", Fault::Hang);
-    let admin = spindle::domain::Actor::User("admin".into());
+    let admin = spindle::domain::Actor::admin("admin");
     let stops = futures_util::future::join_all(made.iter().map(|c| w.app.asked.stop(&admin, support::id(c))));
     // When this one's turn comes all of them wait.
     let (stops, ()) = tokio::join!(stops, async { w.engine.release() });

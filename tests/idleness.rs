@@ -166,7 +166,7 @@ async fn the_healthy_are_stopped_in_time_though_one_in_ten_hangs() {
             .app
             .asked
             .create(
-                &spindle::domain::Actor::User("admin".into()),
+                &spindle::domain::Actor::admin("admin"),
                 CreateSpec::of(ImageRef::parse("spindle/mimic:bare").unwrap()),
             )
             .await

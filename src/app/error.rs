@@ -16,6 +16,12 @@ pub enum Error {
     /// The reference means no sandbox (`CONTRACT.md` 14).
     #[error("Container {0} doesn't exist")]
     NoSandbox(String),
+    /// The actor may not do that to something that they see.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such namespace, or the actor may not know it.
+    #[error("Namespace {0} doesn't exist")]
+    NoNamespace(String),
     /// The image is not on this server, and nothing is pulled (`CONTRACT.md` 18).
     #[error("Image {0} not found on this server")]
     NoImage(ImageRef),

@@ -23,6 +23,7 @@ use tokio_util::{
 
 use crate::{
     clock::{Clock, RecordClock},
+    domain::Actor,
     engine::Engine,
     relay::Relay,
     store::Store,
@@ -119,8 +120,9 @@ impl App {
     /// Looks at every container again before an answer (`CONTRACT.md` 15). It is an ordinary pass: it shortens no life.
     ///
     /// # Errors
-    /// [`Error::EngineAway`] if the engine does not answer.
-    pub async fn audit(&self) -> Result<()> {
+    /// [`Error::EngineAway`] if the engine does not answer; [`Error::Forbidden`].
+    pub async fn audit(&self, by: &Actor) -> Result<()> {
+        self.asked.may_audit(by)?;
         self.next.look_at_all();
         self.pass.converge().await.has_looked("the containers could not be looked at")
     }

@@ -55,7 +55,7 @@ impl Told {
 }
 
 fn admin() -> Actor {
-    Actor::User("admin".into())
+    Actor::admin("admin")
 }
 
 fn settings() -> Settings {
@@ -196,8 +196,8 @@ async fn usage_is_recorded_as_evidence_and_a_little_newer_use_is_not() {
 async fn a_list_shows_of_each_sandbox_what_its_own_view_shows() {
     let (ground, sandbox) = Ground::with_sandbox().await;
     let asked = ground.asked();
-    let [listed] = asked.views().await.unwrap().try_into().unwrap();
-    let own = asked.view(asked.get(Ground::container(&sandbox).as_str()).await.unwrap());
+    let [listed] = asked.views(&admin()).await.unwrap().try_into().unwrap();
+    let own = asked.view(asked.get(&admin(), Ground::container(&sandbox).as_str()).await.unwrap());
     assert_eq!((&listed.sandbox, &listed.why, listed.stops_at()), (&own.sandbox, &own.why, own.stops_at()));
     assert!(own.stops_at().is_some() && own.ports.len() == own.sandbox.ports.len(), "{own:?}");
 }
@@ -227,7 +227,7 @@ async fn a_verb_needs_no_pass() {
     let started = asked.start(&admin(), reference).await.unwrap();
     assert_eq!((started.life.generation, started.ports.clone()), (sandbox.life.generation + 1, sandbox.ports.clone()));
     asked.delete(&admin(), reference).await.unwrap();
-    assert!(matches!(asked.get(reference).await, Err(Error::NoSandbox(_))));
+    assert!(matches!(asked.get(&admin(), reference).await, Err(Error::NoSandbox(_))));
 }
 
 #[tokio::test]

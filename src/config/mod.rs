@@ -21,7 +21,7 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::{Actor, limits::BRIDGE};
+use crate::domain::{Who, limits::BRIDGE};
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 pub use sandbox::SandboxConfig;
@@ -149,7 +149,7 @@ impl Config {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
             admin_user: v.take("admin_user", "admin", "it is a name without a colon, other than \"inside\"", |t| {
-                text(t).filter(|t| !t.contains(':') && t != Actor::INSIDE)
+                text(t).filter(|t| !t.contains(':') && t != Who::INSIDE)
             })?,
             admin_password: v.exact("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
             deployment: v.take(

@@ -8,7 +8,7 @@ use super::{
     evidence::{Evidence, Source},
     grace::Grace,
     idle::{Because, By, Deadline, Verdict, deadline_since, verdict},
-    people::Actor,
+    people::Who,
     policy::{Policy, Sources},
     sandbox::{Sandbox, State, StopReason},
     time::{plus, since, span},
@@ -62,7 +62,7 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
         Source::CheckIn if sandbox.life.active > 0 => format!("it reported {}, {when}", sandbox.life.active),
         Source::CheckIn => format!("it reported that it is in use, {when}"),
         Source::Extension => match &sandbox.life.extension {
-            Some(extension) if extension.by == Actor::Inside => format!("kept from inside, {when}"),
+            Some(extension) if extension.by == Who::Inside => format!("kept from inside, {when}"),
             Some(extension) => format!("kept by {}, {when}", extension.by),
             None => format!("extended {when}"),
         },

@@ -36,6 +36,7 @@ pub fn running(since: i64) -> Sandbox {
         token: Token::from_bytes([2; 16]),
         created_at: at(since),
         ports: vec![],
+        ownership: Ownership::default(),
         recipe: Recipe::of(image, memory, cpus),
         life: Life {
             state: started,

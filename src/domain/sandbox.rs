@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     evidence::EvidenceLog,
     names::{ContainerId, SandboxId, SandboxName, Token},
-    people::Actor,
+    people::{Ownership, Who},
     ports::{Carrier, Endpoint, PortMapping, PortSpec},
     reach::Reach,
     recipe::Recipe,
@@ -128,7 +128,7 @@ pub struct Extension {
     /// When.
     pub at: Timestamp,
     /// Who.
-    pub by: Actor,
+    pub by: Who,
     /// Until when at least.
     pub until: Timestamp,
 }
@@ -177,6 +177,8 @@ pub struct Sandbox {
     pub created_at: Timestamp,
     /// The exposed ports with their reserved endpoints, tcp first, then by number.
     pub ports: Vec<PortMapping>,
+    /// To whom it belongs.
+    pub ownership: Ownership,
     /// What it is made from.
     pub recipe: Recipe,
     /// What became of it.
@@ -186,7 +188,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// A sandbox that was only asked for, without a container or ports.
     pub fn new(id: SandboxId, name: SandboxName, token: Token, created_at: Timestamp, recipe: Recipe) -> Self {
-        Self { id, container: None, name, token, created_at, ports: Vec::new(), recipe, life: Life::default() }
+        let (ownership, life) = (Ownership::default(), Life::default());
+        Self { id, container: None, name, token, created_at, ports: Vec::new(), ownership, recipe, life }
     }
 
     /// The same sandbox in another state.

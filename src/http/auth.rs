@@ -74,25 +74,16 @@ pub fn is_admin(request: &Request<'_>) -> bool {
     matches!((given, ours), (Some(Ok(given)), Some(ours)) if ours.accepts(&given))
 }
 
-/// Proof that a request has the right credentials.
-pub struct Admin {
-    user: String,
-}
-
-impl Admin {
-    /// Who asks.
-    pub fn actor(&self) -> Actor {
-        Actor::User(self.user.clone())
-    }
-}
+/// Who asks, once their credentials are known to be right.
+pub struct Caller(pub Actor);
 
 #[rocket::async_trait]
-impl<'r> FromRequest<'r> for Admin {
+impl<'r> FromRequest<'r> for Caller {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         match request.rocket().state::<Credentials>().filter(|_| is_admin(request)) {
-            Some(ours) => Outcome::Success(Admin { user: ours.user.clone() }),
+            Some(ours) => Outcome::Success(Self(Actor::admin(&ours.user))),
             None => Outcome::Error((Status::Unauthorized, ())),
         }
     }

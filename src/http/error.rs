@@ -98,6 +98,8 @@ impl From<Error> for ApiError {
         let (status, code) = match &error {
             Error::Invalid(_) => (Status::BadRequest, "invalid_field"),
             Error::NoSandbox(_) => (Status::NotFound, "container_not_found"),
+            Error::Forbidden(_) => (Status::Forbidden, "forbidden"),
+            Error::NoNamespace(_) => (Status::NotFound, "namespace_not_found"),
             Error::NoImage(_) | Error::NotInRegistry(_) => (Status::NotFound, "image_not_found"),
             Error::ImageInUse(..) => (Status::Conflict, "image_in_use"),
             Error::NameTaken(..) => (Status::Conflict, "name_taken"),

@@ -13,7 +13,7 @@ use rocket::{
     serde::json::Json,
 };
 
-use super::{auth::Admin, error::ApiError, strict, wire};
+use super::{auth::Caller, error::ApiError, strict, wire};
 use crate::{
     api,
     app::{App, Ensured, Error, Pull, PullState},
@@ -32,31 +32,31 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[get("/v1/images")]
-async fn list(_admin: Admin, app: &State<Arc<App>>) -> Result<Json<Vec<String>>, ApiError> {
-    Ok(Json(app.asked.images().await?))
+async fn list(caller: Caller, app: &State<Arc<App>>) -> Result<Json<Vec<String>>, ApiError> {
+    Ok(Json(app.asked.images(&caller.0).await?))
 }
 
 #[get("/v1/images/<first>/<rest..>")]
 async fn get_one(
-    _admin: Admin,
+    caller: Caller,
     app: &State<Arc<App>>,
     first: &str,
     rest: Segments<'_, Path>,
 ) -> Result<Json<api::Image>, ApiError> {
     let image = reference(first, rest)?;
-    Ok(Json(wire::image(&image, app.asked.image(&image).await?)))
+    Ok(Json(wire::image(&image, app.asked.image(&caller.0, &image).await?)))
 }
 
 /// Answers with lines of JSON: `pulling` during the pull, and `present` or `failed` at the end.
 #[put("/v1/images/<first>/<rest..>")]
 async fn put_one(
-    admin: Admin,
+    caller: Caller,
     app: &State<Arc<App>>,
     first: &str,
     rest: Segments<'_, Path>,
 ) -> Result<(ContentType, TextStream![String]), ApiError> {
     let image = reference(first, rest)?;
-    let mut pull = match app.asked.ensure_image(&admin.actor(), &image).await? {
+    let mut pull = match app.asked.ensure_image(&caller.0, &image).await? {
         Ensured::Present => None,
         Ensured::Pulling(pull) => Some(pull),
     };
@@ -81,7 +81,7 @@ async fn put_one(
                 }
             }
         }
-        yield match app.asked.image(&image).await {
+        yield match app.asked.image(&caller.0, &image).await {
             Ok(shown) => line(&api::Pull::Present { image: wire::image(&image, shown).into() }),
             Err(e) => failed(e),
         };
@@ -91,12 +91,12 @@ async fn put_one(
 
 #[delete("/v1/images/<first>/<rest..>")]
 async fn delete_one(
-    admin: Admin,
+    caller: Caller,
     app: &State<Arc<App>>,
     first: &str,
     rest: Segments<'_, Path>,
 ) -> Result<Status, ApiError> {
-    app.asked.remove_image(&admin.actor(), &reference(first, rest)?).await?;
+    app.asked.remove_image(&caller.0, &reference(first, rest)?).await?;
     Ok(Status::NoContent)
 }
 

@@ -10,9 +10,10 @@ use super::{
     columns::{Columns, corrupt, instant, length, millis, required},
 };
 use crate::domain::{
-    Access, Actor, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
-    ImageRef, Label, Life, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Protocol, Reach, Recipe, Rhythm, Sandbox,
-    SandboxId, SandboxName, Seen, Source, Sources, State, StopReason, Token, Traffic, Wake, WakeFailure, Zone,
+    Access, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
+    ImageRef, Label, Life, Limit, Memory, Namespace, OwnPolicy, Ownership, PortMapping, PortSpec, Protocol, Reach,
+    Recipe, Rhythm, Sandbox, SandboxId, SandboxName, Seen, Source, Sources, State, StopReason, Token, Traffic,
+    UserName, Wake, WakeFailure, Who, Zone,
 };
 
 /// A state as its columns.
@@ -117,7 +118,14 @@ fn memory(text: &str) -> Option<Memory> {
     Memory::parse(text).ok().or_else(|| Memory::in_force(text.parse().ok()?))
 }
 
-const WHO: &str = "id, container, name, token, created_at";
+const WHO: &str = "id, container, name, token, created_at, namespace, owner";
+
+fn ownership(c: &mut Columns<'_>) -> Result<Ownership> {
+    Ok(Ownership {
+        namespace: c.read("namespace", |n| Namespace::parse("namespace", n).ok())?,
+        owner: c.maybe("owner", |o| UserName::parse("owner", o).ok())?,
+    })
+}
 
 /// In the order of [`Traffic::words`].
 const TRAFFIC: [&str; 3] = ["wake_on", "app_protocol", "proxy_protocol"];
@@ -156,7 +164,7 @@ fn life(c: &mut Columns<'_>) -> Result<Life> {
         spared_until: c.instant()?,
         warned_for: c.instant()?,
         extension: match (c.instant()?, c.next::<Option<String>>()?, c.instant()?) {
-            (Some(at), Some(by), Some(until)) => Some(Extension { at, by: Actor::named(&by), until }),
+            (Some(at), Some(by), Some(until)) => Some(Extension { at, by: Who::named(&by), until }),
             _ => None,
         },
         wake_failure: match (c.instant()?, c.next::<Option<String>>()?) {
@@ -197,6 +205,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         name: c.read("name", name)?,
         token: c.read("token", Token::parse)?,
         created_at: instant(c.next()?)?,
+        ownership: ownership(c)?,
         recipe: recipe(c)?,
         life: life(c)?,
         ports: Vec::new(),
@@ -213,6 +222,8 @@ pub fn columns_of(s: &Sandbox) -> Vec<(&'static str, Value)> {
         ("name", s.name.to_string().into()),
         ("token", s.token.reveal().to_owned().into()),
         ("created_at", millis(s.created_at).into()),
+        ("namespace", s.ownership.namespace.to_string().into()),
+        ("owner", s.ownership.owner.as_ref().map(ToString::to_string).into()),
         ("image", recipe.image.to_string().into()),
         ("app_port", recipe.app_port.map(|p| p.to_string()).into()),
         ("access", recipe.access.as_ref().map(ToString::to_string).into()),

@@ -39,16 +39,15 @@ impl Store {
         self.reader.run(move |c| known.read(c)).await
     }
 
-    /// The one visible sandbox that `reference` means; `None` if there is none or more than one.
-    pub async fn find(&self, reference: &SandboxRef) -> Result<Option<Sandbox>> {
+    /// The visible sandboxes that `reference` may mean.
+    pub async fn meant(&self, reference: &SandboxRef) -> Result<Vec<Sandbox>> {
         let (filter, key) = match reference {
             SandboxRef::Name(name) => ("name = ?1", name.clone()),
             // A range instead of LIKE, so that the unique index is used.
             SandboxRef::Prefix(hex) => ("container >= ?1 AND container < ?1 || 'g'", hex.clone()),
         };
         let filter = format!("{filter} AND {VISIBLE}");
-        let mut found = self.reader.run(move |c| rows::load(c, &filter, &[key])).await?;
-        Ok(if found.len() == 1 { found.pop() } else { None })
+        self.reader.run(move |c| rows::load(c, &filter, &[key])).await
     }
 
     /// One sandbox, in any state.

@@ -155,11 +155,13 @@ async fn references_find_by_name_and_unique_prefix() {
         store.mark_started(&sandbox, to).await.unwrap();
         ids.push((sandbox, container));
     }
-    let find = async |text: &str| store.find(&SandboxRef::parse(text)).await.unwrap().map(|s| s.id);
-    assert_eq!(find(ids[0].1.as_str()).await, Some(ids[0].0.id.clone()));
-    assert_eq!(find("abababababab").await, None, "two begin so");
-    assert_eq!(find(ids[1].0.name.as_str()).await, Some(ids[1].0.id.clone()));
-    assert_eq!(find("nobody").await, None);
+    let find = async |text: &str| {
+        store.meant(&SandboxRef::parse(text)).await.unwrap().into_iter().map(|s| s.id).collect::<Vec<_>>()
+    };
+    assert_eq!(find(ids[0].1.as_str()).await, [ids[0].0.id.clone()]);
+    assert_eq!(find("abababababab").await.len(), 2);
+    assert_eq!(find(ids[1].0.name.as_str()).await, [ids[1].0.id.clone()]);
+    assert_eq!(find("nobody").await, []);
 }
 
 #[tokio::test]
@@ -246,7 +248,7 @@ async fn what_is_known_is_what_is_on_the_disk() {
     let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
     store.change(&a.id, change, POLICY, at(300)).await.unwrap();
     same("a change of policy").await;
-    let extension = Extension { at: at(10), by: crate::domain::Actor::Inside, until: at(50) };
+    let extension = Extension { at: at(10), by: crate::domain::Who::Inside, until: at(50) };
     assert!(store.extend(&a, extension).await.unwrap());
     same("an extension").await;
     store.mark_warned(&a, Some(at(900))).await.unwrap();

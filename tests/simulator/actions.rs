@@ -14,7 +14,7 @@ use crate::{
 
 /// A user of the API.
 pub fn person() -> Actor {
-    Actor::User("somebody".into())
+    Actor::admin("somebody")
 }
 
 /// One thing that somebody does.
@@ -283,12 +283,12 @@ impl World {
     async fn look(&self, server: &Arc<Server>) {
         match self.dice.of(0..4) {
             0 => drop(server.app.asked.health().await),
-            1 => drop(server.app.audit().await),
-            2 => drop(server.app.asked.get("box-0").await),
+            1 => drop(server.app.audit(&person()).await),
+            2 => drop(server.app.asked.get(&person(), "box-0").await),
             _ => {
                 // The look must not show a sandbox that was deleted before it began.
                 let gone: Vec<_> = self.oracle().subjects.iter().filter(|s| s.deleted).map(|s| s.id.clone()).collect();
-                let Ok(listed) = server.app.asked.list().await else { return };
+                let Ok(listed) = server.app.asked.list(&person()).await else { return };
                 if let Some(undead) = listed.iter().find(|s| gone.contains(&s.id)) {
                     let what = format!("{} was deleted, and is listed", undead.name);
                     self.oracle().violated(super::violation::Kind::Undead, what);

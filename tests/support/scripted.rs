@@ -209,7 +209,7 @@ impl World for Scripted {
 
     async fn token(&self, container: &Value) -> String {
         let reference = spindle::domain::SandboxRef::parse(id(container));
-        self.store.find(&reference).await.unwrap().unwrap().token.reveal().to_owned()
+        self.store.meant(&reference).await.unwrap().pop().unwrap().token.reveal().to_owned()
     }
 
     async fn stop_behind_back(&self, container: &Value) {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Asked, View};
 use crate::{
     app::Result,
-    domain::{Decision, Reports, Warning, explain::lengthened, warning},
+    domain::{Actor, Decision, Reports, Verb, Warning, explain::lengthened, warning},
 };
 
 /// All that we know about a sandbox's activity at one moment.
@@ -32,8 +32,8 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`](crate::app::Error::NoSandbox).
-    pub async fn activity(&self, reference: &str) -> Result<Activity> {
-        let sandbox = self.records.find(reference).await?;
+    pub async fn activity(&self, by: &Actor, reference: &str) -> Result<Activity> {
+        let sandbox = self.allowed(by, Verb::See, reference).await?;
         let decisions = self.records.decisions(&sandbox).await?;
         let (policy, now) = (&self.settings.policy, self.clock.now());
         let glance = self.usage.glance(&sandbox, now);

@@ -98,7 +98,7 @@ impl Asked {
         let mut draft = self.draft(&spec, &image.exposed, labels)?;
         draft.recipe.zone = zone;
         let _claim = self.work.claims.claim(&draft.id).await;
-        let sandbox = self.reserve(draft, image.exposed).await?;
+        let sandbox = self.reserve(by, draft, image.exposed).await?;
         let ssh_key = self.keys(spec.ssh_keys.as_deref());
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
@@ -109,7 +109,7 @@ impl Asked {
         let made = async {
             // The engine may still hold a deleted container that has this name.
             self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
-            self.make(&mut spec).await
+            self.make(by, &mut spec).await
         };
         let made = made.await;
         match &made {
@@ -124,13 +124,13 @@ impl Asked {
 
     /// Records the intent to create `draft`, with ports of its own. If nothing is free, it waits until the engine has
     /// removed a deleted sandbox: only then are its ports and its place free.
-    async fn reserve(&self, draft: Sandbox, exposed: Vec<PortSpec>) -> Result<Sandbox> {
+    async fn reserve(&self, by: &Actor, draft: Sandbox, exposed: Vec<PortSpec>) -> Result<Sandbox> {
         loop {
             let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
             let name = draft.name.clone();
             match self.records.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await {
                 Err(StoreError::NoPort | StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
-                Err(StoreError::NameTaken) => return Err(self.name_taken(name, None).await),
+                Err(StoreError::NameTaken) => return Err(self.name_taken(by, name, None).await),
                 other => return other.map_err(error_of),
             }
         }
@@ -193,7 +193,7 @@ impl Asked {
     }
 
     /// Makes and starts the container, with other ports if another program holds the reserved ones.
-    async fn make(&self, spec: &mut SandboxSpec) -> Result<Sandbox> {
+    async fn make(&self, by: &Actor, spec: &mut SandboxSpec) -> Result<Sandbox> {
         let _turn = self.work.turn_to_start().await?;
         let mut avoid = Vec::new();
         let mut attempts = 0;
@@ -203,7 +203,7 @@ impl Asked {
                 // Listen before the container is made, so that nobody else gets the ports.
                 let started = async {
                     self.records.listen(&spec.sandbox.id).await?;
-                    self.try_start(spec).await
+                    self.try_start(by, spec).await
                 };
                 match started.await {
                     Ok(container) => return self.record_created(&spec.sandbox, container).await,
@@ -222,12 +222,12 @@ impl Asked {
         }
     }
 
-    async fn try_start(&self, spec: &mut SandboxSpec) -> Result<ContainerId> {
+    async fn try_start(&self, by: &Actor, spec: &mut SandboxSpec) -> Result<ContainerId> {
         let container = match self.engine.create(spec).await {
             Ok(container) => container,
             Err(EngineError::NoImage) => return Err(Error::NoImage(spec.sandbox.recipe.image.clone())),
             Err(EngineError::NameTaken(holder)) => {
-                return Err(self.name_taken(spec.sandbox.name.clone(), Some(&holder)).await);
+                return Err(self.name_taken(by, spec.sandbox.name.clone(), Some(&holder)).await);
             }
             Err(EngineError::TooManyCpus(allowed)) => {
                 return Err(Invalid::new("cpus", &spec.sandbox.recipe.cpus.to_string(), allowed).into());

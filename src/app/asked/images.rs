@@ -8,10 +8,10 @@ use std::{
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
-use super::Asked;
+use super::{Asked, rights::on_server};
 use crate::{
     app::{Error, Result},
-    domain::{Actor, ImageRef, image::problems, policy::least_idle_limit},
+    domain::{Actor, ImageRef, Verb, image::problems, policy::least_idle_limit},
     engine::{EngineError, ImageDetails, LayerProgress},
 };
 
@@ -85,7 +85,8 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`].
-    pub async fn images(&self) -> Result<Vec<String>> {
+    pub async fn images(&self, by: &Actor) -> Result<Vec<String>> {
+        on_server(by, Verb::SeeImages)?;
         self.engine.images().await.map_err(|e| Error::engine("the images could not be listed", e))
     }
 
@@ -93,7 +94,8 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::EngineAway`], [`Error::Engine`].
-    pub async fn image(&self, image: &ImageRef) -> Result<Image> {
+    pub async fn image(&self, by: &Actor, image: &ImageRef) -> Result<Image> {
+        on_server(by, Verb::SeeImages)?;
         let failed = |e| match e {
             EngineError::NoImage => Error::NoImage(image.clone()),
             e => Error::engine("the image could not be looked at", e),
@@ -109,6 +111,7 @@ impl Asked {
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
     pub async fn ensure_image(self: &Arc<Self>, by: &Actor, image: &ImageRef) -> Result<Ensured> {
+        on_server(by, Verb::Pull)?;
         if let Some(pull) = self.under_way_of(image) {
             return Ok(Ensured::Pulling(pull));
         }
@@ -165,9 +168,10 @@ impl Asked {
     /// # Errors
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
     pub async fn remove_image(&self, by: &Actor, image: &ImageRef) -> Result<()> {
-        let mut containers = self.image(image).await?.containers;
+        on_server(by, Verb::RemoveImage)?;
+        let mut containers = self.image(by, image).await?.containers;
         while containers > 0 && self.work.make_way(|deleted| deleted.recipe.image == *image).await? {
-            containers = self.image(image).await?.containers;
+            containers = self.image(by, image).await?.containers;
         }
         if containers > 0 {
             let why = match containers {

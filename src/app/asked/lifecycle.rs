@@ -6,7 +6,7 @@ use super::Asked;
 use crate::{
     app::{Error, Result, chain},
     domain::{
-        Actor, Decided, Sandbox, State, StopReason, explain,
+        Actor, Decided, Sandbox, State, StopReason, Verb, explain,
         rules::{Rule, broken},
     },
     store::StoreError,
@@ -24,8 +24,9 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
     pub async fn stop(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Sandbox> {
+        let found = self.allowed(by, Verb::Stop, reference).await?;
         loop {
-            let sandbox = self.records.find(reference).await?;
+            let sandbox = self.records.again(&found).await?;
             match sandbox.life.state {
                 State::Running { .. } => {
                     self.work.engine_answers().await?;
@@ -42,7 +43,7 @@ impl Asked {
                 // Wait until the start ends; a half-done start ends here.
                 State::Starting { .. } => {
                     let _claim = self.work.claims.claim(&sandbox.id).await;
-                    let sandbox = self.records.find(reference).await?;
+                    let sandbox = self.records.again(&found).await?;
                     if matches!(sandbox.life.state, State::Starting { .. }) {
                         let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                         self.records.mark(&sandbox, to).await?;
@@ -83,20 +84,21 @@ impl Asked {
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
     /// [`Error::StillStopping`].
     pub async fn start(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Sandbox> {
-        self.start_if(by, reference, |_| true).await
+        let sandbox = self.allowed(by, Verb::Start, reference).await?;
+        self.start_if(by, sandbox, |_| true).await
     }
 
-    /// As [`Asked::start`], if `may` still allows it when its turn comes; else it answers the sandbox as it is.
+    /// Starts `found` as [`Asked::start`] does, if `may` still allows it when its turn comes; else it answers the sandbox as it is.
     pub(super) async fn start_if(
         self: &Arc<Self>,
         by: &Actor,
-        reference: &str,
+        found: Sandbox,
         may: impl Fn(&Sandbox) -> bool,
     ) -> Result<Sandbox> {
         let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
         tokio::pin!(patience);
         loop {
-            let sandbox = self.records.find(reference).await?;
+            let sandbox = self.records.again(&found).await?;
             if matches!(sandbox.life.state, State::Running { .. }) {
                 return Ok(sandbox);
             }
@@ -104,7 +106,7 @@ impl Asked {
                 claim = self.work.claims.claim(&sandbox.id) => claim,
                 () = &mut patience => return Err(Error::StillStopping),
             };
-            let sandbox = self.records.find(reference).await?;
+            let sandbox = self.records.again(&found).await?;
             match sandbox.life.state {
                 State::Stopping { .. } if broken(Rule::StartWins) => return Ok(sandbox),
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
@@ -145,10 +147,10 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
     pub async fn delete(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<()> {
-        self.records.find(reference).await?;
+        let found = self.allowed(by, Verb::Delete, reference).await?;
         self.work.engine_answers().await?;
         let sandbox = loop {
-            let sandbox = self.records.find(reference).await?;
+            let sandbox = self.records.again(&found).await?;
             if self.records.mark(&sandbox, State::Deleting).await? {
                 break sandbox;
             }

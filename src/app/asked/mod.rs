@@ -9,6 +9,7 @@ mod lifecycle;
 mod look;
 mod names;
 mod policy;
+mod rights;
 mod view;
 mod wake;
 

@@ -2,28 +2,29 @@
 
 use std::sync::Arc;
 
-use super::Asked;
+use super::{Asked, rights::sees};
 use crate::{
     app::{Error, Result},
-    domain::{Sandbox, SandboxName, State},
+    domain::{Actor, Sandbox, SandboxName, State},
 };
 
 impl Asked {
-    /// The sandboxes whose names differ from the name of `sandbox` only in case.
+    /// The sandboxes that `by` may see whose names differ from the name of `sandbox` only in case.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn namesakes(&self, sandbox: &Sandbox) -> Result<Vec<Arc<Sandbox>>> {
+    pub async fn namesakes(&self, by: &Actor, sandbox: &Sandbox) -> Result<Vec<Arc<Sandbox>>> {
         let same = |s: &Arc<Sandbox>| {
             s.life.state != State::Deleting
                 && s.id != sandbox.id
                 && s.name.as_str().eq_ignore_ascii_case(sandbox.name.as_str())
         };
-        Ok(self.records.store.all().await?.into_iter().filter(same).collect())
+        Ok(Self::seen_by(by, self.records.store.all().await?.into_iter().filter(same).collect()))
     }
 
-    /// An error that says who has a name: `container`, if the engine told it, or a sandbox.
-    pub async fn name_taken(&self, name: SandboxName, container: Option<&str>) -> Error {
+    /// An error that says who has a name: `container`, if the engine told it, or a sandbox. Whoever may not see that
+    /// sandbox hears only that the name is taken.
+    pub async fn name_taken(&self, by: &Actor, name: SandboxName, container: Option<&str>) -> Error {
         let known = match self.records.store.all().await {
             Ok(known) => known,
             Err(e) => return e.into(),
@@ -34,6 +35,7 @@ impl Asked {
         };
         let short = |id: &str| id.chars().take(12).collect::<String>();
         let whose = match (known.iter().find(has_it), container) {
+            (Some(holder), _) if !sees(by, holder) => "a container that you may not see".into(),
             (Some(holder), _) => {
                 let id = holder.container.as_ref().map(|id| format!(" {}", short(id.as_str()))).unwrap_or_default();
                 format!("container{id}, created {:.0}, {}", holder.created_at, doing(&holder.life.state))

@@ -8,7 +8,7 @@ use super::Asked;
 use crate::{
     app::{Change, Error, Result, chain},
     domain::{
-        Actor, Decided, Extension, Invalid, Sandbox, State, Token, Zone,
+        Actor, Decided, Extension, Invalid, Sandbox, State, Token, Verb, Who, Zone,
         idle::end_of_age,
         time::{plus, span},
     },
@@ -21,7 +21,7 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`]; [`Error::Invalid`] if it would be kept beyond its age.
     pub async fn change(&self, by: &Actor, reference: &str, change: Change) -> Result<Sandbox> {
-        let sandbox = self.records.find(reference).await?;
+        let sandbox = self.allowed(by, Verb::Change, reference).await?;
         let now = self.clock.now();
         if let Some(Some(until)) = change.keep_until {
             is_ahead(until, now)?;
@@ -50,7 +50,7 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::NotRunning`]; [`Error::Invalid`] if `length` reaches beyond its age.
     pub async fn extend(&self, by: &Actor, reference: &str, length: Option<Duration>) -> Result<Sandbox> {
-        let sandbox = self.records.find(reference).await?;
+        let sandbox = self.allowed(by, Verb::Extend, reference).await?;
         let now = self.clock.now();
         if let Some(length) = length {
             self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default(), now)?;
@@ -77,7 +77,7 @@ impl Asked {
         let now = self.clock.now();
         let until = plus(now, length.min(self.settings.keep_max));
         self.within_age(&sandbox, until, ("keep", &span(length)), &sandbox.recipe.zone, now)?;
-        self.keep(&sandbox, &Actor::Inside, until, now).await
+        self.keep(&sandbox, &Actor::inside(peer), until, now).await
     }
 
     /// Records an extension; `None` if the sandbox no longer runs as it did in `seen`.
@@ -85,7 +85,7 @@ impl Asked {
         if !matches!(seen.life.state, State::Running { .. }) {
             return Ok(None);
         }
-        let extension = Extension { at: now, by: by.clone(), until };
+        let extension = Extension { at: now, by: by.who.clone(), until };
         if !self.records.store.extend(seen, extension).await? {
             return Ok(None);
         }
@@ -94,7 +94,7 @@ impl Asked {
             let why = self.usage.why(kept, now);
             // Those inside may ask as often as they like; that must not fill our log or hide older decisions.
             let news = seen.life.keep_until.is_none_or(|before| until > plus(before, self.settings.keep_max / 16));
-            if *by != Actor::Inside || news {
+            if by.who != Who::Inside || news {
                 tracing::info!(sandbox = %kept.id, name = %kept.name, %by, why, "kept");
                 self.records.decided(kept, Decided::Extended, why).await;
             }

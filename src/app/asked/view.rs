@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Asked;
 use crate::{
     app::{Result, usage::Glance},
-    domain::{Deadline, Policy, PortMapping, Sandbox, Wake, deadline, explain},
+    domain::{Actor, Deadline, Policy, PortMapping, Sandbox, Wake, deadline, explain},
     relay::Count,
 };
 
@@ -56,12 +56,12 @@ impl Asked {
         self.viewed(sandbox, glance, now)
     }
 
-    /// A view of every sandbox in [`Asked::list`].
+    /// A view of every sandbox of `by`'s in [`Asked::list`].
     ///
     /// # Errors
     /// [`Error::Store`](crate::app::Error::Store).
-    pub async fn views(&self) -> Result<Vec<View>> {
-        let sandboxes = self.list().await?;
+    pub async fn views(&self, by: &Actor) -> Result<Vec<View>> {
+        let sandboxes = self.list(by).await?;
         let now = self.clock.now();
         let glances = self.usage.glances(sandboxes.iter().map(Arc::as_ref), now);
         Ok(sandboxes.into_iter().zip(glances).map(|(sandbox, glance)| self.viewed(sandbox, glance, now)).collect())

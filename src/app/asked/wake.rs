@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::Asked;
 use crate::{
     app::{Error, Result, chain},
-    domain::{Actor, Sandbox, SandboxId, State, Wake, WakeFailure},
+    domain::{Actor, Sandbox, SandboxId, State, Verb, Wake, WakeFailure},
     relay::Event,
 };
 
@@ -64,9 +64,11 @@ impl Asked {
             return Ok(true);
         }
         let may = |sandbox: &Sandbox| sandbox.is_woken(self.records.wakes(sandbox));
-        let Some(container) = sandbox.container.as_ref().filter(|_| may(&sandbox)) else { return Ok(false) };
+        if !may(&sandbox) {
+            return Ok(false);
+        }
         // A requested stop that comes meanwhile wins.
-        let now = self.start_if(&Actor::Wake(peer), container.as_str(), may).await?;
+        let now = self.start_if(&Actor::wake(peer), sandbox, may).await?;
         Ok(matches!(now.life.state, State::Running { .. }))
     }
 
@@ -75,7 +77,7 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`].
     pub async fn set_wake(&self, by: &Actor, reference: &str, wake: Wake) -> Result<()> {
-        let sandbox = self.records.find(reference).await?;
+        let sandbox = self.allowed(by, Verb::Change, reference).await?;
         self.records.set_wake(&sandbox.id, wake).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, wake = wake.word(), "what wakes it was changed");
         Ok(())

@@ -101,7 +101,7 @@ impl Pass {
         if !matches!(now.life.state, State::Starting { .. }) || now.life.generation != known.life.generation {
             return Ok(false);
         }
-        self.work.finish_start(&Actor::Pass, &now).await?;
+        self.work.finish_start(&Actor::pass(), &now).await?;
         Ok(true)
     }
 

@@ -6,7 +6,7 @@ use super::Pass;
 use crate::{
     app::{chain, work::Tried},
     domain::{
-        Actor, Deadline, Decided, Sandbox, State, StopReason, explain,
+        Deadline, Decided, Sandbox, State, StopReason, Who, explain,
         rules::{Rule, broken},
     },
 };
@@ -89,7 +89,7 @@ impl Pass {
         self.work.note_cut_off(known, Some(known.life.state.clone()), self.work.ending());
         self.records.shown(known, true).await;
         tracing::info!(
-            sandbox = %known.id, name = %known.name, reason = seen.reason().word(), by = %Actor::Pass, why,
+            sandbox = %known.id, name = %known.name, reason = seen.reason().word(), by = %Who::Pass, why,
             limit = %self.settings.policy.of(known).idle_limit, "stopping"
         );
         Ok(true)

@@ -57,13 +57,24 @@ impl Records {
         self.table.lock().expect("no holder panics")
     }
 
-    /// One sandbox (`CONTRACT.md` 13).
+    /// One sandbox among those that the caller `sees` (`CONTRACT.md` 13).
     ///
     /// # Errors
-    /// [`Error::NoSandbox`] if `reference` means nothing, or more than one.
-    pub async fn find(&self, reference: &str) -> Result<Sandbox> {
-        let found = self.store.find(&SandboxRef::parse(reference)).await?;
-        found.ok_or_else(|| Error::NoSandbox(reference.chars().take(128).collect()))
+    /// [`Error::NoSandbox`] if `reference` means none of them, or more than one.
+    pub async fn find(&self, reference: &str, sees: impl Fn(&Sandbox) -> bool) -> Result<Sandbox> {
+        let mut found = self.store.meant(&SandboxRef::parse(reference)).await?;
+        found.retain(sees);
+        let only = if found.len() == 1 { found.pop() } else { None };
+        only.ok_or_else(|| Error::NoSandbox(reference.chars().take(128).collect()))
+    }
+
+    /// The same sandbox as it is now. Its name may be another's meanwhile, so it is found by its id.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`] if it was deleted.
+    pub async fn again(&self, seen: &Sandbox) -> Result<Sandbox> {
+        let now = self.store.get(&seen.id).await?.filter(|now| now.life.state.is_visible());
+        now.ok_or_else(|| Error::NoSandbox(seen.name.to_string()))
     }
 
     /// Which connections wake `sandbox`.

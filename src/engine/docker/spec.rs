@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use super::DockerSettings;
 use crate::{
     domain::{
-        Access, Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Memory, OwnPolicy, PortMapping, PortSpec,
-        Recipe, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, Wake, Zone,
+        Access, Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Memory, Namespace, OwnPolicy, Ownership,
+        PortMapping, PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, StopReason, Token, Traffic, UserName,
+        Wake, Zone,
     },
     engine::{CheckIn, SandboxSpec},
 };
@@ -35,6 +36,8 @@ const LABELS: &str = "spindle.labels";
 const WAKE: &str = "spindle.wake";
 const TZ: &str = "spindle.tz";
 const WAKE_ON: &str = "spindle.wake_on";
+const NAMESPACE: &str = "spindle.namespace";
+const OWNER: &str = "spindle.owner";
 const ACCESS: &str = "spindle.access";
 const APP_PROTOCOL: &str = "spindle.app_protocol";
 const PROXY_PROTOCOL: &str = "spindle.proxy_protocol";
@@ -134,6 +137,8 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
         (LABELS, Some(keys.join(","))),
         (WAKE, Some(s.recipe.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
+        (NAMESPACE, Some(s.ownership.namespace.to_string())),
+        (OWNER, Some(s.ownership.owner.as_ref().map(ToString::to_string).unwrap_or_default())),
         (TZ, Some(s.recipe.zone.name().to_owned())),
         (WAKE_ON, Some(wake_on)),
         (APP_PROTOCOL, Some(app_protocol)),
@@ -173,6 +178,11 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         labels: theirs.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         ..Recipe::of(ImageRef::parse(label(IMAGE)?).ok()?, memory, cpus)
     };
+    let ownership = Ownership {
+        // Containers of an older version are in no namespace.
+        namespace: label(NAMESPACE).map_or(Some(Namespace::default()), |n| Namespace::parse("namespace", n).ok())?,
+        owner: label(OWNER).and_then(|owner| UserName::parse("owner", owner).ok()),
+    };
     let state = State::Stopped { at: created_at, reason: StopReason::Exited };
     Some(Sandbox {
         container: Some(ContainerId::parse(shown.id.as_deref()?)?),
@@ -181,6 +191,7 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         token,
         created_at,
         ports: ports.collect::<Option<_>>()?,
+        ownership,
         recipe,
         life: Life { state, generation: 1, ..Life::default() },
         id,
@@ -228,6 +239,10 @@ mod tests {
                 port("80/tcp", Carrier::Engine),
                 port("53/udp", Carrier::Engine),
             ],
+            ownership: Ownership {
+                namespace: Namespace::parse("n", "db-101").unwrap(),
+                owner: UserName::parse("n", "alice").ok(),
+            },
             recipe: Recipe {
                 app_port: PortSpec::parse("53/udp"),
                 wake: Some(Wake::Always),

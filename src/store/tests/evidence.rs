@@ -130,7 +130,7 @@ async fn no_record_is_later_than_now() {
     }
     store.mark(&before, state).await.unwrap();
     store.check_in(Some(before.token.clone()), None, 1, ahead).await.unwrap();
-    let said = Extension { at: ahead, by: crate::domain::Actor::User("admin".into()), until: at(5_600) };
+    let said = Extension { at: ahead, by: crate::domain::Who::User("admin".into()), until: at(5_600) };
     store.extend(&before, said.clone()).await.unwrap();
     let wish = Change { keep_until: Some(Some(at(9_000))), ..Change::default() };
     store.extend(&kept, said.clone()).await.unwrap();

@@ -1,0 +1,197 @@
+//! Rights: who may do what. Every decision about a right is made here; `SECURITY.md` has the table.
+
+use std::collections::BTreeSet;
+
+use super::{
+    names::SandboxId,
+    people::{Actor, Credential, Namespace, Ownership, Role, Scope, Who},
+};
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// See a sandbox, its activity, and that it exists.
+    See,
+    /// Create a sandbox.
+    Create,
+    /// Start a sandbox.
+    Start,
+    /// Stop a sandbox.
+    Stop,
+    /// Keep a sandbox a while longer.
+    Extend,
+    /// Change when a sandbox is stopped and what wakes it.
+    Change,
+    /// Say in which namespace a sandbox is, and whose.
+    Assign,
+    /// Invite somebody to a sandbox, see and revoke its invitations.
+    Invite,
+    /// Delete a sandbox.
+    Delete,
+    /// Have the engine look at every container before an answer.
+    Audit,
+    /// See images.
+    SeeImages,
+    /// Pull an image, and end a pull.
+    Pull,
+    /// Remove an image.
+    RemoveImage,
+    /// See users.
+    SeeUsers,
+    /// Make, change and remove a user.
+    ManageUser,
+    /// See namespaces that list the actor.
+    SeeNamespaces,
+    /// Make, change and remove a namespace.
+    ManageNamespace,
+    /// Make, see and revoke tokens and sessions of one's own, and change one's own password.
+    OwnCredentials,
+    /// See and revoke the tokens and sessions of others.
+    OthersCredentials,
+    /// See what was done.
+    SeeActions,
+}
+
+impl Verb {
+    /// The word for it in records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::See => "see",
+            Verb::Create => "create",
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Extend => "extend",
+            Verb::Change => "change",
+            Verb::Assign => "assign",
+            Verb::Invite => "invite",
+            Verb::Delete => "delete",
+            Verb::Audit => "audit",
+            Verb::SeeImages => "see_images",
+            Verb::Pull => "pull",
+            Verb::RemoveImage => "remove_image",
+            Verb::SeeUsers => "see_users",
+            Verb::ManageUser => "manage_user",
+            Verb::SeeNamespaces => "see_namespaces",
+            Verb::ManageNamespace => "manage_namespace",
+            Verb::OwnCredentials => "own_credentials",
+            Verb::OthersCredentials => "others_credentials",
+            Verb::SeeActions => "see_actions",
+        }
+    }
+
+    /// The scope that a token needs for it.
+    pub fn scope(self) -> Scope {
+        match self {
+            Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
+                Scope::Read
+            }
+            Verb::Start | Verb::Stop | Verb::Extend | Verb::Change | Verb::Invite => Scope::Operate,
+            Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
+            Verb::Assign
+            | Verb::RemoveImage
+            | Verb::ManageUser
+            | Verb::ManageNamespace
+            | Verb::OwnCredentials
+            | Verb::OthersCredentials => Scope::Admin,
+        }
+    }
+
+    /// The least role that may do it, where it may do anything.
+    pub fn least(self) -> Role {
+        match self {
+            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::OwnCredentials => Role::Learner,
+            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
+            Verb::Create
+            | Verb::Change
+            | Verb::Assign
+            | Verb::Invite
+            | Verb::Delete
+            | Verb::Pull
+            | Verb::SeeUsers
+            | Verb::ManageUser => Role::Instructor,
+            Verb::RemoveImage | Verb::ManageNamespace | Verb::OthersCredentials => Role::Admin,
+        }
+    }
+}
+
+/// To what somebody wants to do it.
+#[derive(Debug, Clone, Copy)]
+pub enum Object<'a> {
+    /// A sandbox.
+    Sandbox(&'a SandboxId, &'a Ownership),
+    /// A namespace, and what does not exist in it yet.
+    Namespace(&'a Namespace),
+    /// A user who is, or shall be, of that role in these namespaces.
+    User(Role, &'a BTreeSet<Namespace>),
+    /// The server: what belongs to no namespace.
+    Server,
+}
+
+/// Whether somebody may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// They may.
+    Yes,
+    /// They may not, and are told so.
+    No,
+    /// They may not even know that the object exists.
+    Hidden,
+}
+
+/// Whether `actor` may do `verb` to `object`.
+pub fn may(actor: &Actor, verb: Verb, object: Object<'_>) -> Answer {
+    if !sees(actor, object) {
+        return Answer::Hidden;
+    }
+    let rights = &actor.rights;
+    if rights.has(verb.scope()) && rights.role >= verb.least() && fits(actor, verb, object) {
+        Answer::Yes
+    } else {
+        Answer::No
+    }
+}
+
+/// Whether the actor may know that the object exists.
+fn sees(actor: &Actor, object: Object<'_>) -> bool {
+    let rights = &actor.rights;
+    if rights.role == Role::Admin {
+        return true;
+    }
+    let lists = |namespace| rights.namespaces.contains(namespace);
+    match object {
+        Object::Sandbox(id, ownership) => match &rights.only {
+            Some(only) => only == id,
+            None if rights.role == Role::Learner => lists(&ownership.namespace) && is_own(actor, ownership),
+            None => lists(&ownership.namespace),
+        },
+        Object::Namespace(namespace) => rights.only.is_none() && lists(namespace),
+        Object::User(_, namespaces) => namespaces.iter().any(lists),
+        Object::Server => true,
+    }
+}
+
+fn is_own(actor: &Actor, ownership: &Ownership) -> bool {
+    match (&actor.who, &ownership.owner) {
+        (Who::User(name), Some(owner)) => owner.as_str() == name,
+        _ => false,
+    }
+}
+
+/// Whether what is particular to the verb allows it to somebody of a sufficient role.
+fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
+    match (verb, object) {
+        // Whoever sets a learner's password can act as the learner: in other namespaces too.
+        (Verb::ManageUser, Object::User(role, namespaces)) if actor.rights.role < Role::Admin => {
+            role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
+        }
+        // A token that is stolen must not outlive its revocation in others.
+        (Verb::OwnCredentials, _) => {
+            matches!(actor.who, Who::User(_))
+                && matches!(actor.credential, Credential::Password | Credential::Session(_))
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;
