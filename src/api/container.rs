@@ -29,6 +29,11 @@ pub struct Container {
     pub uri: String,
     /// The URL of its app, running or not.
     pub access: Option<String>,
+    /// The namespace that it is in.
+    #[serde(default)]
+    pub namespace: String,
+    /// The learner whose own it is.
+    pub owner: Option<String>,
     /// All its ports.
     #[serde(default)]
     pub ports: Vec<Port>,

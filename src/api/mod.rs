@@ -10,6 +10,7 @@ mod container;
 mod error;
 mod health;
 mod image;
+mod people;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -20,4 +21,5 @@ pub use container::{Container, Created, Extended, Policy, Port, Traffic};
 pub use error::Error;
 pub use health::{CheckInDoor, Containers, Database, Engine, Health, Pass, PortNotOpen, Relay};
 pub use image::{Image, Pull};
+pub use people::{Amounts, Credential, Imported, Me, Namespace, User};
 pub use values::{Instant, Limit, Word};

@@ -13,7 +13,7 @@ fn container() -> Value {
     json!({
         "container_id": "0123", "name": "/alice", "image": "lab", "status": "running", "active": "1",
         "ssh_port": "20000", "app_port": "20001", "uri": "/v1/containers/0123", "access": "http://127.0.0.1:20001/",
-        "ports": [{"container_port": 22, "protocol": "tcp", "host": "127.0.0.1", "host_port": 20000}],
+        "namespace": "default", "owner": "alice", "ports": [{"container_port": 22, "protocol": "tcp", "host": "127.0.0.1", "host_port": 20000}],
         "created_at": "2026-11-21T03:00:00.000Z", "started_at": "2026-11-21T03:00:01.500Z",
         "stopped_at": "2026-11-21T02:00:00.000Z", "stopped_reason": "idle", "stops_at": "2026-11-21T06:00:00.000Z",
         "last_active_at": "2026-11-21T03:00:00.000Z", "last_check_in_at": "2026-11-21T03:00:00.000Z",

@@ -1,7 +1,9 @@
 //! Errors: what can go wrong in a use case. HTTP has no place here.
 
+use std::time::Duration;
+
 use crate::{
-    domain::{ImageRef, Invalid, SandboxName},
+    domain::{ImageRef, Invalid, Kind, SandboxName},
     engine::EngineError,
     relay::Unreachable,
     store::StoreError,
@@ -22,6 +24,30 @@ pub enum Error {
     /// There is no such namespace, or the actor may not know it.
     #[error("Namespace {0} doesn't exist")]
     NoNamespace(String),
+    /// Missing or wrong credentials, whatever is wrong with them.
+    #[error("Valid credentials are required (HTTP Basic)")]
+    Unauthorized,
+    /// Too many wrong passwords came from there, or for that name.
+    #[error("too many wrong passwords; try again in {} s", .0.as_secs() + 1)]
+    TooManyAttempts(Duration),
+    /// There is no such user, or the actor may not know it.
+    #[error("User {0} doesn't exist")]
+    NoUser(String),
+    /// There is no such token, session or invitation, or the actor may not know it.
+    #[error("there is no {} {_1}", _0.word())]
+    NoCredential(Kind, String),
+    /// A name is in use.
+    #[error("name: {0}")]
+    Taken(String),
+    /// What shall be removed is in use.
+    #[error("{0}")]
+    InUse(String),
+    /// The machine gives no random numbers, so no secret can be made.
+    #[error("the machine gives no random numbers: {0}")]
+    NoRandom(String),
+    /// A quota is used up; which, and how much of it is used.
+    #[error("{0}; stop or delete containers there, or have an admin change the quota (PATCH /v1/namespaces/...)")]
+    Quota(String),
     /// The image is not on this server, and nothing is pulled (`CONTRACT.md` 18).
     #[error("Image {0} not found on this server")]
     NoImage(ImageRef),
@@ -81,6 +107,8 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Failed(why) => Self::DatabaseAway(why),
+            StoreError::NoNamespace(name) => Self::NoNamespace(name.to_string()),
+            StoreError::Quota(why) => Self::Quota(why),
             other => Self::Store(other),
         }
     }

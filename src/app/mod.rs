@@ -6,6 +6,7 @@
 
 mod asked;
 mod error;
+mod identity;
 mod next;
 mod pass;
 mod records;
@@ -28,14 +29,19 @@ use crate::{
     relay::Relay,
     store::Store,
 };
+use identity::Identity;
 use next::Next;
 use records::Records;
 use usage::Usage;
 use work::Work;
 
 pub use crate::{clock::Stopwatch, store::Change};
-pub use asked::{Activity, Asked, CreateSpec, Ensured, Health, Image, PortView, Pull, PullState, View};
+pub use asked::{
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
+    Pull, PullState, SignIn, UserChange, View,
+};
 pub use error::{Error, chain};
+pub use identity::{AdminLogin, password};
 pub use pass::Pass;
 pub use settings::Settings;
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};
@@ -82,6 +88,8 @@ pub struct App {
     pub pass: Arc<Pass>,
     /// Whether the engine, the store and the door work.
     pub vitals: Arc<Vitals>,
+    /// Who callers are.
+    pub identity: Arc<Identity>,
     next: Arc<Next>,
     work: Arc<Work>,
     closing: CancellationToken,
@@ -104,7 +112,8 @@ impl App {
         let asked = Asked::new(&work, relay, closing.clone(), tasks.clone());
         let pass = Pass::new(&work, tasks.clone());
         let (vitals, next) = (Arc::clone(&work.vitals), Arc::clone(&work.next));
-        Arc::new(Self { asked, pass, vitals, next, work, closing, tasks })
+        let identity = Arc::clone(&asked.identity);
+        Arc::new(Self { asked, pass, vitals, identity, next, work, closing, tasks })
     }
 
     /// Waits until somebody wants a pass.

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use super::identity::AdminLogin;
 use crate::{
     domain::{Cpus, Memory, Policy, Wake, Zone},
     store::PortPool,
@@ -10,6 +11,8 @@ use crate::{
 /// What the configuration decides for the use cases. Its fields are the settings, one for each.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The configured admin.
+    pub admin: AdminLogin,
     /// The policy of sandboxes without their own.
     pub policy: Policy,
     /// The longest time for which somebody inside may keep a sandbox at once.

@@ -60,6 +60,7 @@ fn admin() -> Actor {
 
 fn settings() -> Settings {
     Settings {
+        admin: AdminLogin { user: "admin".into(), password: crate::domain::Password::Plain("spindocker".into()) },
         policy: crate::domain::Policy { idle_limit: Limit::After(Duration::from_mins(1)), ..fixtures::POLICY },
         keep_max: Duration::from_mins(1),
         wake: Wake::Idle,

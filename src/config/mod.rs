@@ -2,6 +2,7 @@
 //! Every value is read as text and parsed by its own type, so that a password of digits stays as it is. Contradictions
 //! are refused here, not found out in class.
 
+mod password;
 mod policy;
 mod relay;
 mod sandbox;
@@ -21,7 +22,8 @@ use figment::{
 };
 use ipnet::Ipv4Net;
 
-use crate::domain::{Who, limits::BRIDGE};
+use crate::domain::{Password, Who, limits::BRIDGE};
+pub use password::is_default;
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 pub use sandbox::SandboxConfig;
@@ -52,8 +54,8 @@ pub struct Config {
     pub port: u16,
     /// `SPINDLE_ADMIN_USER`: who may use it.
     pub admin_user: String,
-    /// `SPINDLE_ADMIN_PASSWORD`: the user's password.
-    pub admin_password: String,
+    /// `SPINDLE_ADMIN_PASSWORD` or `SPINDLE_ADMIN_PASSWORD_HASH`: the user's password.
+    pub admin_password: Password,
     /// `SPINDLE_DATABASE`: the database file.
     pub database: PathBuf,
     /// `SPINDLE_FILES`: the directory in which each sandbox has its `/run/spindle`; absolute.
@@ -120,7 +122,7 @@ impl Config {
         for (name, value) in variables {
             let Some(key) = name.strip_prefix("SPINDLE_").map(str::to_ascii_lowercase) else { continue };
             // An empty variable counts as not set. An empty password is a mistake, and must not become the default.
-            if !NOT_OURS.contains(&key.as_str()) && (!value.is_empty() || key == "admin_password") {
+            if !NOT_OURS.contains(&key.as_str()) && (!value.is_empty() || key.starts_with("admin_password")) {
                 figment = figment.merge(Serialized::default(&key, value));
             }
         }
@@ -151,7 +153,7 @@ impl Config {
             admin_user: v.take("admin_user", "admin", "it is a name without a colon, other than \"inside\"", |t| {
                 text(t).filter(|t| !t.contains(':') && t != Who::INSIDE)
             })?,
-            admin_password: v.exact("admin_password", DEFAULT_PASSWORD, "it must not be empty", text)?,
+            admin_password: password::password(v)?,
             deployment: v.take(
                 "deployment",
                 "spindle",
@@ -203,7 +205,7 @@ impl Config {
     /// Refuses settings that contradict each other (`IDLENESS.md`, rule 12).
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |sentence: String| Err(ConfigError(sentence));
-        if !self.address.is_loopback() && self.admin_password == DEFAULT_PASSWORD {
+        if !self.address.is_loopback() && is_default(&self.admin_password) {
             return refuse(format!(
                 "SPINDLE_ADDRESS is {}, which others can reach, and the password is the default one; set SPINDLE_ADMIN_PASSWORD",
                 self.address

@@ -1,12 +1,17 @@
 //! Writes the configuration in force as a TOML file.
 
-use super::{Config, DEFAULT_PASSWORD, LogFormat};
+use super::{Config, LogFormat, is_default};
+use crate::domain::Password;
 
 impl Config {
     /// The configuration in force as a TOML file, secrets masked.
     pub fn show(&self) -> String {
         // In a comment: if somebody saves this as a file, the mask must not become the password.
-        let password = if self.admin_password == DEFAULT_PASSWORD { "the default" } else { "set, and not shown" };
+        let password = match &self.admin_password {
+            password if is_default(password) => "the default",
+            Password::Plain(_) => "set, and not shown",
+            Password::Hash(_) => "set as a hash, and not shown",
+        };
         let own = self.first_lines().into_iter().chain(self.sandbox.lines()).chain(self.last_lines());
         let lines = own.chain(self.policy.lines()).chain(self.relay.lines());
         let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();

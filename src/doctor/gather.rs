@@ -77,9 +77,11 @@ pub async fn facts(config: &Config, engine: &DockerEngine) -> Facts {
 
 /// What the server tells. The password is sent only after a Spindle has answered there.
 async fn asked(config: &Config) -> (Seen<Server>, Seen<Vec<Shown>>) {
-    let client = Client::new(address(config), &config.admin_user, &config.admin_password);
+    let password = config.admin_password.plain();
+    let client = Client::new(address(config), &config.admin_user, password.unwrap_or_default());
     let server = within(ask::server(&client)).await;
     let sandboxes = match &server {
+        Ok(_) if password.is_none() => Err("the configuration has only a hash of the password".into()),
         Ok(_) => within(ask::sandboxes(&client)).await,
         Err(_) => Err("the server does not answer".into()),
     };

@@ -1,5 +1,6 @@
 //! The domain: names, sandboxes, evidence, the verdict and the plan. Pure: no IO, no clock, no vendor.
 
+pub mod account;
 pub mod decision;
 pub mod evidence;
 pub mod explain;
@@ -31,6 +32,7 @@ pub mod time;
 pub mod traffic;
 pub mod zone;
 
+pub use account::{Course, Grant, Kind, Password, Quota, Usage, User};
 pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
 pub use explain::{PortUse, RECENT, Reports, Sight, explain};

@@ -1,77 +1,98 @@
-//! Decides who may use the API: anybody with the one pair of credentials.
+//! Who asks: reads the credentials of a request once, and has the app say whose they are.
+
+use std::{net::IpAddr, sync::Arc};
 
 use http_auth_basic::Credentials as Basic;
 use rocket::{
     Request,
-    http::Status,
+    http::{Cookie, Method, SameSite as CookieSite, Status, uri::Host},
     request::{FromRequest, Outcome},
 };
-use subtle::{Choice, ConstantTimeEq};
 
-use crate::domain::Actor;
+use super::{error::ApiError, trace};
+use crate::{
+    app::{App, Error},
+    domain::{Actor, Kind},
+};
 
-/// The credentials that the server accepts.
-#[derive(Clone)]
-pub struct Credentials {
-    user: String,
-    password: String,
+/// The name of a session's cookie.
+const COOKIE: &str = "spindle";
+
+/// Where a request comes from.
+pub fn from(request: &Request<'_>) -> Option<IpAddr> {
+    request.remote().map(|remote| remote.ip().to_canonical())
 }
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(..)")
-    }
+/// Who asks, or why the request is refused. The credentials are looked at once per request.
+pub async fn caller<'r>(request: &'r Request<'_>) -> &'r Result<Actor, ApiError> {
+    request.local_cache_async(known(request)).await
 }
 
-impl Credentials {
-    /// A user and a password.
-    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { user: user.into(), password: password.into() }
-    }
-
-    /// Whether `given` are the credentials. The time does not depend on how much of them is right (`CONTRACT.md` 2).
-    fn accepts(&self, given: &Basic) -> bool {
-        bool::from(equal(&self.user, &given.user_id) & equal(&self.password, &given.password))
-    }
-}
-
-/// The longest credential whose length is hidden too.
-const FRAME: usize = 512;
-
-fn equal(ours: &str, theirs: &str) -> Choice {
-    /// Texts are compared in frames of one size, so that not even the length shows.
-    fn frame(text: &str) -> [u8; FRAME] {
-        let mut frame = [0; FRAME];
-        for (to, from) in frame.iter_mut().zip(text.bytes()) {
-            *to = from;
+async fn known(request: &Request<'_>) -> Result<Actor, ApiError> {
+    let Some(app) = request.rocket().state::<Arc<App>>() else { return Err(Error::Unauthorized.into()) };
+    let from = from(request);
+    let header = request.headers().get_one("Authorization").map(str::trim);
+    let actor = match header.map(|header| header.split_once(' ').unwrap_or((header, ""))) {
+        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => {
+            app.identity.by_secret(secret.trim(), &[Kind::Token, Kind::Invitation], from).await?
         }
-        frame
-    }
-    if ours.len() > FRAME {
-        return ours.as_bytes().ct_eq(theirs.as_bytes());
-    }
-    frame(ours).ct_eq(&frame(theirs)) & (ours.len() as u64).ct_eq(&(theirs.len() as u64))
+        Some(_) => {
+            let basic = basic(request).ok_or(Error::Unauthorized)?;
+            app.identity.by_password(&basic.user_id, &basic.password, from).await?
+        }
+        None => {
+            let secret = request.cookies().get(COOKIE).ok_or(Error::Unauthorized)?;
+            app.identity.by_secret(secret.value(), &[Kind::Session], from).await?
+        }
+    };
+    same_site(request)?;
+    Ok(Actor { request: Some(trace::request_id(request).to_owned()), ..actor })
 }
 
-fn given(request: &Request<'_>) -> Option<Result<Basic, ()>> {
+/// # Errors
+/// `cross_site` if another site's page makes a browser change something here: a browser adds a cookie and Basic
+/// credentials by itself. Programs other than browsers send neither of these headers.
+pub fn same_site(request: &Request<'_>) -> Result<(), ApiError> {
+    if matches!(request.method(), Method::Get | Method::Head | Method::Options) {
+        return Ok(());
+    }
+    let header = |name| request.headers().get_one(name);
+    let site = header("Sec-Fetch-Site").is_none_or(|site| ["same-origin", "none"].contains(&site));
+    let ours = request.host().map(Host::to_string);
+    let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
+    let origin = header("Origin").is_none_or(|origin| host(origin) == ours);
+    if site && origin {
+        return Ok(());
+    }
+    Err(ApiError::new(Status::Forbidden, "cross_site", "A page of another site may not change anything here"))
+}
+
+fn basic(request: &Request<'_>) -> Option<Basic> {
     let header = request.headers().get_one("Authorization")?;
-    Some(Basic::from_header(header.trim().to_owned()).map_err(drop))
+    Basic::from_header(header.trim().to_owned()).ok()
 }
 
 /// The user name that came with a request, if any. Rubbish in the header has none. It is for the log, so a password in
 /// its place is not repeated.
 pub fn user_tried(request: &Request<'_>) -> Option<String> {
-    let user = given(request)?.map(|basic| basic.user_id).unwrap_or_default();
-    let is_password =
-        request.rocket().state::<Credentials>().is_some_and(|ours| bool::from(equal(&ours.password, &user)));
+    request.headers().get_one("Authorization")?;
+    let user = basic(request).map(|basic| basic.user_id).unwrap_or_default();
+    let app = request.rocket().state::<Arc<App>>();
+    let is_password = app.is_some_and(|app| app.identity.is_admin_password(&user)) || user.starts_with("spindle_");
     Some(if is_password { "(the password)".into() } else { user })
 }
 
-/// Whether a request has the right credentials. Rubbish in the header counts as none.
-pub fn is_admin(request: &Request<'_>) -> bool {
-    let given = given(request);
-    let ours = request.rocket().state::<Credentials>();
-    matches!((given, ours), (Some(Ok(given)), Some(ours)) if ours.accepts(&given))
+/// The cookie of a session; without a `secret` the one that removes it. Scripts cannot read it, and other sites' forms
+/// do not send it.
+pub fn cookie(secret: Option<String>, is_secure: bool) -> Cookie<'static> {
+    let age = if secret.is_some() { rocket::time::Duration::days(7) } else { rocket::time::Duration::ZERO };
+    Cookie::build((COOKIE, secret.unwrap_or_default()))
+        .http_only(true)
+        .secure(is_secure)
+        .same_site(CookieSite::Lax)
+        .path("/")
+        .max_age(age)
+        .build()
 }
 
 /// Who asks, once their credentials are known to be right.
@@ -82,30 +103,45 @@ impl<'r> FromRequest<'r> for Caller {
     type Error = ();
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
-        match request.rocket().state::<Credentials>().filter(|_| is_admin(request)) {
-            Some(ours) => Outcome::Success(Self(Actor::admin(&ours.user))),
-            None => Outcome::Error((Status::Unauthorized, ())),
+        match caller(request).await {
+            Ok(actor) => Outcome::Success(Self(actor.clone())),
+            // The catcher answers the error itself.
+            Err(e) => Outcome::Error((e.status(), ())),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Proof that no other site's page made the request.
+pub struct SameSite;
 
-    #[test]
-    fn contract_02_only_the_whole_pair_is_accepted() {
-        let ours = Credentials::new("admin", "spin:docker");
-        let accepts = |user: &str, password: &str| ours.accepts(&Basic::new(user, password));
-        assert!(accepts("admin", "spin:docker"));
-        let long = "x".repeat(2_000);
-        for (user, password) in
-            [("admin", ""), ("", "spin:docker"), ("admin", "spin:dockerx"), ("admin\0", "spin:docker"), (&long, &long)]
-        {
-            assert!(!accepts(user, password), "{user:?} {password:?} was accepted");
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for SameSite {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        match same_site(request) {
+            Ok(()) => Outcome::Success(Self),
+            Err(e) => Outcome::Error((e.status(), ())),
         }
-        let long_ours = Credentials::new("admin", "y".repeat(600));
-        let other = "y".repeat(550) + &"z".repeat(50);
-        assert!(!long_ours.accepts(&Basic::new("admin", &other)), "what lies beyond the frame counts too");
+    }
+}
+
+/// Where a request comes from, and by which program: for a sign-in.
+pub struct Client {
+    /// The address.
+    pub from: Option<IpAddr>,
+    /// What the program calls itself.
+    pub program: String,
+    /// Whether nobody between can read it.
+    pub is_secure: bool,
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Client {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        let program = request.headers().get_one("User-Agent").unwrap_or_default().to_owned();
+        Outcome::Success(Self { from: from(request), program, is_secure: false })
     }
 }

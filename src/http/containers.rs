@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api,
     app::{App, Change},
-    domain::{Actor, Wake},
+    domain::{Actor, Namespace, UserName, Wake},
 };
 
 /// The routes of this file.
@@ -94,7 +94,16 @@ async fn patch_one(
     }
     let wake = fields.string("wake")?.map(|w| Wake::parse("wake", &w)).transpose()?;
     let (own, to_default) = wishes::own_policy(app, &fields)?;
+    let namespace = fields.string("namespace")?.map(|n| Namespace::parse("namespace", &n)).transpose()?;
+    let owner = match fields.string("owner")?.as_deref() {
+        None => None,
+        Some("" | "none") => Some(None),
+        Some(name) => Some(Some(UserName::parse("owner", name)?)),
+    };
     let change = Change { own, to_default, keep_until: wishes::keep_until(&fields)? };
+    if namespace.is_some() || owner.is_some() {
+        app.asked.assign(&caller.0, id, namespace, owner).await?;
+    }
     if !change.is_empty() {
         app.asked.change(&caller.0, id, change).await?;
     }

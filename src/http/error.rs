@@ -27,6 +27,8 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     allow: Option<String>,
+    /// After how many seconds another try makes sense.
+    retry: Option<u64>,
     /// What would help, beside a message whose words v1 fixes.
     hint: Option<String>,
     /// What went wrong inside: for the log, never for the answer.
@@ -36,7 +38,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error with a status, a code for programs and a message for people.
     pub fn new(status: Status, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), allow: None, hint: None, cause: None }
+        Self { status, code, message: message.into(), allow: None, retry: None, hint: None, cause: None }
     }
 
     /// For people.
@@ -44,14 +46,14 @@ impl ApiError {
         &self.message
     }
 
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
     /// For programs.
     pub fn code(&self) -> &'static str {
         self.code
-    }
-
-    /// Missing or wrong credentials (`CONTRACT.md` 2).
-    pub fn unauthorized() -> Self {
-        Self::new(Status::Unauthorized, "unauthorized", "Valid credentials are required (HTTP Basic)")
     }
 
     fn internal() -> Self {
@@ -81,6 +83,11 @@ impl ApiError {
         Self::new(Status::BadRequest, "duplicate_field", message)
     }
 
+    /// A field that must be there; `what` it is.
+    pub fn missing(field: &'static str, what: &str) -> Self {
+        Self::new(Status::BadRequest, "missing_field", format!("{field}: the field is missing; {what}"))
+    }
+
     /// A value that is not allowed.
     pub fn invalid(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
         Invalid::new(field, value, allowed).into()
@@ -99,6 +106,14 @@ impl From<Error> for ApiError {
             Error::Invalid(_) => (Status::BadRequest, "invalid_field"),
             Error::NoSandbox(_) => (Status::NotFound, "container_not_found"),
             Error::Forbidden(_) => (Status::Forbidden, "forbidden"),
+            Error::Unauthorized => (Status::Unauthorized, "unauthorized"),
+            Error::TooManyAttempts(_) => (Status::TooManyRequests, "too_many_attempts"),
+            Error::NoUser(_) => (Status::NotFound, "user_not_found"),
+            Error::NoCredential(..) => (Status::NotFound, "not_found"),
+            Error::Taken(_) => (Status::Conflict, "name_taken"),
+            Error::InUse(_) => (Status::Conflict, "in_use"),
+            Error::NoRandom(_) => (Status::ServiceUnavailable, "no_random_numbers"),
+            Error::Quota(_) => (Status::Forbidden, "quota_exceeded"),
             Error::NoNamespace(_) => (Status::NotFound, "namespace_not_found"),
             Error::NoImage(_) | Error::NotInRegistry(_) => (Status::NotFound, "image_not_found"),
             Error::ImageInUse(..) => (Status::Conflict, "image_in_use"),
@@ -122,7 +137,11 @@ impl From<Error> for ApiError {
             Error::NoImage(image) => Some(format!("PUT /v1/images/{image} pulls it, if a registry has it")),
             _ => None,
         };
-        Self { hint, ..Self::new(status, code, error.to_string()) }
+        let retry = match &error {
+            Error::TooManyAttempts(wait) => Some(wait.as_secs() + 1),
+            _ => Some(5).filter(|_| status == Status::ServiceUnavailable),
+        };
+        Self { hint, retry, ..Self::new(status, code, error.to_string()) }
     }
 }
 
@@ -142,17 +161,19 @@ impl<'r> Responder<'r, 'static> for ApiError {
         let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
         let mut response = Response::build();
         response.status(self.status).header(ContentType::JSON).sized_body(body.len(), Cursor::new(body));
-        if self.status == Status::Unauthorized {
+        if [Status::Unauthorized, Status::TooManyRequests].contains(&self.status) {
             if let Some(refusals) = request.rocket().state::<Refusals>() {
                 refusals.note(request);
             }
+        }
+        if self.status == Status::Unauthorized {
             response.header(Header::new("WWW-Authenticate", "Basic realm=\"Spindle\", charset=\"UTF-8\""));
         }
         if let Some(allow) = self.allow {
             response.header(Header::new("Allow", allow));
         }
-        if self.status == Status::ServiceUnavailable {
-            response.header(Header::new("Retry-After", "5"));
+        if let Some(seconds) = self.retry {
+            response.header(Header::new("Retry-After", seconds.to_string()));
         }
         response.ok()
     }
@@ -160,27 +181,27 @@ impl<'r> Responder<'r, 'static> for ApiError {
 
 /// Answers whatever no route answered.
 #[catch(default)]
-pub fn fallback(status: Status, request: &Request<'_>) -> ApiError {
+pub async fn fallback(status: Status, request: &Request<'_>) -> ApiError {
     if trace::is_kept_out(request) {
         return ApiError::new(Status::Forbidden, "forbidden", "This API is not for sandboxes; they check in only");
     }
     match status.code {
-        401 => ApiError::unauthorized(),
-        404 => no_route(request),
+        401 | 403 | 429 | 503 if let Err(e) = auth::caller(request).await => e.clone(),
+        404 => no_route(request).await,
         413 => ApiError::new(status, "payload_too_large", "The request is too large"),
         415 => ApiError::new(status, "unsupported_media_type", "This content type is not understood"),
         422 => ApiError::new(status, "unprocessable", "The request could not be understood"),
         400..=499 => ApiError::new(status, "bad_request", "The request could not be understood"),
-        503 => ApiError::new(status, "shutting_down", "The server is shutting down; try again later"),
+        503 => Error::ShuttingDown.into(),
         _ => ApiError::internal(),
     }
 }
 
 /// No such path (404), or a path without this method (`CONTRACT.md` 6).
-fn no_route(request: &Request<'_>) -> ApiError {
+async fn no_route(request: &Request<'_>) -> ApiError {
     let paths = request.rocket().state::<Paths>();
     match paths.and_then(|paths| paths.known(request.uri().path().as_str())) {
-        Some((_, For::Admin)) if !auth::is_admin(request) => ApiError::unauthorized(),
+        Some((_, For::Callers)) if let Err(e) = auth::caller(request).await => e.clone(),
         Some((allow, _)) => {
             let message = format!("{} is not allowed here; allowed are {allow}", request.method());
             ApiError { allow: Some(allow), ..ApiError::new(Status::MethodNotAllowed, "method_not_allowed", message) }

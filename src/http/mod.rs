@@ -4,16 +4,20 @@ mod activity;
 mod auth;
 mod check_in;
 mod containers;
+mod credentials;
 mod error;
 mod fields;
 mod gate;
 mod health;
 mod images;
+mod import;
 mod keys;
+mod namespaces;
 mod paths;
 mod refusals;
 mod strict;
 mod trace;
+mod users;
 mod wire;
 mod wishes;
 
@@ -33,7 +37,6 @@ use rocket::{
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use auth::Credentials;
 pub use keys::ssh_keys;
 use paths::{For, Paths};
 
@@ -44,8 +47,6 @@ use crate::app::{App, CheckInDoor};
 pub struct ApiSettings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Who may use it.
-    pub credentials: Credentials,
     /// The sandboxes' addresses. Only check-ins from there are answered.
     pub sandboxes: Ipv4Net,
     /// Whether unknown fields are ignored (`CONTRACT.md` 24).
@@ -73,19 +74,26 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
 /// The API for callers with credentials.
 pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
     let sandboxes = settings.sandboxes;
-    let admins: Vec<_> = images::routes().into_iter().chain(containers::routes()).collect();
-    let (open, check_in) = (health::routes(), check_in::routes());
-    let paths = Paths::default().and(For::Admin, &admins).and(For::Everybody, &open).and(For::Sandboxes, &check_in);
+    let callers = [
+        images::routes(),
+        containers::routes(),
+        users::routes(),
+        import::routes(),
+        namespaces::routes(),
+        credentials::routes(),
+    ];
+    let (callers, open) = (callers.concat(), [health::routes(), credentials::open()].concat());
+    let check_in = check_in::routes();
+    let paths = Paths::default().and(For::Callers, &callers).and(For::Everybody, &open).and(For::Sandboxes, &check_in);
     rocket(settings.listen, settings.grace)
         .manage(app)
-        .manage(settings.credentials)
         .manage(refusals::Refusals::default())
         .manage(fields::Lenient(settings.lenient))
         .manage(paths)
         .attach(AdHoc::on_request("sandboxes stay out", move |request, _| {
             Box::pin(async move { trace::keep_out(request, sandboxes) })
         }))
-        .mount("/", admins)
+        .mount("/", callers)
         .mount("/", check_in)
         .mount("/", open)
 }

@@ -6,7 +6,7 @@ use rocket::{Route, http::Method};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum For {
     /// Callers with credentials.
-    Admin,
+    Callers,
     /// Everybody but the sandboxes.
     Everybody,
     /// The sandboxes too.

@@ -35,6 +35,8 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         ssh_port: live_port(sandbox, Some(PortSpec::SSH)),
         app_port: live_port(sandbox, sandbox.recipe.app_port),
         access: access(sandbox, host),
+        namespace: sandbox.ownership.namespace.to_string(),
+        owner: sandbox.ownership.owner.as_ref().map(ToString::to_string),
         ports: sandbox.ports.iter().map(port).collect(),
         created_at: Instant(sandbox.created_at),
         started_at: instant(started_at),

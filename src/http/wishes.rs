@@ -13,7 +13,7 @@ use super::{
 use crate::{
     app::{App, CreateSpec},
     domain::{
-        Cpus, ImageRef, Invalid, Label, Memory, OwnPolicy, Sandbox, SandboxName, Wake, Zone,
+        Cpus, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake, Zone,
         policy::{least_idle_limit, parse_span},
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 const AT_CREATION: &[&str] = &["image", "name", "ssh_key", "env", "tz", "memory", "cpus", "labels"];
 
 /// Fields that can be set at any time, besides the policy.
-const AT_ANY_TIME: &[&str] = &["wake", "keep_until"];
+const AT_ANY_TIME: &[&str] = &["wake", "keep_until", "namespace", "owner"];
 
 /// The fields that `POST /v1/containers` takes.
 pub const CREATE: Taken = Taken {
@@ -69,6 +69,8 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
     let mut env = env(fields.object("env", None)?)?;
     Ok(CreateSpec {
         image: ImageRef::parse(&image)?,
+        namespace: filled(fields.string("namespace")?).map(|n| Namespace::parse("namespace", &n)).transpose()?,
+        owner: filled(fields.string("owner")?).map(|o| UserName::parse("owner", &o)).transpose()?,
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_keys: filled(fields.string("ssh_key")?).map(|k| ssh_keys("ssh_key", &k)).transpose()?,
         zone: zone(filled(fields.string("tz")?), &mut env)?,
@@ -134,13 +136,20 @@ pub fn length(field: &'static str, text: &str) -> Result<Duration, Invalid> {
     parse_span(text.trim()).ok_or_else(|| Invalid::new(field, text, allowed))
 }
 
-/// Reads `a=1,b=2`: a form has no objects.
 fn label_list(text: &str) -> Result<Pairs, ApiError> {
+    pairs("labels", text)
+}
+
+/// Reads `a=1,b=2`: a form has no objects.
+pub fn pairs(field: &'static str, text: &str) -> Result<Pairs, ApiError> {
     let pair = |text: &str| match text.split_once('=') {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(ApiError::invalid("labels", text, "labels are written key=value, as in labels=group=a,year=2")),
+        None => {
+            let allowed = format!("{field} are written key=value, as in {field}=a=1,b=2");
+            Err(ApiError::invalid(field, text, allowed))
+        }
     };
-    text.split(',').filter(|label| !label.is_empty()).map(pair).collect()
+    text.split(',').filter(|pair| !pair.is_empty()).map(pair).collect()
 }
 
 fn labels(pairs: Pairs) -> Result<Vec<Label>, ApiError> {

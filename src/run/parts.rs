@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spindle::{
-    app::{App, Settings},
+    app::{AdminLogin, App, Settings},
     clock::SystemClock,
     config::Config,
     engine::docker::{DockerEngine, DockerSettings},
@@ -58,6 +58,7 @@ pub async fn app(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentenc
 
 fn settings(config: &Config) -> Settings {
     Settings {
+        admin: AdminLogin { user: config.admin_user.clone(), password: config.admin_password.clone() },
         policy: config.policy.policy,
         keep_max: config.policy.keep_max,
         wake: config.relay.wake,

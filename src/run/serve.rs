@@ -17,7 +17,7 @@ use spindle::{
     clock::{Clock, SystemClock},
     config::Config,
     host,
-    http::{self, ApiSettings, Credentials},
+    http::{self, ApiSettings},
     loops::Loops,
 };
 use tokio::task::JoinHandle;
@@ -50,9 +50,8 @@ pub async fn serve(config: Config) -> Result<(), Sentence> {
     let listen = config.listen();
     let relay = parts::relay(&config);
     let app = parts::app(&config, Arc::clone(&relay)).await?;
-    let credentials = Credentials::new(config.admin_user.clone(), config.admin_password.clone());
     let grace = GRACE.as_secs() as u32;
-    let settings = ApiSettings { listen, credentials, sandboxes: config.subnet, lenient: config.lenient, grace };
+    let settings = ApiSettings { listen, sandboxes: config.subnet, lenient: config.lenient, grace };
     let api = http::api(Arc::clone(&app), settings).ignite().await.map_err(|e| e.to_string())?;
     let stop_api = api.shutdown();
     let loops = Loops::start(&app, config.converge_every).await?;

@@ -142,11 +142,12 @@ const STEPS: &[&str] = &[
         containers    INTEGER,
         running       INTEGER,
         memory        TEXT,
-        own_containers INTEGER,
-        own_running   INTEGER,
-        own_memory    TEXT,
+        owner_containers INTEGER,
+        owner_running INTEGER,
+        owner_memory  TEXT,
         created_at    INTEGER NOT NULL
     ) STRICT;
+    INSERT INTO namespaces (name, title, created_at) VALUES ('default', '', 0);
     CREATE TABLE users (
         name          TEXT PRIMARY KEY,
         role          TEXT NOT NULL,

@@ -5,6 +5,7 @@
 
 mod check_in;
 mod columns;
+mod credentials;
 mod decisions;
 mod evidence;
 mod failures;
@@ -13,6 +14,7 @@ mod faults;
 mod heartbeat;
 mod known;
 mod migrations;
+mod people;
 mod policies;
 mod ports;
 mod rows;
@@ -31,7 +33,10 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::domain::Namespace;
+
 pub use check_in::CheckedIn;
+pub use credentials::Whose;
 use failures::Failures;
 #[cfg(test)]
 pub use faults::Fault;
@@ -72,6 +77,12 @@ pub enum StoreError {
     /// The limit of running sandboxes is reached.
     #[error("{0} sandboxes are running, which is the limit")]
     Full(u32),
+    /// There is no such namespace.
+    #[error("there is no namespace {0}")]
+    NoNamespace(Namespace),
+    /// A quota is used up; which, and how much of it.
+    #[error("{0}")]
+    Quota(String),
     /// The rows belong to another deployment.
     #[error(
         "the database holds sandboxes of the deployment {0:?}; set SPINDLE_DEPLOYMENT to that, or SPINDLE_DATABASE to another file"

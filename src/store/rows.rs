@@ -114,7 +114,7 @@ fn name(text: &str) -> Option<SandboxName> {
 }
 
 /// Others may have set less than a caller may ask for.
-fn memory(text: &str) -> Option<Memory> {
+pub fn memory(text: &str) -> Option<Memory> {
     Memory::parse(text).ok().or_else(|| Memory::in_force(text.parse().ok()?))
 }
 

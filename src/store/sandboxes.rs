@@ -10,12 +10,12 @@ use super::{
     columns::millis,
     decisions,
     evidence::{self, record_evidence},
-    known, ports,
+    known, people, ports,
     rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
     ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,
-    Wake, WakeFailure, deadline,
+    Usage, Wake, WakeFailure, deadline,
     rules::{Rule, broken},
 };
 
@@ -31,6 +31,13 @@ pub struct Counts {
 }
 
 const VISIBLE: &str = "state NOT IN ('creating', 'deleting')";
+
+/// What a sandbox uses while it runs.
+fn all_of(sandbox: &Sandbox) -> Usage {
+    let mut usage = Usage::default();
+    usage.add(sandbox.recipe.memory, true);
+    usage
+}
 
 impl Store {
     /// Everything we know, intents included, oldest first.
@@ -87,6 +94,8 @@ impl Store {
         self.writer
             .run(move |c| {
                 room(c, capacity)?;
+                people::exists(c, &sandbox.ownership.namespace)?;
+                people::within_quota(c, &sandbox.ownership, &all_of(&sandbox), &sandbox.id)?;
                 insert_row(c, &sandbox)?;
                 sandbox.ports = pool.reserve(c, &sandbox.id, &exposed, &avoid)?;
                 sandbox.ports.sort_by_key(|p| p.inside);
@@ -156,6 +165,8 @@ impl Store {
         let seen = seen.clone();
         let job = move |c: &Connection| {
             room(c, capacity)?;
+            let start = Usage { containers: 0, ..all_of(&seen) };
+            people::within_quota(c, &seen.ownership, &start, &seen.id)?;
             let done = mark(c, &seen, &to)?;
             if done && by_request {
                 c.execute("UPDATE sandboxes SET quick_ends = 0 WHERE id = ?1", [seen.id.as_str()])?;

@@ -107,6 +107,10 @@ pub struct Flavour {
 fn settings(flavour: &Flavour) -> Settings {
     let milliseconds = |m: i64| Duration::from_millis(m as u64);
     Settings {
+        admin: crate::app::AdminLogin {
+            user: "admin".into(),
+            password: crate::domain::Password::Plain("spindocker".into()),
+        },
         policy: Policy {
             idle_limit: limit_of(Some(LIMIT)),
             connection_cap: limit_of(flavour.cap),

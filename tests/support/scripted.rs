@@ -61,6 +61,10 @@ pub struct TestApp {
 impl Default for TestApp {
     fn default() -> Self {
         let settings = Settings {
+            admin: spindle::app::AdminLogin {
+                user: "admin".into(),
+                password: spindle::domain::Password::Plain("spindocker".into()),
+            },
             policy: Policy {
                 idle_limit: Limit::After(Duration::from_mins(150)),
                 connection_cap: Limit::After(Duration::from_hours(24)),

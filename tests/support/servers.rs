@@ -7,7 +7,7 @@ use std::{
 
 use spindle::{
     app::{App, CheckInDoor},
-    http::{self, ApiSettings, Credentials},
+    http::{self, ApiSettings},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,13 +19,7 @@ fn free_port() -> SocketAddr {
 pub async fn launch_api(app: &Arc<App>, sandboxes: &str, lenient: bool) -> (SocketAddr, rocket::Shutdown) {
     for _ in 0..5 {
         let at = free_port();
-        let settings = ApiSettings {
-            listen: at,
-            credentials: Credentials::new("admin", "spindocker"),
-            sandboxes: sandboxes.parse().unwrap(),
-            lenient,
-            grace: 1,
-        };
+        let settings = ApiSettings { listen: at, sandboxes: sandboxes.parse().unwrap(), lenient, grace: 1 };
         let server = http::api(app.clone(), settings).ignite().await.unwrap();
         let shutdown = server.shutdown();
         let task = tokio::spawn(server.launch());

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Asked, policy::is_ahead};
+use super::{Asked, namespaces::in_namespace, policy::is_ahead};
 use crate::{
     app::{Error, Result, chain},
     domain::{
-        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, OwnPolicy, PortSpec, Recipe, Sandbox,
-        SandboxId, SandboxName, State, Token, Wake, Zone, policy::least_idle_limit,
+        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Ownership,
+        PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, Token, UserName, Verb, Wake, Zone,
+        policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
@@ -25,6 +26,10 @@ const PORT_ATTEMPTS: usize = 5;
 pub struct CreateSpec {
     /// The image; it must be on the server.
     pub image: ImageRef,
+    /// In which namespace it shall be.
+    pub namespace: Option<Namespace>,
+    /// The learner whose own it shall be.
+    pub owner: Option<UserName>,
     /// A name of the caller's choice.
     pub name: Option<SandboxName>,
     /// The public keys of those who may log in, one per line.
@@ -52,6 +57,8 @@ impl CreateSpec {
     pub fn of(image: ImageRef) -> Self {
         Self {
             image,
+            namespace: None,
+            owner: None,
             name: None,
             ssh_keys: None,
             zone: None,
@@ -72,9 +79,15 @@ impl Asked {
     /// and a new one could get its ports and name.
     ///
     /// # Errors
-    /// [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
+    /// [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Quota`], [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
     /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
     pub async fn create(&self, by: &Actor, spec: CreateSpec) -> Result<Sandbox> {
+        let namespace = Self::namespace_of(by, spec.namespace.clone());
+        in_namespace(by, Verb::Create, &namespace)?;
+        let owner = match &spec.owner {
+            Some(owner) => Some(self.belongs(owner, &namespace).await?),
+            None => None,
+        };
         if let Some(until) = spec.keep_until {
             is_ahead(until, self.clock.now())?;
         }
@@ -97,9 +110,10 @@ impl Asked {
         let zone = told.clone().or(own).unwrap_or_default();
         let mut draft = self.draft(&spec, &image.exposed, labels)?;
         draft.recipe.zone = zone;
+        draft.ownership = Ownership { namespace, owner: spec.owner };
         let _claim = self.work.claims.claim(&draft.id).await;
         let sandbox = self.reserve(by, draft, image.exposed).await?;
-        let ssh_key = self.keys(spec.ssh_keys.as_deref());
+        let ssh_key = self.keys(spec.ssh_keys.as_deref().or(owner.as_ref().and_then(|owner| owner.ssh_key.as_deref())));
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }

@@ -3,13 +3,16 @@
 mod activity;
 mod check_in;
 mod create;
+mod credentials;
 mod health;
 mod images;
 mod lifecycle;
 mod look;
 mod names;
+mod namespaces;
 mod policy;
 mod rights;
+mod users;
 mod view;
 mod wake;
 
@@ -20,19 +23,23 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Settings, next::Next, records::Records, usage::Usage, vitals::Vitals, work::Work};
+use super::{Settings, identity::Identity, next::Next, records::Records, usage::Usage, vitals::Vitals, work::Work};
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 
 pub use activity::Activity;
 pub use create::CreateSpec;
+pub use credentials::{Given, NewToken, SignIn};
 pub use health::Health;
 pub use images::{Ensured, Image, Pull, PullState};
+pub use namespaces::CourseChange;
+pub use users::{NewPassword, NewUser, UserChange};
 pub use view::{PortView, View};
 
 /// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox.
 pub struct Asked {
     work: Arc<Work>,
     records: Arc<Records>,
+    pub(super) identity: Arc<Identity>,
     usage: Arc<Usage>,
     vitals: Arc<Vitals>,
     next: Arc<Next>,
@@ -50,6 +57,8 @@ pub struct Asked {
 impl Asked {
     /// Puts the parts together. `closing` is cancelled when the server is being shut down.
     pub fn new(work: &Arc<Work>, relay: Arc<Relay>, closing: CancellationToken, tasks: TaskTracker) -> Arc<Self> {
+        let (store, clock, admin) = (work.records.store.clone(), work.clock.clone(), work.settings.admin.clone());
+        let identity = Arc::new(Identity::new(store, clock, admin, tasks.clone()));
         Arc::new(Self {
             work: Arc::clone(work),
             records: Arc::clone(&work.records),
@@ -57,6 +66,7 @@ impl Asked {
             vitals: Arc::clone(&work.vitals),
             next: Arc::clone(&work.next),
             engine: Arc::clone(&work.engine),
+            identity,
             relay,
             clock: Arc::clone(&work.clock),
             settings: Arc::clone(&work.settings),

@@ -8,7 +8,7 @@ use super::Asked;
 use crate::{
     app::{Change, Error, Result, chain},
     domain::{
-        Actor, Decided, Extension, Invalid, Sandbox, State, Token, Verb, Who, Zone,
+        Actor, Decided, Extension, Invalid, Role, Sandbox, State, Token, Verb, Who, Zone,
         idle::end_of_age,
         time::{plus, span},
     },
@@ -56,6 +56,8 @@ impl Asked {
             self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default(), now)?;
         }
         let length = length.or(self.settings.policy.of(&sandbox).idle_limit.span()).unwrap_or_default();
+        // A learner keeps no more here than from inside.
+        let length = if by.rights.role == Role::Learner { length.min(self.settings.keep_max) } else { length };
         let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
         self.keep(&sandbox, by, until, now).await?.ok_or(Error::NotRunning)
     }

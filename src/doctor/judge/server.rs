@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    config::{Config, DEFAULT_PASSWORD},
+    config::{Config, is_default},
     doctor::{
         facts::{Facts, Shown},
         finding::{Finding, fail, ok, unseen, warn},
@@ -14,7 +14,7 @@ use crate::{
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
 pub fn password(config: &Config, _: &Facts) -> Finding {
-    if config.admin_password != DEFAULT_PASSWORD {
+    if !is_default(&config.admin_password) {
         return ok("one of your own");
     }
     warn(

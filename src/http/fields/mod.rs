@@ -105,15 +105,7 @@ impl Body {
 
     /// Reads the body from the client.
     pub async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Self, ApiError> {
-        let bytes = match tokio::time::timeout(PATIENCE, data.open(LIMIT.bytes()).into_bytes()).await {
-            Ok(Ok(bytes)) if bytes.is_complete() => bytes.into_inner(),
-            Ok(Ok(_)) => {
-                let message = format!("The body is larger than {LIMIT} bytes");
-                return Err(ApiError::new(Status::PayloadTooLarge, "payload_too_large", message));
-            }
-            Ok(Err(_)) => return Err(ApiError::new(Status::BadRequest, "bad_request", "The body broke off")),
-            Err(_) => return Err(late()),
-        };
+        let bytes = bytes(data, LIMIT).await?;
         let text = String::from_utf8_lossy(&bytes);
         let garbled = matches!(text, Cow::Owned(_));
         match Self::parse(request.content_type().map(ToString::to_string).as_deref(), &text) {
@@ -159,13 +151,27 @@ impl Body {
     }
 }
 
+/// All bytes of a body, at most `limit`.
+pub async fn bytes(data: Data<'_>, limit: u64) -> Result<Vec<u8>, ApiError> {
+    match tokio::time::timeout(PATIENCE, data.open(limit.bytes()).into_bytes()).await {
+        Ok(Ok(bytes)) if bytes.is_complete() => Ok(bytes.into_inner()),
+        Ok(Ok(_)) => {
+            let message = format!("The body is larger than {limit} bytes");
+            Err(ApiError::new(Status::PayloadTooLarge, "payload_too_large", message))
+        }
+        Ok(Err(_)) => Err(ApiError::new(Status::BadRequest, "bad_request", "The body broke off")),
+        Err(_) => Err(late()),
+    }
+}
+
 /// The error about a body that does not come.
 pub fn late() -> ApiError {
     let message = format!("The body did not arrive within {} s", PATIENCE.as_secs());
     ApiError::new(Status::RequestTimeout, "request_timeout", message)
 }
 
-fn invalid_utf8() -> ApiError {
+/// The error about a body that is no text.
+pub fn invalid_utf8() -> ApiError {
     ApiError::new(Status::BadRequest, "invalid_utf8", "The body is not valid UTF-8")
 }
 
@@ -223,6 +229,38 @@ impl Fields {
         match self.get(name) {
             Some(Json::Plain(Value::Number(n))) => Err(ApiError::invalid(name, &n.to_string(), "it must be a string")),
             _ => self.text(name),
+        }
+    }
+
+    /// A list of texts: an array in JSON, `a,b` in a form. `None` if it is absent.
+    pub fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
+        let allowed = "it is a list of texts: [\"a\", \"b\"] in JSON, a,b in a form";
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        match self.get(name) {
+            None | Some(Json::Plain(Value::Null)) => Ok(None),
+            Some(Json::Plain(Value::Array(values))) => match values.iter().map(text).collect() {
+                Some(texts) => Ok(Some(texts)),
+                None => Err(ApiError::invalid(name, &Value::from(values.clone()).to_string(), allowed)),
+            },
+            Some(Json::Plain(Value::String(list))) => {
+                Ok(Some(list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()))
+            }
+            Some(other) => Err(ApiError::invalid(name, &other.to_string(), allowed)),
+        }
+    }
+
+    /// An object of texts and numbers: in a form as `a=1,b=2`. `None` if it is absent.
+    pub fn amounts(&self, name: &'static str, list: ReadList) -> Result<Option<Pairs>, ApiError> {
+        match self.get(name) {
+            Some(Json::Object(object)) => {
+                let entry = |(key, value): &(String, Json)| match text_of(value) {
+                    Ok(text) => Ok((key.clone(), text.unwrap_or_else(|| "none".into()))),
+                    Err(shown) => Err(ApiError::invalid(name, &format!("{key}: {shown}"), "it is a number or a text")),
+                };
+                object.iter().map(entry).collect::<Result<_, _>>().map(Some)
+            }
+            None => Ok(None),
+            Some(_) => self.object(name, Some(list)).map(Some),
         }
     }
 

@@ -1,0 +1,270 @@
+//! Credentials: tokens, sessions and invitations are given, shown and revoked.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use super::{
+    Asked,
+    rights::{forbidden, on_server},
+    users::is_signed_in,
+};
+use crate::{
+    app::{Error, Result, identity::Secret},
+    domain::{Actor, Credential, Grant, Kind, Namespace, Role, SandboxId, Scope, Verb, Who, time::plus},
+    store::Whose,
+};
+
+/// How long a session lasts at most.
+const SESSION: Duration = Duration::from_hours(7 * 24);
+
+/// How long an invitation lasts, unless its giver says otherwise.
+const INVITATION: Duration = Duration::from_hours(14 * 24);
+
+/// What a caller wants a token to be.
+pub struct NewToken {
+    /// What its owner calls it.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: BTreeSet<Scope>,
+    /// In which namespaces; empty: in all of its owner's.
+    pub namespaces: BTreeSet<Namespace>,
+    /// How long it lasts; `None`: until it is revoked.
+    pub expires_in: Option<Duration>,
+}
+
+/// A secret that was just given, and what is recorded of it.
+pub type Given = (Grant, String);
+
+/// With what somebody signs in.
+pub enum SignIn {
+    /// A name and its password.
+    Password(String, String),
+    /// An invitation.
+    Invitation(String),
+}
+
+impl Asked {
+    /// Gives a secret.
+    async fn give(&self, mut grant: Grant, expires_in: Option<Duration>, secret: Secret) -> Result<Given> {
+        grant.expires_at = expires_in.map(|length| plus(grant.created_at, length));
+        self.records.store.give(grant.clone(), secret.hash()).await?;
+        Ok((grant, secret.reveal()))
+    }
+
+    /// A record of `kind` for `user`, with nothing in it yet.
+    fn grant(&self, kind: Kind, user: &str) -> Result<Grant> {
+        Ok(Grant {
+            id: self.identity.id().map_err(|e| Error::NoRandom(e.to_string()))?,
+            kind,
+            user: user.to_owned(),
+            sandbox: None,
+            parent: None,
+            password: None,
+            name: String::new(),
+            scopes: Scope::ALL.into(),
+            namespaces: BTreeSet::new(),
+            created_at: self.clock.now(),
+            expires_at: None,
+            used_at: None,
+            used_from: None,
+        })
+    }
+
+    /// Makes a token for whoever asks. The secret is told now, and never again.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] to a token; [`Error::NoNamespace`].
+    pub async fn make_token(&self, by: &Actor, wish: NewToken) -> Result<Given> {
+        on_server(by, Verb::OwnCredentials)?;
+        let Who::User(user) = &by.who else { return Err(forbidden(by, Verb::OwnCredentials)) };
+        for namespace in &wish.namespaces {
+            let known = by.rights.role == Role::Admin || by.rights.namespaces.contains(namespace);
+            if !known || self.records.store.course(namespace).await?.is_none() {
+                return Err(Error::NoNamespace(namespace.to_string()));
+            }
+        }
+        let mut grant = self.grant(Kind::Token, user)?;
+        (grant.name, grant.scopes, grant.namespaces) = (wish.name, wish.scopes, wish.namespaces);
+        let given = self.give(grant, wish.expires_in, self.secret()?).await?;
+        tracing::info!(token = given.0.id, name = given.0.name, %by, "token made");
+        Ok(given)
+    }
+
+    fn secret(&self) -> Result<Secret> {
+        Secret::new().map_err(|e| Error::NoRandom(e.to_string()))
+    }
+
+    /// The tokens or sessions of whoever asks, or of `user`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub async fn credentials(&self, by: &Actor, kind: Kind, user: Option<&str>) -> Result<Vec<Grant>> {
+        let own = match &by.who {
+            Who::User(name) => name.as_str(),
+            _ => return Err(forbidden(by, Verb::OwnCredentials)),
+        };
+        let whose = match user {
+            None => own,
+            Some(user) if user == own => own,
+            Some(user) => {
+                on_server(by, Verb::OthersCredentials)?;
+                user
+            }
+        };
+        if !is_signed_in(by) && !by.rights.has(Scope::Read) {
+            return Err(forbidden(by, Verb::OwnCredentials));
+        }
+        let whose = if whose == "*" { Whose::All } else { Whose::User(whose.to_owned()) };
+        Ok(self.records.store.grants(kind, whose, self.clock.now()).await?)
+    }
+
+    /// One of those of `kind` that `by` may revoke.
+    async fn credential(&self, by: &Actor, kind: Kind, id: &str) -> Result<Grant> {
+        let all = self.records.store.grants(kind, Whose::All, self.clock.now()).await?;
+        let none = || Error::NoCredential(kind, id.chars().take(80).collect());
+        let grant = all.into_iter().find(|grant| grant.id == id).ok_or_else(none)?;
+        let is_own = matches!(&by.who, Who::User(name) if *name == grant.user) && grant.sandbox.is_none();
+        // Whoever may not touch others' must not learn which there are.
+        match on_server(by, if is_own { Verb::OwnCredentials } else { Verb::OthersCredentials }) {
+            Err(Error::Forbidden(_)) if !is_own => Err(none()),
+            other => other.map(|()| grant),
+        }
+    }
+
+    /// Changes the name of a token, and when it ends.
+    ///
+    /// # Errors
+    /// [`Error::NoCredential`], [`Error::Forbidden`].
+    pub async fn change_token(
+        &self,
+        by: &Actor,
+        id: &str,
+        name: Option<String>,
+        expires_in: Option<Duration>,
+    ) -> Result<Grant> {
+        let mut grant = self.credential(by, Kind::Token, id).await?;
+        grant.name = name.unwrap_or(grant.name);
+        grant.expires_at = expires_in.map(|length| plus(self.clock.now(), length)).or(grant.expires_at);
+        if !self.records.store.change_grant(id, grant.name.clone(), grant.expires_at).await? {
+            return Err(Error::NoCredential(Kind::Token, id.to_owned()));
+        }
+        tracing::info!(token = id, name = grant.name, %by, "token changed");
+        Ok(grant)
+    }
+
+    /// Revokes a token or a session.
+    ///
+    /// # Errors
+    /// [`Error::NoCredential`], [`Error::Forbidden`].
+    pub async fn revoke(&self, by: &Actor, kind: Kind, id: &str) -> Result<()> {
+        let grant = self.credential(by, kind, id).await?;
+        self.end(by, &grant.id, kind).await
+    }
+
+    async fn end(&self, by: &Actor, id: &str, kind: Kind) -> Result<()> {
+        if !self.records.store.revoke(id).await? {
+            return Err(Error::NoCredential(kind, id.to_owned()));
+        }
+        tracing::info!(credential = id, kind = kind.word(), %by, "revoked");
+        Ok(())
+    }
+
+    /// Signs in, and begins a session: the secret is for the browser's cookie alone.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`], [`Error::TooManyAttempts`].
+    pub async fn begin_session(&self, with: SignIn, from: Option<IpAddr>, program: &str) -> Result<(Actor, Given)> {
+        let secret = self.secret()?;
+        let mut expires_in = SESSION;
+        let (actor, mut grant) = match with {
+            SignIn::Password(name, password) => {
+                let actor = self.identity.by_password(&name, &password, from).await?;
+                // A session has all rights of its user; a token may have fewer.
+                if actor.credential != Credential::Password {
+                    return Err(Error::Unauthorized);
+                }
+                let mut grant = self.grant(Kind::Session, &name)?;
+                grant.password = Some(self.identity.bound(&name, &secret).await?);
+                (actor, grant)
+            }
+            SignIn::Invitation(text) => {
+                let actor = self.identity.by_secret(&text, &[Kind::Invitation], from).await?;
+                let Credential::Invitation(parent) = &actor.credential else { return Err(Error::Unauthorized) };
+                let sandbox = actor.rights.only.clone().ok_or(Error::Unauthorized)?;
+                let all =
+                    self.records.store.grants(Kind::Invitation, Whose::Sandbox(sandbox.clone()), self.clock.now());
+                let invitation = all.await?.into_iter().find(|grant| grant.id == *parent).ok_or(Error::Unauthorized)?;
+                let left =
+                    invitation.expires_at.and_then(|end| Duration::try_from(end.duration_since(self.clock.now())).ok());
+                expires_in = expires_in.min(left.unwrap_or(SESSION));
+                let mut grant = self.grant(Kind::Session, &invitation.user)?;
+                (grant.sandbox, grant.parent) = (Some(sandbox), Some(parent.clone()));
+                (actor, grant)
+            }
+        };
+        grant.name = program.chars().filter(|c| !c.is_control()).take(120).collect();
+        grant.used_from = from.map(|from| from.to_string());
+        let given = self.give(grant, Some(expires_in), secret).await?;
+        tracing::info!(session = given.0.id, by = %actor, "signed in");
+        Ok((Actor { credential: Credential::Session(given.0.id.clone()), ..actor }, given))
+    }
+
+    /// Ends the session by which `by` asks, if it is one.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseAway`], [`Error::Store`].
+    pub async fn end_session(&self, by: &Actor) -> Result<()> {
+        match &by.credential {
+            Credential::Session(id) => match self.end(by, id, Kind::Session).await {
+                Err(Error::NoCredential(..)) => Ok(()),
+                other => other,
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Invites somebody without an account to one sandbox.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::Forbidden`].
+    pub async fn invite(
+        &self,
+        by: &Actor,
+        reference: &str,
+        expires_in: Option<Duration>,
+    ) -> Result<(SandboxId, Given)> {
+        let sandbox = self.allowed(by, Verb::Invite, reference).await?;
+        let mut grant = self.grant(Kind::Invitation, &by.to_string())?;
+        grant.sandbox = Some(sandbox.id.clone());
+        let given = self.give(grant, Some(expires_in.unwrap_or(INVITATION)), self.secret()?).await?;
+        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, invitation = given.0.id, %by, "invited");
+        Ok((sandbox.id, given))
+    }
+
+    /// The path in the API of the one sandbox that `by` is invited to.
+    pub async fn own_path(&self, by: &Actor) -> Option<String> {
+        let sandbox = self.records.store.get(by.rights.only.as_ref()?).await.ok()??;
+        Some(format!("/v1/containers/{}", sandbox.container?))
+    }
+
+    /// The invitations to one sandbox.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::Forbidden`].
+    pub async fn invitations(&self, by: &Actor, reference: &str) -> Result<Vec<Grant>> {
+        let sandbox = self.allowed(by, Verb::Invite, reference).await?;
+        Ok(self.records.store.grants(Kind::Invitation, Whose::Sandbox(sandbox.id), self.clock.now()).await?)
+    }
+
+    /// Revokes an invitation, and the sessions that began by it.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::Forbidden`], [`Error::NoCredential`].
+    pub async fn uninvite(&self, by: &Actor, reference: &str, id: &str) -> Result<()> {
+        let all = self.invitations(by, reference).await?;
+        let known = all.iter().any(|grant| grant.id == id);
+        if !known {
+            return Err(Error::NoCredential(Kind::Invitation, id.chars().take(80).collect()));
+        }
+        self.end(by, id, Kind::Invitation).await
+    }
+}

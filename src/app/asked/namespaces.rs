@@ -1,0 +1,155 @@
+//! Namespaces: one for each course, with its quota; and in which one a sandbox is, and whose.
+
+use super::{
+    Asked,
+    rights::{forbidden, on_server},
+};
+use crate::{
+    app::{Error, Result},
+    domain::{Actor, Answer, Course, Namespace, Object, Ownership, Quota, Role, Sandbox, Usage, UserName, Verb, may},
+};
+
+/// What a caller wants to be different about a namespace; `None`: nothing.
+#[derive(Default)]
+pub struct CourseChange {
+    /// Its name for people.
+    pub title: Option<String>,
+    /// The most that may be in it.
+    pub quota: Option<Quota>,
+    /// The most that each owner may have in it.
+    pub owner_quota: Option<Quota>,
+}
+
+impl CourseChange {
+    fn apply(self, course: &mut Course) {
+        course.title = self.title.unwrap_or(std::mem::take(&mut course.title));
+        course.quota = self.quota.unwrap_or(course.quota);
+        course.owner_quota = self.owner_quota.unwrap_or(course.owner_quota);
+    }
+}
+
+impl Asked {
+    /// The namespaces that `by` may see, each with what is used in it.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub async fn namespaces(&self, by: &Actor) -> Result<Vec<(Course, Usage)>> {
+        on_server(by, Verb::SeeNamespaces)?;
+        let mut courses = self.records.store.courses().await?;
+        courses.retain(|(course, _)| may(by, Verb::SeeNamespaces, Object::Namespace(&course.name)) == Answer::Yes);
+        Ok(courses)
+    }
+
+    /// One namespace.
+    ///
+    /// # Errors
+    /// [`Error::NoNamespace`], [`Error::Forbidden`].
+    pub async fn namespace(&self, by: &Actor, name: &str) -> Result<(Course, Usage)> {
+        self.namespace_for(by, Verb::SeeNamespaces, name).await
+    }
+
+    async fn namespace_for(&self, by: &Actor, verb: Verb, name: &str) -> Result<(Course, Usage)> {
+        let none = || Error::NoNamespace(name.chars().take(80).collect());
+        let namespace = Namespace::parse("namespace", name).map_err(|_| none())?;
+        in_namespace(by, verb, &namespace)?;
+        self.records.store.course(&namespace).await?.ok_or_else(none)
+    }
+
+    /// Makes a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::Taken`].
+    pub async fn make_namespace(&self, by: &Actor, name: Namespace, wish: CourseChange) -> Result<(Course, Usage)> {
+        on_server(by, Verb::ManageNamespace)?;
+        let (quota, owner_quota) = (Quota::default(), Quota::default());
+        let mut course = Course { name, title: String::new(), quota, owner_quota, created_at: self.clock.now() };
+        wish.apply(&mut course);
+        if !self.records.store.set_course(course.clone(), false).await? {
+            return Err(Error::Taken(format!("the name {} is another namespace's", course.name)));
+        }
+        tracing::info!(namespace = %course.name, %by, "namespace made");
+        self.namespace(by, course.name.as_str()).await
+    }
+
+    /// Changes a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::NoNamespace`].
+    pub async fn change_namespace(&self, by: &Actor, name: &str, change: CourseChange) -> Result<(Course, Usage)> {
+        let (mut course, _) = self.namespace_for(by, Verb::ManageNamespace, name).await?;
+        change.apply(&mut course);
+        if !self.records.store.set_course(course.clone(), true).await? {
+            return Err(Error::NoNamespace(name.to_owned()));
+        }
+        tracing::info!(namespace = %course.name, %by, "namespace changed");
+        self.namespace(by, name).await
+    }
+
+    /// Removes an empty namespace.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::InUse`].
+    pub async fn remove_namespace(&self, by: &Actor, name: &str) -> Result<()> {
+        let (course, _) = self.namespace_for(by, Verb::ManageNamespace, name).await?;
+        if course.name.is_default() {
+            return Err(Error::InUse("the namespace default is always there".into()));
+        }
+        match self.records.store.remove_course(&course.name).await? {
+            None => Err(Error::NoNamespace(name.to_owned())),
+            Some((0, 0)) => {
+                tracing::info!(namespace = %course.name, %by, "namespace removed");
+                Ok(())
+            }
+            Some((sandboxes, members)) => Err(Error::InUse(format!(
+                "there are {sandboxes} containers and {members} users in it; delete or move them first"
+            ))),
+        }
+    }
+
+    /// In which namespace a new sandbox of `by`'s is, if `wish` does not say: in `default`, or, if that does not list
+    /// `by`, in the only one that does.
+    pub(super) fn namespace_of(by: &Actor, wish: Option<Namespace>) -> Namespace {
+        let listed = &by.rights.namespaces;
+        let only = listed.first().filter(|_| by.rights.role < Role::Admin && listed.len() == 1);
+        wish.or_else(|| only.cloned()).unwrap_or_default()
+    }
+
+    /// Says in which namespace a sandbox is, and whose it is; `None`: as before.
+    ///
+    /// # Errors
+    /// [`Error::NoSandbox`], [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Quota`]; [`Error::Invalid`] if the
+    /// owner is nobody there.
+    pub async fn assign(
+        &self,
+        by: &Actor,
+        reference: &str,
+        namespace: Option<Namespace>,
+        owner: Option<Option<UserName>>,
+    ) -> Result<Sandbox> {
+        let sandbox = self.allowed(by, Verb::Assign, reference).await?;
+        let to = Ownership {
+            namespace: namespace.unwrap_or(sandbox.ownership.namespace.clone()),
+            owner: owner.unwrap_or(sandbox.ownership.owner.clone()),
+        };
+        in_namespace(by, Verb::Create, &to.namespace)?;
+        if let Some(owner) = &to.owner {
+            self.belongs(owner, &to.namespace).await?;
+        }
+        if !self.records.store.assign(&sandbox.id, to.clone()).await? {
+            return Err(Error::NoSandbox(reference.to_owned()));
+        }
+        let owner = to.owner.as_ref().map(tracing::field::display);
+        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, namespace = %to.namespace, owner, %by, "assigned");
+        self.records.again(&sandbox).await
+    }
+}
+
+/// # Errors
+/// [`Error::NoNamespace`] if `by` may not know the namespace; [`Error::Forbidden`].
+pub(super) fn in_namespace(by: &Actor, verb: Verb, namespace: &Namespace) -> Result<()> {
+    match may(by, verb, Object::Namespace(namespace)) {
+        Answer::Yes => Ok(()),
+        Answer::No => Err(forbidden(by, verb)),
+        Answer::Hidden => Err(Error::NoNamespace(namespace.to_string())),
+    }
+}

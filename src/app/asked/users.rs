@@ -1,0 +1,242 @@
+//! Users: who may use the API, besides the configured admin.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Asked,
+    rights::{forbidden, on_server},
+};
+use crate::{
+    app::{Error, Result, identity::password},
+    domain::{Actor, Answer, Credential, Invalid, Namespace, Object, Role, User, UserName, Verb, Who, may},
+};
+
+/// The password that somebody wants for a user.
+#[derive(Clone)]
+pub enum NewPassword {
+    /// This one.
+    This(String),
+    /// One that Spindle makes, told once.
+    Generated,
+    /// None: only tokens let the user in.
+    None,
+}
+
+/// What a caller wants a user to be.
+#[derive(Clone)]
+pub struct NewUser {
+    /// The name.
+    pub name: UserName,
+    /// What the user is to the server.
+    pub role: Role,
+    /// The namespaces that list the user.
+    pub namespaces: BTreeSet<Namespace>,
+    /// The password.
+    pub password: NewPassword,
+    /// Public keys for the user's own sandboxes, one per line.
+    pub ssh_key: Option<String>,
+}
+
+/// What a caller wants to be different about a user; `None`: nothing.
+#[derive(Default)]
+pub struct UserChange {
+    /// What the user is to the server.
+    pub role: Option<Role>,
+    /// The namespaces that list the user.
+    pub namespaces: Option<BTreeSet<Namespace>>,
+    /// The password.
+    pub password: Option<NewPassword>,
+    /// Public keys; `Some(None)`: none any more.
+    pub ssh_key: Option<Option<String>>,
+}
+
+/// A user, and the password that was made, which is not known to anybody else.
+pub type WithPassword = (User, Option<String>);
+
+impl Asked {
+    /// The users that `by` may see.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub async fn users(&self, by: &Actor) -> Result<Vec<User>> {
+        on_server(by, Verb::SeeUsers)?;
+        let mut users = self.records.store.users().await?;
+        users.retain(|user| may(by, Verb::SeeUsers, as_object(user)) == Answer::Yes);
+        Ok(users)
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`] if there is none of that name that `by` may see; [`Error::Forbidden`].
+    pub async fn user(&self, by: &Actor, name: &str) -> Result<User> {
+        self.user_for(by, Verb::SeeUsers, name).await
+    }
+
+    async fn user_for(&self, by: &Actor, verb: Verb, name: &str) -> Result<User> {
+        on_server(by, verb)?;
+        let none = || Error::NoUser(name.chars().take(80).collect());
+        let user = self.records.store.user(name).await?.ok_or_else(none)?;
+        match may(by, verb, as_object(&user)) {
+            Answer::Yes => Ok(user),
+            Answer::No => Err(forbidden(by, verb)),
+            Answer::Hidden => Err(none()),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Forbidden`] if `by` may make no users at all.
+    pub fn may_manage_users(&self, by: &Actor) -> Result<()> {
+        on_server(by, Verb::ManageUser)
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Taken`].
+    pub async fn make_user(&self, by: &Actor, wish: NewUser) -> Result<WithPassword> {
+        may_be(by, wish.role, &wish.namespaces)?;
+        let (hash, told) = self.hashed(wish.password).await?;
+        let user = User {
+            name: wish.name,
+            role: wish.role,
+            namespaces: wish.namespaces,
+            password: hash,
+            ssh_key: wish.ssh_key,
+            created_at: self.clock.now(),
+        };
+        if self.identity.is_configured(user.name.as_str()) || !self.records.store.insert_user(user.clone()).await? {
+            return Err(Error::Taken(format!("the name {} is another user's", user.name)));
+        }
+        tracing::info!(user = %user.name, role = user.role.word(), %by, "user made");
+        Ok((user, told))
+    }
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`], [`Error::Forbidden`], [`Error::NoNamespace`].
+    pub async fn change_user(&self, by: &Actor, name: &str, change: UserChange) -> Result<WithPassword> {
+        let (hash, told) = match change.password {
+            Some(wish) => {
+                self.user_for(by, Verb::ManageUser, name).await?;
+                let (hash, told) = self.hashed(wish).await?;
+                (Some(hash), told)
+            }
+            None => (None, None),
+        };
+        loop {
+            let seen = self.user_for(by, Verb::ManageUser, name).await?;
+            let mut user = seen.clone();
+            user.role = change.role.unwrap_or(user.role);
+            user.namespaces = change.namespaces.clone().unwrap_or(user.namespaces);
+            user.password = hash.clone().unwrap_or(user.password);
+            user.ssh_key = change.ssh_key.clone().unwrap_or(user.ssh_key);
+            may_be(by, user.role, &user.namespaces)?;
+            if self.records.store.change_user(seen, user.clone()).await? {
+                tracing::info!(user = %user.name, role = user.role.word(), %by, "user changed");
+                return Ok((user, told));
+            }
+        }
+    }
+
+    /// Changes the password of whoever asks.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] to whoever has none that could be changed here.
+    pub async fn change_own_password(&self, by: &Actor, new: String) -> Result<()> {
+        on_server(by, Verb::OwnCredentials)?;
+        let Who::User(name) = &by.who else { return Err(forbidden(by, Verb::OwnCredentials)) };
+        if self.identity.is_configured(name) {
+            let how =
+                "this password is part of the configuration: SPINDLE_ADMIN_PASSWORD or SPINDLE_ADMIN_PASSWORD_HASH";
+            return Err(Error::Forbidden(how.into()));
+        }
+        let (hash, _) = self.hashed(NewPassword::This(new)).await?;
+        loop {
+            let seen = self.records.store.user(name).await?.ok_or_else(|| Error::NoUser(name.clone()))?;
+            let user = User { password: hash.clone(), ..seen.clone() };
+            if self.records.store.change_user(seen, user).await? {
+                tracing::info!(user = name, "password changed");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes a user with all tokens, sessions and invitations that are the user's.
+    ///
+    /// # Errors
+    /// [`Error::NoUser`], [`Error::Forbidden`]; [`Error::InUse`] while the user owns sandboxes: another of that name
+    /// would get them.
+    pub async fn remove_user(&self, by: &Actor, name: &str) -> Result<()> {
+        let user = self.user_for(by, Verb::ManageUser, name).await?;
+        match self.records.store.remove_user(&user.name).await? {
+            None => Err(Error::NoUser(user.name.to_string())),
+            Some(0) => {
+                tracing::info!(user = %user.name, %by, "user removed");
+                Ok(())
+            }
+            Some(owns) => Err(Error::InUse(format!(
+                "{} owns {owns} container{}; delete them, or give them to somebody else, first",
+                user.name,
+                if owns == 1 { "" } else { "s" }
+            ))),
+        }
+    }
+
+    /// The hash of a password, and the password if it was made here.
+    async fn hashed(&self, wish: NewPassword) -> Result<(Option<String>, Option<String>)> {
+        let no_random = |e: getrandom::Error| Error::NoRandom(e.to_string());
+        let (password, told) = match wish {
+            NewPassword::None => return Ok((None, None)),
+            NewPassword::This(password) => (password, None),
+            NewPassword::Generated => {
+                let made = password::generated().map_err(no_random)?;
+                (made.clone(), Some(made))
+            }
+        };
+        password::check(&password)?;
+        Ok((Some(self.identity.hash(password).await.map_err(no_random)?), told))
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] if `owner` is nobody whom `namespace` lists.
+    pub(super) async fn belongs(&self, owner: &UserName, namespace: &Namespace) -> Result<User> {
+        let user = self.records.store.user(owner.as_str()).await?;
+        user.filter(|user| user.namespaces.contains(namespace)).ok_or_else(|| {
+            let allowed = format!("it is a user whom the namespace {namespace} lists (POST /v1/users makes one)");
+            Invalid::new("owner", owner.as_str(), allowed).into()
+        })
+    }
+}
+
+fn as_object(user: &User) -> Object<'_> {
+    Object::User(user.role, &user.namespaces)
+}
+
+/// # Errors
+/// [`Error::Forbidden`] if `by` may make nobody what is wished for; [`Error::NoNamespace`] if `by` may not know one.
+fn may_be(by: &Actor, role: Role, namespaces: &BTreeSet<Namespace>) -> Result<()> {
+    on_server(by, Verb::ManageUser)?;
+    for namespace in namespaces {
+        if may(by, Verb::ManageUser, Object::Namespace(namespace)) == Answer::Hidden {
+            return Err(Error::NoNamespace(namespace.to_string()));
+        }
+    }
+    match may(by, Verb::ManageUser, Object::User(role, namespaces)) {
+        Answer::Yes => Ok(()),
+        Answer::Hidden => {
+            let allowed = "an instructor adds users to namespaces that list the instructor; name at least one";
+            Err(Invalid::new("namespaces", "", allowed).into())
+        }
+        Answer::No if by.rights.role < Role::Admin && role > Role::Learner => {
+            Err(Error::Forbidden(format!("{by} may make learners; an admin makes a user of the role {}", role.word())))
+        }
+        Answer::No => Err(forbidden(by, Verb::ManageUser)),
+    }
+}
+
+/// Whether `by` signed in with what is theirs alone.
+pub(super) fn is_signed_in(by: &Actor) -> bool {
+    matches!(by.credential, Credential::Password | Credential::Session(_))
+}

@@ -1,0 +1,184 @@
+//! Attempts: wrong passwords slow down whoever sends them, and nobody else.
+//!
+//! Every failure is counted for the address and for the name. Where a name has signed in from an address within a day,
+//! failures are counted for that pair alone: others' guesses do not slow it, and its own do not slow others.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZero,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use governor::{Quota, RateLimiter, clock::DefaultClock, state::keyed::HashMapStateStore};
+
+use super::secret::digest;
+
+/// How many failures at once are not slowed.
+const AT_ONCE: u32 = 10;
+
+/// How long one more failure takes after these: for a name, whoever tries it, and for an address or a pair.
+const PER_NAME: Duration = Duration::from_secs(10);
+const PER_ADDRESS: Duration = Duration::from_secs(3);
+
+/// For how long a sign-in counts.
+const A_DAY: Duration = Duration::from_hours(24);
+
+/// The most entries of each kind; strangers must not fill the memory.
+const MOST: usize = 20_000;
+
+/// For whom a failure is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Address(IpAddr),
+    Name([u8; 32]),
+    Pair(IpAddr, [u8; 32]),
+}
+
+type Limiter = RateLimiter<Key, HashMapStateStore<Key>, DefaultClock>;
+
+fn limiter(every: Duration) -> Limiter {
+    let quota = Quota::with_period(every).expect("it is longer than nothing");
+    RateLimiter::hashmap(quota.allow_burst(NonZero::new(AT_ONCE).expect("it is not 0")))
+}
+
+/// The failures of a while.
+pub struct Attempts {
+    names: Limiter,
+    addresses: Limiter,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Until when nobody is let in.
+    closed: HashMap<Key, Instant>,
+    /// When a name last signed in from an address.
+    signed_in: HashMap<Key, Instant>,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { names: limiter(PER_NAME), addresses: limiter(PER_ADDRESS), seen: Mutex::default() }
+    }
+}
+
+impl Attempts {
+    /// A poisoned lock is fine: no panic leaves the maps half done.
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long whoever tries `name` from `address` must wait; `None`: not at all.
+    pub fn wait(&self, address: Option<IpAddr>, name: &str) -> Option<Duration> {
+        let now = Instant::now();
+        let seen = self.seen();
+        let closed = keys(&seen, address, name).into_iter().filter_map(|key| seen.closed.get(&key).copied()).max()?;
+        Some(closed.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, address: Option<IpAddr>, name: &str) {
+        let now = Instant::now();
+        let mut seen = self.seen();
+        seen.make_room(now);
+        for limiter in [&self.names, &self.addresses] {
+            if limiter.len() > MOST {
+                limiter.retain_recent();
+            }
+        }
+        for key in keys(&seen, address, name) {
+            let limiter = if matches!(key, Key::Name(_)) { &self.names } else { &self.addresses };
+            if let Err(until) = limiter.check_key(&key) {
+                let wait = until.wait_time_from(governor::clock::Clock::now(limiter.clock()));
+                seen.closed.insert(key, now + wait);
+            }
+        }
+    }
+
+    /// Notes that `name` has signed in from `address`.
+    pub fn succeeded(&self, address: Option<IpAddr>, name: &str) {
+        let Some(address) = address.map(network) else { return };
+        self.seen().signed_in.insert(Key::Pair(address, digest(&[name.as_bytes()])), Instant::now());
+    }
+}
+
+impl Seen {
+    fn make_room(&mut self, now: Instant) {
+        if self.closed.len() > MOST {
+            self.closed.retain(|_, until| *until > now);
+        }
+        if self.signed_in.len() > MOST {
+            self.signed_in.retain(|_, at| now.duration_since(*at) < A_DAY);
+        }
+    }
+}
+
+fn keys(seen: &Seen, address: Option<IpAddr>, name: &str) -> Vec<Key> {
+    let name = digest(&[name.as_bytes()]);
+    let Some(address) = address.map(network) else { return vec![Key::Name(name)] };
+    let pair = Key::Pair(address, name);
+    match seen.signed_in.get(&pair) {
+        Some(at) if at.elapsed() < A_DAY => vec![pair],
+        _ => vec![Key::Address(address), Key::Name(name)],
+    }
+}
+
+/// The address, or the network of an IPv6 address, whose owner has 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    fn fails(attempts: &Attempts, address: Option<IpAddr>, name: &str) {
+        for _ in 0..=AT_ONCE {
+            attempts.failed(address, name);
+        }
+    }
+
+    #[test]
+    fn who_guesses_waits_and_others_do_not() {
+        let attempts = Attempts::default();
+        for _ in 0..AT_ONCE {
+            assert_eq!(attempts.wait(address(1), "ann"), None);
+            attempts.failed(address(1), "ann");
+        }
+        attempts.failed(address(1), "ann");
+        let wait = attempts.wait(address(1), "bob").expect("the address waits, whatever name it tries");
+        assert!(wait <= PER_ADDRESS, "{wait:?}");
+        let wait = attempts.wait(address(2), "ann").expect("the name waits, whoever tries it");
+        assert!(wait <= PER_NAME && wait > PER_ADDRESS, "{wait:?}");
+        assert_eq!(attempts.wait(address(2), "bob"), None);
+    }
+
+    #[test]
+    fn who_signed_in_from_there_lately_is_not_slowed_by_others() {
+        let attempts = Attempts::default();
+        attempts.succeeded(address(1), "ann");
+        fails(&attempts, address(2), "ann");
+        fails(&attempts, address(1), "bob");
+        assert_eq!(attempts.wait(address(1), "ann"), None);
+        fails(&attempts, address(1), "ann");
+        assert!(attempts.wait(address(1), "ann").is_some(), "its own guesses slow it");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let attempts = Attempts::default();
+        let [one, other, far] = ["2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1"].map(|a| a.parse().ok());
+        fails(&attempts, one, "ann");
+        assert!(attempts.wait(other, "bob").is_some());
+        assert_eq!(attempts.wait(far, "bob"), None);
+    }
+}
