@@ -25,6 +25,14 @@ enum Command {
     Relay,
     /// Print the configuration in force, secrets masked, and refuse contradictions
     CheckConfig,
+    /// Read a password, and write the hash that SPINDLE_ADMIN_PASSWORD_HASH takes
+    HashPassword,
+    /// Make a user an admin with a new password, on this machine, whoever is locked out; the server may run
+    ResetAdmin {
+        /// The user's name; the user is made if there is none
+        #[arg(default_value = "rescue")]
+        name: String,
+    },
     /// Say what is wrong with this machine, Docker and the server, why it matters and what mends it
     Doctor {
         /// For programs
@@ -44,12 +52,17 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<ExitCode, Sentence> {
+    if let Some(Command::HashPassword) = cli.command {
+        return run::hash_password().map(|()| ExitCode::SUCCESS);
+    }
     let config = run::config(cli.config.as_deref())?;
-    match cli.command {
+    match &cli.command {
         None | Some(Command::Serve) => run::serve(config)?,
         Some(Command::Relay) => run::relay(config)?,
+        Some(Command::HashPassword) => {}
+        Some(Command::ResetAdmin { name }) => run::reset_admin(&config, name)?,
         Some(Command::CheckConfig) => print!("{}", config.show()),
-        Some(Command::Doctor { json }) => return run::doctor(&config, json),
+        Some(Command::Doctor { json }) => return run::doctor(&config, *json),
     }
     Ok(ExitCode::SUCCESS)
 }

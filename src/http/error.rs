@@ -28,11 +28,11 @@ pub struct ApiError {
     message: String,
     allow: Option<String>,
     /// After how many seconds another try makes sense.
-    retry: Option<u64>,
+    retry: Option<u32>,
     /// What would help, beside a message whose words v1 fixes.
-    hint: Option<String>,
+    hint: Option<Box<str>>,
     /// What went wrong inside: for the log, never for the answer.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
 }
 
 impl ApiError {
@@ -110,14 +110,13 @@ impl From<Error> for ApiError {
             Error::TooManyAttempts(_) => (Status::TooManyRequests, "too_many_attempts"),
             Error::NoUser(_) => (Status::NotFound, "user_not_found"),
             Error::NoCredential(..) => (Status::NotFound, "not_found"),
-            Error::Taken(_) => (Status::Conflict, "name_taken"),
             Error::InUse(_) => (Status::Conflict, "in_use"),
             Error::NoRandom(_) => (Status::ServiceUnavailable, "no_random_numbers"),
             Error::Quota(_) => (Status::Forbidden, "quota_exceeded"),
             Error::NoNamespace(_) => (Status::NotFound, "namespace_not_found"),
             Error::NoImage(_) | Error::NotInRegistry(_) => (Status::NotFound, "image_not_found"),
             Error::ImageInUse(..) => (Status::Conflict, "image_in_use"),
-            Error::NameTaken(..) => (Status::Conflict, "name_taken"),
+            Error::NameTaken(..) | Error::Taken(_) => (Status::Conflict, "name_taken"),
             Error::NotRunning => (Status::Conflict, "not_running"),
             Error::PortHeld(_) => (Status::Conflict, "port_in_use"),
             Error::NoPort => (Status::ServiceUnavailable, "no_port_left"),
@@ -130,18 +129,18 @@ impl From<Error> for ApiError {
             Error::Engine { .. } => (Status::BadGateway, "engine_failed"),
             Error::DatabaseAway(_) => (Status::ServiceUnavailable, "database_unavailable"),
             Error::Store(_) => {
-                return Self { cause: Some(app::chain(&error)), ..Self::internal() };
+                return Self { cause: Some(app::chain(&error).into()), ..Self::internal() };
             }
         };
         let hint = match &error {
-            Error::NoImage(image) => Some(format!("PUT /v1/images/{image} pulls it, if a registry has it")),
+            Error::NoImage(image) => Some(format!("PUT /v1/images/{image} pulls it, if a registry has it").into()),
             _ => None,
         };
         let retry = match &error {
-            Error::TooManyAttempts(wait) => Some(wait.as_secs() + 1),
+            Error::TooManyAttempts(wait) => Some(wait.as_secs() as u32 + 1),
             _ => Some(5).filter(|_| status == Status::ServiceUnavailable),
         };
-        Self { hint, retry, ..Self::new(status, code, error.to_string()) }
+        Self { retry, hint, ..Self::new(status, code, error.to_string()) }
     }
 }
 
@@ -156,15 +155,15 @@ impl<'r> Responder<'r, 'static> for ApiError {
             message: self.message,
             code: self.code.into(),
             request_id: request_id.to_owned(),
-            hint: self.hint,
+            hint: self.hint.map(Into::into),
         };
         let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
         let mut response = Response::build();
         response.status(self.status).header(ContentType::JSON).sized_body(body.len(), Cursor::new(body));
-        if [Status::Unauthorized, Status::TooManyRequests].contains(&self.status) {
-            if let Some(refusals) = request.rocket().state::<Refusals>() {
-                refusals.note(request);
-            }
+        if [Status::Unauthorized, Status::TooManyRequests].contains(&self.status)
+            && let Some(refusals) = request.rocket().state::<Refusals>()
+        {
+            refusals.note(request);
         }
         if self.status == Status::Unauthorized {
             response.header(Header::new("WWW-Authenticate", "Basic realm=\"Spindle\", charset=\"UTF-8\""));

@@ -4,6 +4,7 @@ mod descriptors;
 mod doctor;
 mod log;
 mod parts;
+mod people;
 mod relay;
 mod serve;
 mod signals;
@@ -15,6 +16,7 @@ use spindle::{config::Config, http};
 use tokio::runtime::Runtime;
 
 pub use doctor::doctor;
+pub use people::{hash_password, reset_admin};
 
 /// Why a command fails, for the person who ran it.
 pub type Sentence = Box<dyn Error + Send + Sync>;

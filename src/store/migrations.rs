@@ -181,6 +181,12 @@ const STEPS: &[&str] = &[
     CREATE INDEX credentials_by_sandbox ON credentials (sandbox) WHERE sandbox IS NOT NULL;",
 ];
 
+/// Whether the schema is this version's.
+pub fn is_current(connection: &Connection) -> Result<bool> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    Ok(version == STEPS.len() as i64)
+}
+
 /// Brings the schema up to date, one transaction per step.
 ///
 /// # Errors

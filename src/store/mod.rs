@@ -155,6 +155,27 @@ impl Store {
         Ok(Self { writer, reader, known, failures, kept, _lock: Some(lock) })
     }
 
+    /// Opens the database beside a server that may be using it, for a command that changes people.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if it is not there, or another version wrote it.
+    pub fn open_beside(path: &Path) -> Result<Self> {
+        let failed = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+        if !path.is_file() {
+            return Err(failed("it is not there; start the server once".into()));
+        }
+        let connection = Connection::open(path).map_err(|e| failed(e.to_string()))?;
+        let opened = connection.busy_timeout(Duration::from_secs(5)).and_then(|()| {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)
+        });
+        opened.map_err(|e| failed(e.to_string()))?;
+        if !migrations::is_current(&connection)? {
+            return Err(failed("another version of Spindle wrote it; start this version's server once".into()));
+        }
+        Self::inline(connection)
+    }
+
     /// Ties the database to `deployment`, because its rows are about that deployment's containers.
     ///
     /// # Errors
@@ -177,6 +198,10 @@ impl Store {
         let mut connection = Connection::open_in_memory()?;
         connection.pragma_update(None, "foreign_keys", true)?;
         migrations::run(&mut connection)?;
+        Self::inline(connection)
+    }
+
+    fn inline(mut connection: Connection) -> Result<Self> {
         let known = Known::follow(&mut connection)?;
         let failures = Arc::<Failures>::default();
         let writer = Worker::inline(connection, Arc::clone(&known), Arc::clone(&failures));

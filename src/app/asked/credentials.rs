@@ -8,7 +8,10 @@ use super::{
     users::is_signed_in,
 };
 use crate::{
-    app::{Error, Result, identity::Secret},
+    app::{
+        Error, Result,
+        identity::{self, Secret},
+    },
     domain::{Actor, Credential, Grant, Kind, Namespace, Role, SandboxId, Scope, Verb, Who, time::plus},
     store::Whose,
 };
@@ -53,7 +56,7 @@ impl Asked {
     /// A record of `kind` for `user`, with nothing in it yet.
     fn grant(&self, kind: Kind, user: &str) -> Result<Grant> {
         Ok(Grant {
-            id: self.identity.id().map_err(|e| Error::NoRandom(e.to_string()))?,
+            id: identity::new_id().map_err(|e| Error::NoRandom(e.to_string()))?,
             kind,
             user: user.to_owned(),
             sandbox: None,
@@ -84,13 +87,9 @@ impl Asked {
         }
         let mut grant = self.grant(Kind::Token, user)?;
         (grant.name, grant.scopes, grant.namespaces) = (wish.name, wish.scopes, wish.namespaces);
-        let given = self.give(grant, wish.expires_in, self.secret()?).await?;
+        let given = self.give(grant, wish.expires_in, secret()?).await?;
         tracing::info!(token = given.0.id, name = given.0.name, %by, "token made");
         Ok(given)
-    }
-
-    fn secret(&self) -> Result<Secret> {
-        Secret::new().map_err(|e| Error::NoRandom(e.to_string()))
     }
 
     /// The tokens or sessions of whoever asks, or of `user`.
@@ -173,7 +172,7 @@ impl Asked {
     /// # Errors
     /// [`Error::Unauthorized`], [`Error::TooManyAttempts`].
     pub async fn begin_session(&self, with: SignIn, from: Option<IpAddr>, program: &str) -> Result<(Actor, Given)> {
-        let secret = self.secret()?;
+        let secret = secret()?;
         let mut expires_in = SESSION;
         let (actor, mut grant) = match with {
             SignIn::Password(name, password) => {
@@ -235,7 +234,7 @@ impl Asked {
         let sandbox = self.allowed(by, Verb::Invite, reference).await?;
         let mut grant = self.grant(Kind::Invitation, &by.to_string())?;
         grant.sandbox = Some(sandbox.id.clone());
-        let given = self.give(grant, Some(expires_in.unwrap_or(INVITATION)), self.secret()?).await?;
+        let given = self.give(grant, Some(expires_in.unwrap_or(INVITATION)), secret()?).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, invitation = given.0.id, %by, "invited");
         Ok((sandbox.id, given))
     }
@@ -267,4 +266,8 @@ impl Asked {
         }
         self.end(by, id, Kind::Invitation).await
     }
+}
+
+fn secret() -> Result<Secret> {
+    Secret::new().map_err(|e| Error::NoRandom(e.to_string()))
 }

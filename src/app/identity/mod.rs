@@ -91,16 +91,6 @@ impl Identity {
         name == self.admin.user
     }
 
-    /// The id of a new secret. It is no secret.
-    ///
-    /// # Errors
-    /// If the machine gives no random numbers.
-    pub fn id(&self) -> std::result::Result<String, getrandom::Error> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes)?;
-        Ok(hex(&bytes))
-    }
-
     /// The hash of a password that somebody chose. Its turn may take a moment.
     ///
     /// # Errors
@@ -274,6 +264,16 @@ impl Account {
     fn known(&self) -> &str {
         self.password.as_ref().map_or("", Password::known)
     }
+}
+
+/// The id of a new secret. It is no secret.
+///
+/// # Errors
+/// If the machine gives no random numbers.
+pub fn new_id() -> std::result::Result<String, getrandom::Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex(&bytes))
 }
 
 fn of_user(user: User) -> Account {
