@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{Error, Result, Settings, next::Next};
 use crate::{
@@ -101,8 +101,8 @@ pub struct Vitals {
     settings: Arc<Settings>,
     next: Arc<Next>,
     state: Mutex<State>,
-    /// How many passes have ended.
-    passes: watch::Sender<u64>,
+    /// A pass has ended. Those who wait are woken in the order in which they came.
+    passed: Notify,
     /// When the database was last tried, by the steady clock, and the result.
     tried: tokio::sync::Mutex<Option<(Duration, std::result::Result<(), String>)>>,
 }
@@ -110,8 +110,8 @@ pub struct Vitals {
 impl Vitals {
     /// Nothing has been seen yet.
     pub fn new(store: Arc<Store>, clock: Arc<RecordClock>, settings: Arc<Settings>, next: Arc<Next>) -> Self {
-        let (state, passes, tried) = (Mutex::default(), watch::Sender::new(0), tokio::sync::Mutex::default());
-        Self { store, clock, settings, next, state, passes, tried }
+        let (state, passed, tried) = (Mutex::default(), Notify::new(), tokio::sync::Mutex::default());
+        Self { store, clock, settings, next, state, passed, tried }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -197,12 +197,14 @@ impl Vitals {
     /// Those of `ConvergeReport::has_looked`, of the next pass; [`Error::DatabaseAway`] if that pass could not record
     /// what it saw.
     pub async fn begun(&self, doing: &'static str) -> Result<()> {
-        let mut passes = self.passes.subscribe();
+        let passed = self.passed.notified();
+        tokio::pin!(passed);
+        passed.as_mut().enable();
         if self.has_begun() {
             return Ok(());
         }
         self.next.wake();
-        if tokio::time::timeout(FIRST_PASS, passes.changed()).await.is_err() {
+        if tokio::time::timeout(FIRST_PASS, passed).await.is_err() {
             let late = EngineError::Timeout { call: "the first pass", deadline: FIRST_PASS };
             return Err(Error::engine(doing, late));
         }
@@ -232,7 +234,7 @@ impl Vitals {
     /// Keeps what a pass found and did.
     pub fn set_report(&self, report: ConvergeReport) {
         self.state().report = Some(report);
-        self.passes.send_modify(|passes| *passes += 1);
+        self.passed.notify_waiters();
     }
 
     /// The grace that begins if sandboxes could not report until `since`.
