@@ -5,14 +5,19 @@ mod stand;
 mod support;
 
 use std::{
+    collections::HashSet,
     io::BufRead,
     net::IpAddr,
+    os::unix::fs::MetadataExt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use spindle::{
-    domain::{ContainerId, ImageRef, Life, Phase, Sandbox, SandboxId, SandboxName},
+    domain::{
+        ContainerId, Cpus, ImageRef, Label, Life, Limit, Memory, OwnPolicy, Phase, Recipe, Sandbox, SandboxId,
+        SandboxName,
+    },
     engine::{
         Announced, Containers, Engine, EngineError, Happening, Inside,
         docker::{DockerEngine, DockerSettings},
@@ -80,6 +85,34 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     assert!(engine.list().await.unwrap().is_empty());
 }
 
+/// What may change after the creation is rebuilt as it was written down last.
+async fn amendments(engine: &dyn Engine, port: u16) {
+    let mut spec = spec(10, "spindle/mimic", port);
+    spec.sandbox.life.keep_until = Some("2026-12-24T18:00:00Z".parse().unwrap());
+    let container = engine.create(&spec).await.unwrap();
+    let rebuilt = async || {
+        let rebuilt = engine.recover(&container).await.unwrap();
+        (rebuilt.name, rebuilt.recipe, rebuilt.life.keep_until)
+    };
+    let as_in = |s: &Sandbox| (s.name.clone(), s.recipe.clone(), s.life.keep_until);
+    assert_eq!(rebuilt().await, as_in(&spec.sandbox), "until when it is kept is in no label");
+    let recipe = Recipe {
+        memory: Memory::parse("96m").unwrap(),
+        cpus: Cpus::parse("0.25").unwrap(),
+        own: OwnPolicy { max_age: Some(Limit::Never), ..OwnPolicy::default() },
+        wake: None,
+        labels: vec![Label::parse("course", "os").unwrap(), Label::parse("group", "b").unwrap()],
+        ..spec.sandbox.recipe.clone()
+    };
+    let mut changed = Sandbox { recipe, name: SandboxName::parse("story-renamed").unwrap(), ..spec.sandbox.clone() };
+    changed.life.keep_until = None;
+    for _ in 0..2 {
+        engine.amend(&changed).await.expect("once or twice");
+        assert_eq!(rebuilt().await, as_in(&changed));
+    }
+    engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
+}
+
 /// What an engine says when it cannot.
 async fn refusals(engine: &dyn Engine, gone: &ContainerId, port: u16) {
     let unknown = ImageRef::parse("no/such-image").unwrap();
@@ -99,13 +132,16 @@ async fn the_scripted_engine_tells_the_story() {
     let engine = FakeEngine::default();
     engine.add_image("spindle/mimic:latest", &["22", "8000"], None);
     engine.add_image("spindle/mimic:many", &["22", "7000", "8000", "9000/udp"], Some("8000"));
-    story(Arc::new(engine), [16_000, 16_001]).await;
+    let engine = Arc::new(engine);
+    story(engine.clone(), [16_000, 16_001]).await;
+    amendments(engine.as_ref(), 16_003).await;
 }
 
 #[tokio::test]
 async fn docker_tells_the_story() {
     let own = Own::new("story", 1);
     story(own.engine.clone(), [21_900, 21_901]).await;
+    amendments(own.engine.as_ref(), 21_902).await;
 }
 
 #[tokio::test]
@@ -216,6 +252,46 @@ async fn docker_makes_a_network_that_was_removed_again_for_whoever_was_on_it() {
         let shown = own.engine.inspect(&container).await.unwrap();
         assert!(shown.phase == Phase::Running && shown.reach.address.is_some(), "{shown:?}");
     }
+}
+
+/// Root inside reads all of its own directory, whatever the file's mode.
+#[tokio::test]
+async fn docker_keeps_an_amendment_from_those_inside_and_a_spoiled_one_from_the_labels() {
+    let own = Own::new("amended", 7);
+    let container = started(&own, 12).await;
+    let as_created = own.engine.recover(&container).await.unwrap();
+    let path = own.files.join(format!("{}.json", as_created.id));
+    let file = || std::fs::metadata(&path).unwrap();
+    let amend = async |value: &str| {
+        let mut changed = as_created.clone();
+        changed.recipe.labels = vec![Label::parse("course", value).unwrap()];
+        own.engine.amend(&changed).await
+    };
+    amend("only-outside").await.unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("only-outside"));
+    assert_eq!((file().mode() & 0o777, own.files.metadata().unwrap().mode() & 0o777), (0o600, 0o700));
+    let inside = |program: &str| try_docker(&["exec", "-u", "0", container.as_str(), "sh", "-c", program]);
+    assert!(inside("cat /run/spindle/token").0, "root reads what is mounted");
+    let found = "grep -rl only-outside /run /mnt /tmp /etc /var; find / -xdev -name '*.json' -path '*spindle*'";
+    assert_eq!(inside(found).1, "", "and not this");
+    let before = file().ino();
+    amend("only-outside").await.unwrap();
+    assert_eq!(file().ino(), before, "equal text is not written again");
+    amend("another").await.unwrap();
+    assert_ne!(file().ino(), before, "a crash leaves one text or the other");
+    let names: HashSet<_> = std::fs::read_dir(&own.files).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(names, [path.clone(), path.with_extension("")].into(), "nothing else is left there");
+
+    std::fs::write(&path, "{\"labels\": {").unwrap();
+    assert_eq!(own.engine.recover(&container).await.unwrap().recipe, as_created.recipe);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(own.engine.recover(&container).await.unwrap().recipe, as_created.recipe, "of an older version");
+    std::fs::create_dir(&path).unwrap();
+    assert!(matches!(amend("in the way").await, Err(EngineError::Refused(why)) if why.contains(".json")));
+    std::fs::remove_dir(&path).unwrap();
+    amend("again").await.unwrap();
+    own.engine.remove(&as_created.id, Some(&container)).await.unwrap();
+    assert_eq!(std::fs::read_dir(&own.files).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The container engine as traits, in our words and with our ids.
 
+mod amendment;
 pub mod docker;
 pub mod fake;
 
@@ -161,7 +162,7 @@ pub enum Happening {
 #[async_trait]
 pub trait Containers: Send + Sync {
     /// Makes a container and does not start it. The engine publishes only the ports that it carries. It carries labels
-    /// from which [`Containers::recover`] rebuilds the sandbox, and finds `check_in_url`, `report_period`, `token` and
+    /// from which [`Containers::recover`] rebuilds the sandbox, is amended as by [`Containers::amend`], and finds `check_in_url`, `report_period`, `token` and
     /// `authorized_keys` read-only at `/run/spindle`.
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId>;
 
@@ -186,7 +187,16 @@ pub trait Containers: Send + Sync {
     /// exist.
     async fn list(&self) -> Result<Vec<Observed>>;
 
-    /// Rebuilds a sandbox from what its container carries; its state is left for the caller to set.
+    /// Writes down what may change of a sandbox after its creation (its name, labels, limits, policy, and until when it
+    /// is kept), where [`Containers::recover`] finds it and nobody inside can read it. The sandbox need not run, and the
+    /// engine need not answer. Writes nothing if the same is written already.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if it cannot be written, [`EngineError::Timeout`]. What was written before then stays.
+    async fn amend(&self, sandbox: &Sandbox) -> Result<()>;
+
+    /// Rebuilds a sandbox from what was written down of it, and where nothing was, from what its container carries. Its
+    /// state is left for the caller to set.
     ///
     /// # Errors
     /// [`EngineError::Refused`] if the labels do not read as ours.

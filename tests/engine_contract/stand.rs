@@ -72,7 +72,7 @@ pub async fn hears_of_a_stop(events: &mut Events, container: &ContainerId) {
 pub struct Own {
     pub engine: Arc<DockerEngine>,
     pub deployment: String,
-    files: PathBuf,
+    pub files: PathBuf,
 }
 
 impl Own {

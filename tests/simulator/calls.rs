@@ -71,6 +71,10 @@ impl Containers for Driven {
         self.call("remove", container, SLOW, work).await
     }
 
+    async fn amend(&self, sandbox: &Sandbox) -> Result<()> {
+        self.call("amend", sandbox.container.as_ref(), QUICK, self.world.engine.amend(sandbox)).await
+    }
+
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
         self.call("inspect", Some(container), QUICK, self.world.engine.inspect(container)).await
     }

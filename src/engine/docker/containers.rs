@@ -14,7 +14,7 @@ use bollard::{
 use super::{DockerEngine, QUICK, SLOW, errors::within, files, observe, random, spec};
 use crate::{
     domain::{ContainerId, Observed, Reach, Sandbox, SandboxId, Token},
-    engine::{Containers, Engine, EngineError, Result, SandboxSpec},
+    engine::{Containers, Engine, EngineError, Result, SandboxSpec, amendment},
 };
 
 #[async_trait]
@@ -26,6 +26,7 @@ impl Containers for DockerEngine {
         let secrets = [("token", spec.sandbox.token.reveal()), ("authorized_keys", key)];
         let secrets = secrets.map(|(name, text)| (name, text.to_owned()));
         files::write(&directory, &[spec::check_in_files(&spec.check_in).as_slice(), &secrets].concat())?;
+        self.amend(&spec.sandbox).await?;
         let options = CreateContainerOptionsBuilder::default().name(spec.sandbox.name.as_str()).build();
         let call = client.create_container(Some(options), spec::request(spec, &self.settings, &directory));
         let made = self.seen(within(SLOW, "create", call, EngineError::NoImage).await)?;
@@ -59,7 +60,7 @@ impl Containers for DockerEngine {
         {
             self.remove_volumes(sandbox).await?;
         }
-        files::remove(&self.directory(sandbox))
+        files::remove(&self.directory(sandbox), &self.amendment(sandbox))
     }
 
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
@@ -74,6 +75,16 @@ impl Containers for DockerEngine {
         Ok(shown.iter().filter_map(|s| self.observed(s)).collect())
     }
 
+    async fn amend(&self, sandbox: &Sandbox) -> Result<()> {
+        let (path, text) = (self.amendment(&sandbox.id), amendment::of(sandbox));
+        // The disk may be slow, and others must not wait for it.
+        let written = tokio::task::spawn_blocking(move || files::amend(&path, &text));
+        match tokio::time::timeout(QUICK, written).await {
+            Ok(written) => written.expect("it does not panic"),
+            Err(_) => Err(EngineError::Timeout { call: "amend", deadline: QUICK }),
+        }
+    }
+
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
         let shown = self.look(container).await?;
         let stranger = || EngineError::Refused(format!("the labels of container {container} do not read as ours"));
@@ -85,6 +96,9 @@ impl Containers for DockerEngine {
             // The directory is lost too. Make it anew: the sandbox's next start mounts it. Until then the sandbox's
             // address identifies it, as it does without a token.
             None => files::write(&directory, &spec::files(&shown, &sandbox))?,
+        }
+        if let Some(text) = files::amended(&self.amendment(&sandbox.id)) {
+            amendment::put_over(&mut sandbox, &text);
         }
         Ok(sandbox)
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::{FakeEngine, interior::Interior, or_lie};
 use crate::{
     domain::{Carrier, ContainerId, EvidenceLog, Exit, Life, Observed, Phase, Reach, Sandbox, SandboxId},
-    engine::{CheckIn, Containers, EngineError, Happening, Result, SandboxSpec},
+    engine::{CheckIn, Containers, EngineError, Happening, Result, SandboxSpec, amendment},
 };
 
 /// A container in memory.
@@ -59,7 +59,7 @@ impl Containers for FakeEngine {
         let made = inner.made;
         let id = ContainerId::parse(&format!("{:064x}", 0xfade_0000_0000_0000_u64 + u64::from(made)))
             .expect("64 hex digits");
-        let life = Life { evidence: EvidenceLog::default(), ..spec.sandbox.life.clone() };
+        let life = Life { evidence: EvidenceLog::default(), keep_until: None, ..spec.sandbox.life.clone() };
         let container = Container {
             sandbox: Sandbox { container: Some(id.clone()), life, ..spec.sandbox.clone() },
             name: spec.sandbox.name.as_str().to_owned(),
@@ -80,6 +80,7 @@ impl Containers for FakeEngine {
             paused: false,
             exit: TERMINATED,
         };
+        inner.amendments.insert(spec.sandbox.id.clone(), amendment::of(&spec.sandbox));
         inner.containers.insert(id.clone(), container);
         drop(inner);
         or_lie(id, lie)
@@ -117,11 +118,12 @@ impl Containers for FakeEngine {
         or_lie((), lie)
     }
 
-    async fn remove(&self, _sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()> {
+    async fn remove(&self, sandbox: &SandboxId, container: Option<&ContainerId>) -> Result<()> {
         let lie = self.enter("remove").await?;
         if let Some(container) = container {
             self.vanish(container);
         }
+        self.spoil_amendment(sandbox, None);
         or_lie((), lie)
     }
 
@@ -142,11 +144,21 @@ impl Containers for FakeEngine {
         or_lie(shown.map(|(id, c)| observed(id, c, false)).collect(), lie)
     }
 
+    async fn amend(&self, sandbox: &Sandbox) -> Result<()> {
+        let lie = self.enter("amend").await?;
+        self.spoil_amendment(&sandbox.id, Some(&amendment::of(sandbox)));
+        or_lie((), lie)
+    }
+
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
         let lie = self.enter("recover").await?;
         let inner = self.inner();
         let c = inner.containers.get(container).ok_or(EngineError::NoContainer)?;
-        or_lie(c.sandbox.clone(), lie)
+        let mut sandbox = c.sandbox.clone();
+        if let Some(text) = inner.amendments.get(&sandbox.id) {
+            amendment::put_over(&mut sandbox, text);
+        }
+        or_lie(sandbox, lie)
     }
 }
 
