@@ -98,6 +98,9 @@ pub enum Error {
     /// The database cannot be used at present: its disk is full, or another program has it locked.
     #[error("the database failed: {0}; nothing was changed, try again later")]
     DatabaseAway(String),
+    /// A change cannot be written down for the case that the database is lost: the disk is full, for example.
+    #[error("the change cannot be written down: {0}; nothing was changed, try again later")]
+    NotWritten(EngineError),
     /// The store failed: a fault in Spindle.
     #[error("the store failed")]
     Store(#[source] StoreError),

@@ -128,6 +128,7 @@ impl From<Error> for ApiError {
             Error::StillStopping => (Status::ServiceUnavailable, "still_stopping"),
             Error::Engine { .. } => (Status::BadGateway, "engine_failed"),
             Error::DatabaseAway(_) => (Status::ServiceUnavailable, "database_unavailable"),
+            Error::NotWritten(_) => (Status::ServiceUnavailable, "files_unavailable"),
             Error::Store(_) => {
                 return Self { cause: Some(app::chain(&error).into()), ..Self::internal() };
             }

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, StopReason},
     engine::{
-        Announced, CheckIn, Containers, Engine, EngineInfo, Event, ImageDetails, Images, Inside, LayerProgress, Result,
-        SandboxSpec,
+        Announced, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, ImageDetails, Images, Inside,
+        LayerProgress, Result, SandboxSpec,
     },
 };
 
@@ -72,7 +72,7 @@ impl Containers for Driven {
     }
 
     async fn amend(&self, sandbox: &Sandbox) -> Result<()> {
-        self.call("amend", sandbox.container.as_ref(), QUICK, self.world.engine.amend(sandbox)).await
+        self.write_down(sandbox).await
     }
 
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
@@ -84,11 +84,31 @@ impl Containers for Driven {
     }
 
     async fn recover(&self, container: &ContainerId) -> Result<Sandbox> {
-        self.call("recover", Some(container), QUICK, self.world.engine.recover(container)).await
+        let work = async {
+            let sandbox = self.world.engine.recover(container).await?;
+            self.world.oracle().rebuilt(&sandbox);
+            Ok(sandbox)
+        };
+        self.call("recover", Some(container), QUICK, work).await
     }
 }
 
 impl Driven {
+    /// Writes a file. The engine need not answer for that, and nobody waits long.
+    async fn write_down(&self, sandbox: &Sandbox) -> Result<()> {
+        self.life.point().await;
+        let faults = self.trouble.lock().expect("no holder panics").faults;
+        let refused = || Err(EngineError::Refused("the disk is full (scripted)".into()));
+        let written = match self.world.dice.in_thousand(faults).then(|| self.world.dice.of(0..2)) {
+            Some(0) => refused(),
+            Some(_) => self.world.engine.amend(sandbox).await.and(refused()),
+            None => self.world.engine.amend(sandbox).await,
+        };
+        self.world.oracle().written_down(&sandbox.id, written.is_ok());
+        self.life.point().await;
+        written
+    }
+
     /// Ends a container that was told to end, even if no process is left to see it.
     async fn end(&self, container: &ContainerId, grace: Duration, reason: Option<StopReason>) -> Result<()> {
         let running = |world: &World| world.phase(container) == Some(Phase::Running);

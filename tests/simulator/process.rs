@@ -9,6 +9,7 @@ impl Oracle {
         self.down = true;
         self.down_since = self.now;
         self.troubles = 0;
+        self.changes_are_cut_off();
         self.calm_since = self.now;
         for s in &mut self.subjects {
             s.troubles = 0;
@@ -44,9 +45,10 @@ impl Oracle {
         self.could_not_report(i64::MAX, None);
     }
 
-    /// The records are lost.
-    pub fn records_lost(&mut self) {
+    /// The records are lost: these.
+    pub fn records_lost(&mut self, rows: &[Sandbox]) {
         self.records_lost = true;
+        self.changes_are_lost(rows);
         for s in &mut self.subjects {
             s.ended = s.ended.map(|_| Ended::Others);
             (s.checked_in, s.start_answered) = (None, None);

@@ -1,6 +1,7 @@
 //! What is true about one sandbox, and when the law makes it idle. Independent of the code that decides.
 
 use super::{
+    lost::Written,
     rhythm::Report,
     world::{GRACE, PERIOD},
 };
@@ -67,6 +68,8 @@ pub struct Subject {
     pub stop_asked: Option<i64>,
     pub stops_asked: u32,
     pub late: bool,
+    /// Whether it is written down as its row says.
+    pub written: Written,
 }
 
 impl Subject {
@@ -102,6 +105,7 @@ impl Subject {
             stop_asked: None,
             stops_asked: 0,
             late: false,
+            written: Written::default(),
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Kind {
     StartLost,
     /// The store and the engine disagree, or an intent is never finished.
     HalfDone,
+    /// A value that was changed was rebuilt as another after the records were lost.
+    Forgotten,
     /// The recorded report period is not what was seen.
     Rhythm,
     /// Something panicked.

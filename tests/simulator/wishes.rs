@@ -24,6 +24,7 @@ impl World {
         let at_most = if for_limit { 4 * LIMIT } else { length * 1_000 };
         self.oracle().wished(&aim.id, Some(since + at_most), None);
         let length = Duration::from_secs(length as u64);
+        self.oracle().change_asked(&aim.id);
         let kept = if inside {
             let kept = server.app.asked.keep_from_inside(Some(&token), None, length).await;
             kept.map(|kept| kept.is_some())
@@ -36,6 +37,7 @@ impl World {
         }
         let (row, rows) = (self.row(&aim.id), self.rows());
         let mut oracle = self.oracle();
+        oracle.change_answered(&aim.id, &kept);
         oracle.tell(|| format!("keep {} for {length:?}: {kept:?}", aim.name));
         oracle.takes_from(row.as_slice());
         match kept {
@@ -65,12 +67,14 @@ impl World {
         // A sandbox that does not run has no deadline to spare.
         let running = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. }));
         let spared = running.and_then(|row| self.oracle().sparing(&aim.id, &row));
+        self.oracle().change_asked(&aim.id);
         let changed = server.app.asked.change(&person(), &aim.name, change.clone()).await;
         if server.life.is_dead() {
             return;
         }
         let row = self.row(&aim.id);
         let mut oracle = self.oracle();
+        oracle.change_answered(&aim.id, &changed);
         oracle.tell(|| format!("change {}: {change:?}: {}", aim.name, changed.is_ok()));
         if changed.is_ok() {
             oracle.spares(&aim.id, spared);

@@ -307,7 +307,7 @@ impl World {
         }
         if records_too {
             *self.rows.lock().expect("no holder panics") = Arc::new(Store::in_memory().expect("there is memory"));
-            self.oracle().records_lost();
+            self.oracle().records_lost(&rows);
             // End the troubles: an adoption that comes late may find its ports taken, and that is not tested here.
             self.troubles().end();
             self.relay.set_faults(0);

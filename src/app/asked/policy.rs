@@ -19,7 +19,7 @@ impl Asked {
     /// over gets a grace, in which those inside are warned (`FAILURES.md` 35).
     ///
     /// # Errors
-    /// [`Error::NoSandbox`]; [`Error::Invalid`] if it would be kept beyond its age.
+    /// [`Error::NoSandbox`], [`Error::NotWritten`]; [`Error::Invalid`] if it would be kept beyond its age.
     pub async fn change(&self, by: &Actor, reference: &str, change: Change) -> Result<Sandbox> {
         let sandbox = self.allowed(by, Verb::Change, reference).await?;
         let now = self.clock.now();
@@ -34,7 +34,9 @@ impl Asked {
         }
         let grace_end = plus(now, self.settings.resume_grace);
         let words = change.words();
-        let changed = self.records.store.change(&sandbox.id, change, self.settings.policy, grace_end).await?;
+        let amended = |now: &Sandbox| change.apply(now);
+        let record = self.records.change(&sandbox.id, change.clone(), grace_end);
+        let changed = self.work.amend(&sandbox.id, amended, record).await?;
         let changed = changed.ok_or_else(|| Error::NoSandbox(reference.to_owned()))?;
         let why = format!("{words} by {by}; {}", self.usage.why(&changed, now));
         tracing::info!(sandbox = %changed.id, name = %changed.name, %by, why, "its limits were changed");
@@ -88,9 +90,12 @@ impl Asked {
             return Ok(None);
         }
         let extension = Extension { at: now, by: by.who.clone(), until };
+        self.work.amending.doubt(&seen.id);
         if !self.records.store.extend(seen, extension).await? {
             return Ok(None);
         }
+        // This is evidence: it counts even if it cannot be written down.
+        self.work.write_down(&seen.id).await;
         let kept = self.records.store.get(&seen.id).await?;
         if let Some(kept) = &kept {
             let why = self.usage.why(kept, now);

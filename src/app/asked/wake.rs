@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::Asked;
 use crate::{
     app::{Error, Result, chain},
-    domain::{Actor, Sandbox, SandboxId, State, Verb, Wake, WakeFailure},
+    domain::{Actor, Recipe, Sandbox, SandboxId, State, Verb, Wake, WakeFailure},
     relay::Event,
 };
 
@@ -75,10 +75,14 @@ impl Asked {
     /// Sets which connections wake a sandbox.
     ///
     /// # Errors
-    /// [`Error::NoSandbox`].
+    /// [`Error::NoSandbox`], [`Error::NotWritten`].
     pub async fn set_wake(&self, by: &Actor, reference: &str, wake: Wake) -> Result<()> {
         let sandbox = self.allowed(by, Verb::Change, reference).await?;
-        self.records.set_wake(&sandbox.id, wake).await?;
+        let amended = |now: &Sandbox| {
+            let recipe = Recipe { wake: Some(wake), ..now.recipe.clone() };
+            Sandbox { recipe, ..now.clone() }
+        };
+        self.work.amend(&sandbox.id, amended, self.records.set_wake(&sandbox.id, wake)).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, wake = wake.word(), "what wakes it was changed");
         Ok(())
     }

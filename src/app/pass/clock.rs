@@ -34,6 +34,7 @@ impl Pass {
         let sandboxes = self.records.store.rescale(to, by, take_up).await?;
         self.vitals.shift(by);
         self.work.shift(by);
+        self.work.amending.doubt_all();
         self.own().awaiting.clear();
         if by.abs() > JUMP {
             tracing::warn!(%by, sandboxes, "the clock was set; how long sandboxes have run and been used stays what it was");
@@ -54,6 +55,7 @@ impl Pass {
             return Ok(known);
         }
         let sandboxes = self.records.store.clamp(now, JUMP, grace_end).await?;
+        self.work.amending.doubt_all();
         tracing::warn!(sandboxes, "records were ahead of the clock and are as of now; was it set back?");
         Ok(self.records.store.all().await?)
     }

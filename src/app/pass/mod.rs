@@ -154,13 +154,15 @@ impl Pass {
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         self.vitals.set_all_absent(plan.doubt_absence(&known, &observed, &suspects.containers));
-        self.apply(plan, known, engine_was_away).await;
+        self.apply(plan, &known, engine_was_away).await;
         self.records.publish_all().await;
+        // In the end, so that a slow disk delays no step.
+        self.work.catch_up(&known).await;
         Ok(())
     }
 
     /// Begins the planned steps, and waits for the quick ones.
-    async fn apply(self: &Arc<Self>, plan: Plan, known: Vec<Arc<Sandbox>>, engine_was_away: bool) {
+    async fn apply(self: &Arc<Self>, plan: Plan, known: &[Arc<Sandbox>], engine_was_away: bool) {
         let is_idle = plan.steps.is_empty();
         let wanted = known.iter().filter(|_| !is_idle);
         let known: HashMap<&SandboxId, &Arc<Sandbox>> = wanted.map(|s| (&s.id, s)).collect();

@@ -140,6 +140,7 @@ impl Pass {
         }
         let (id, name, furnished) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.clone());
         let done = self.records.store.adopt(sandbox).await?;
+        self.work.write_down(&id).await;
         self.next.look_closely_at(container.clone());
         self.records.tell_all_again();
         if let Some(check_in) = self.vitals.reporting() {

@@ -104,6 +104,7 @@ impl Work {
     pub async fn record_shown(&self, known: &Sandbox, shown: &Observed) -> Tried {
         let done = self.records.store.record_shown(known, shown).await?;
         if done {
+            self.write_down(&known.id).await;
             let (called, paused) = (shown.name.as_deref(), shown.paused);
             let (memory, cpus) = (shown.memory.map(|m| m.to_string()), shown.cpus.map(|c| c.to_string()));
             tracing::info!(sandbox = %known.id, name = %known.name, called, paused, memory, cpus, "changed by others");

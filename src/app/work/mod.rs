@@ -1,5 +1,6 @@
 //! Work: what is done to one sandbox through the engine, by the holder of its claim.
 
+mod amending;
 mod claims;
 mod cut_off;
 mod ended;
@@ -25,6 +26,7 @@ use crate::{
     domain::{ContainerId, SandboxId},
     engine::{self, Engine},
 };
+use amending::Amending;
 pub use claims::{Claim, Claims};
 use cut_off::CutOff;
 use heard::Heard;
@@ -46,6 +48,7 @@ pub struct Work {
     pub(super) clock: Arc<RecordClock>,
     pub(super) settings: Arc<Settings>,
     pub(super) claims: Arc<Claims>,
+    pub(super) amending: Amending,
     starts: Semaphore,
     removals: Semaphore,
     asking: Mutex<Option<Asking>>,
@@ -76,6 +79,7 @@ impl Work {
             engine,
             clock,
             claims: Arc::default(),
+            amending: Amending::default(),
             starts: Semaphore::new(settings.start_concurrency),
             removals: Semaphore::new(settings.start_concurrency),
             settings,

@@ -49,6 +49,7 @@ impl Work {
     /// Makes the engine remove all that it has of a sandbox, when its turn comes.
     pub async fn remove(&self, id: &SandboxId, container: Option<&ContainerId>) -> engine::Result<()> {
         let _turn = self.removals.acquire().await;
+        self.end_amending(id).await;
         self.engine.remove(id, container).await
     }
 
@@ -77,6 +78,7 @@ impl Work {
     pub async fn forget(&self, seen: &Sandbox) -> Result<bool> {
         let done = self.records.forget_row(seen).await?;
         self.usage.forget(&seen.id);
+        self.amending.forget(&seen.id);
         self.cut_off().remove(&seen.id);
         self.set_failing(seen.id.clone(), false);
         if let Some(container) = &seen.container {
