@@ -58,7 +58,7 @@ pub struct Config {
     pub admin_password: Password,
     /// `SPINDLE_DATABASE`: the database file.
     pub database: PathBuf,
-    /// `SPINDLE_FILES`: the directory in which each sandbox has its `/run/spindle`; absolute.
+    /// `SPINDLE_FILES`: the directory in which each sandbox has its `/run/spindle` and its amendment; absolute.
     pub files: PathBuf,
     /// `SPINDLE_DEPLOYMENT`: what tells this server's containers and network from others'.
     pub deployment: String,

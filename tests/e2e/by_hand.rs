@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::records::sandbox_directories;
+use super::records::{lose_database, sandbox_directories};
 use crate::support::{
     Body, World,
     docker::{Docker, docker, try_docker, wait_for},
@@ -82,9 +82,7 @@ async fn a_create_waits_until_what_was_lost_is_adopted() {
         lost.push(c);
     }
     assert_eq!(world.end("TERM"), Some(0));
-    for file in ["spindle.db", "spindle.db-wal", "spindle.db-shm"] {
-        let _ = std::fs::remove_file(world.directory.join(file));
-    }
+    lose_database(&world);
     world.spawn();
     let client = &world.http().client;
     let health = format!("{}/v1/health", world.http().base);

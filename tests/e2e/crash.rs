@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::records::{reserved_ports, sandbox_directories};
+use super::records::{reserved_ports, sandbox_files};
 use crate::support::{
     Http, World,
     docker::{Docker, wait_for},
@@ -115,14 +115,14 @@ async fn agreement(world: &Docker, since: Instant) -> BTreeMap<String, bool> {
     loop {
         let held = shown_by_docker(world);
         let listed = shown_by_api(world).await;
-        // A mimic has two ports.
-        let kept = (reserved_ports(world), sandbox_directories(world).len());
-        if listed.as_ref() == Some(&held) && kept == (2 * held.len() as i64, held.len()) {
+        // A mimic has two ports, a directory and an amendment.
+        let kept = (reserved_ports(world), sandbox_files(world).len());
+        if listed.as_ref() == Some(&held) && kept == (2 * held.len() as i64, 2 * held.len()) {
             return held;
         }
         assert!(
             since.elapsed() < SOON,
-            "no agreement:\nDocker holds {held:#?}\nthe API lists {listed:#?}\nports and directories: {kept:?}"
+            "no agreement:\nDocker holds {held:#?}\nthe API lists {listed:#?}\nports and files: {kept:?}"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -165,5 +165,5 @@ async fn after_kill_9_docker_and_the_api_agree_within_five_seconds() {
     // A new server looks at everything once more.
     world.restart().await;
     wait_for("nothing", SOON, || shown_by_docker(&world).is_empty());
-    wait_for("nothing of them", SOON, || (reserved_ports(&world), sandbox_directories(&world).len()) == (0, 0));
+    wait_for("nothing of them", SOON, || (reserved_ports(&world), sandbox_files(&world).len()) == (0, 0));
 }

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{
     clients::{host_ports, text, wait_for_mimic},
-    records::{count, reserved_ports, sandbox_directories},
+    records::{count, lose_database, reserved_ports, sandbox_directories, sandbox_files},
 };
 use crate::support::{
     Body, World,
     docker::{Docker, docker, try_docker, wait_for},
-    is, uri,
+    id, is, uri,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,9 +136,7 @@ async fn a_lost_database_is_rebuilt_from_the_containers() {
     world.http().patch(&stopped, "status=stopped").await.expect(200);
     let stopped = world.until(&stopped, is("stopped")).await;
     assert_eq!(world.end("TERM"), Some(0));
-    for suffix in ["", "-wal", "-shm", ".lock"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", world.setting("DATABASE")));
-    }
+    lose_database(&world);
     let back = Timestamp::now();
     world.spawn();
     world.until_well().await;
@@ -167,4 +165,57 @@ async fn a_lost_database_is_rebuilt_from_the_containers() {
     }
     world.until_none_is_held().await;
     wait_for("the ports", Duration::from_secs(5), || reserved_ports(&world) == 0);
+}
+
+/// What may change after a container's creation, as the API shows it.
+fn changeable(container: &Value) -> Value {
+    let keys = ["name", "idle_timeout", "connection_cap", "max_age", "warn_before", "evidence", "wake", "keep_until"];
+    keys.into_iter().chain(["labels", "memory", "cpus"]).map(|key| json!([key, container[key]])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_survives_the_loss_of_the_database() {
+    let mut world = Docker::start(&[]).await;
+    let limits = world.http().create("image=spindle/mimic&name=limits&idle_timeout=600&max_age=1d").await;
+    let kept = world.http().create("image=spindle/mimic&name=kept&keep_until=2036-12-24T18:00:00Z").await;
+    let inside = world.http().create("image=spindle/mimic&name=inside").await;
+    let form = "idle_timeout=1200&max_age=default&evidence=check_in&wake=always&keep_until=2036-12-24T18:00:00.5Z";
+    world.http().patch(&limits, form).await.expect(200);
+    assert_eq!(world.check_in(&inside, "keep=2h").await, 200);
+    let mut all = [limits, kept, inside];
+    for c in &mut all {
+        *c = world.http().now(c).await;
+        let seen = docker(&["exec", "-u", "0", id(c), "ls", "-A", "/run/spindle"]);
+        assert!(seen.contains("token") && !seen.contains("json"), "root inside sees {seen}");
+    }
+    // Nothing is left to do at the end.
+    world.end("KILL");
+    lose_database(&world);
+    world.spawn();
+    world.until_well().await;
+    for c in &all {
+        world.until_status(c, 200, Duration::from_secs(10)).await;
+        assert_eq!(changeable(&world.http().now(c).await), changeable(c));
+        world.http().delete(c).await.expect(204);
+    }
+    wait_for("nothing is left of them", Duration::from_secs(10), || sandbox_files(&world).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_written_down_is_refused_unless_it_is_use() {
+    let world = Docker::start(&[]).await;
+    let c = world.http().create("image=spindle/mimic").await;
+    let amendment = sandbox_files(&world).into_iter().find(|path| path.is_file()).unwrap();
+    let in_the_way = amendment.with_extension("json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let why = world.http().patch(&c, "idle_timeout=1200").await.expect_error(503, "files_unavailable");
+    assert!(why.contains(".json cannot be written"), "{why}");
+    assert_eq!(world.http().now(&c).await["idle_timeout"], c["idle_timeout"]);
+    assert_eq!(world.check_in(&c, "keep=2h").await, 200);
+    assert!(world.http().now(&c).await["keep_until"].is_string());
+    wait_for("the log", Duration::from_secs(10), || world.log().contains("what was changed is not written down"));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let is_written = || std::fs::read_to_string(&amendment).unwrap().contains(r#""keep_until":"2"#);
+    wait_for("a pass that writes it down", Duration::from_secs(10), is_written);
+    world.http().patch(&c, "idle_timeout=1200").await.expect(200);
 }

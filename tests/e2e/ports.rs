@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     clients::{echoes, host_ports, port, wait_for_mimic},
-    records::{reserved_ports, sandbox_directories},
+    records::{reserved_ports, sandbox_files},
 };
 use crate::support::{
     Body, World,
@@ -40,7 +40,7 @@ async fn a_hundred_creates_at_once_share_no_port_and_leave_none() {
     }
     assert_eq!(world.http().get("/v1/containers").await.json(), Value::Array(vec![]));
     world.until_none_is_held().await;
-    let left = || (reserved_ports(&world), sandbox_directories(&world).len());
+    let left = || (reserved_ports(&world), sandbox_files(&world).len());
     wait_for("nothing is left of them", Duration::from_secs(10), || left() == (0, 0));
     for port in ports {
         wait_for("every port is free again", Duration::from_secs(10), || {

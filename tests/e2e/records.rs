@@ -18,9 +18,21 @@ pub fn reserved_ports(world: &Docker) -> i64 {
     count(world, "SELECT count(*) FROM ports")
 }
 
-/// The host's directories behind the sandboxes' `/run/spindle`.
-pub fn sandbox_directories(world: &Docker) -> Vec<PathBuf> {
+/// Removes the database of a server that has ended.
+pub fn lose_database(world: &Docker) {
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", world.setting("DATABASE")));
+    }
+}
+
+/// What the host has of the sandboxes: of each, a directory and an amendment.
+pub fn sandbox_files(world: &Docker) -> Vec<PathBuf> {
     let parent = Path::new(world.setting("DATABASE")).with_file_name("sandboxes");
     let entries = std::fs::read_dir(parent).into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The host's directories behind the sandboxes' `/run/spindle`.
+pub fn sandbox_directories(world: &Docker) -> Vec<PathBuf> {
+    sandbox_files(world).into_iter().filter(|path| path.is_dir()).collect()
 }
