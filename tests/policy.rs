@@ -171,6 +171,14 @@ async fn a_creator_may_keep_it_and_what_was_set_can_be_unset() {
 }
 
 #[tokio::test]
+async fn whoever_is_kept_until_the_end_of_the_calendar_spoils_no_row() {
+    let w = world().await;
+    let c = w.http().create("image=spindle/mimic").await;
+    w.http().patch(&c, "keep_until=9999-12-30T22:00:00.999999999Z").await.expect(200);
+    assert_eq!(w.http().now(&c).await["keep_until"], "9999-12-30T22:00:00.000Z");
+}
+
+#[tokio::test]
 async fn activity_says_why_and_on_what_and_what_was_decided() {
     let w = world().await;
     let c = w.http().create("image=spindle/mimic:udp").await;

@@ -27,7 +27,9 @@ pub fn corrupt(what: &str) -> StoreError {
 /// # Errors
 /// [`StoreError::Corrupt`] outside the calendar.
 pub fn instant(millis: i64) -> Result<Timestamp> {
-    Timestamp::from_millisecond(millis).map_err(|_| corrupt("an instant outside the calendar"))
+    // The calendar's last second is an instant, and its milliseconds are none.
+    let read = Timestamp::from_millisecond(millis).or_else(|_| Timestamp::from_second(millis.div_euclid(1_000)));
+    read.map_err(|_| corrupt("an instant outside the calendar"))
 }
 
 /// A value that must be there.
