@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Cpus, Label, Memory, OwnPolicy, Sandbox, SandboxName, Wake};
+use crate::domain::{Cpus, Label, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake};
 
 /// The text of a sandbox's values. Equal values give equal texts.
 pub fn of(sandbox: &Sandbox) -> String {
@@ -16,6 +16,8 @@ pub fn of(sandbox: &Sandbox) -> String {
     let policy: BTreeMap<_, _> = policy.filter_map(|(key, word)| Some((key, word?))).collect();
     json!({
         "name": sandbox.name.as_str(),
+        "namespace": sandbox.ownership.namespace.as_str(),
+        "owner": sandbox.ownership.owner.as_ref().map(UserName::as_str),
         "labels": labels,
         "memory": recipe.memory.bytes(),
         "nano_cpus": recipe.cpus.nano(),
@@ -30,8 +32,12 @@ pub fn of(sandbox: &Sandbox) -> String {
 /// read stays; the log tells of the latter. Unknown values are for another version, and are ignored.
 pub fn put_over(sandbox: &mut Sandbox, text: &str) {
     let mut values = Values::of(text);
-    let (life, recipe) = (&mut sandbox.life, &mut sandbox.recipe);
+    let (life, recipe, whose) = (&mut sandbox.life, &mut sandbox.recipe, &mut sandbox.ownership);
     values.put("name", &mut sandbox.name, |name: String| SandboxName::parse(&name).ok());
+    let namespace = |name: String| Namespace::parse("namespace", &name).ok();
+    values.put("namespace", &mut whose.namespace, namespace);
+    let owner = |name: &str| UserName::parse("owner", name).ok();
+    values.put("owner", &mut whose.owner, |name: Option<String>| unless_unset(name, owner));
     values.put("labels", &mut recipe.labels, labels);
     values.put("memory", &mut recipe.memory, Memory::in_force);
     values.put("nano_cpus", &mut recipe.cpus, Cpus::in_force);
@@ -93,6 +99,8 @@ mod tests {
     fn changed() -> Sandbox {
         let mut sandbox = running(0);
         sandbox.name = SandboxName::parse("another").unwrap();
+        sandbox.ownership.namespace = Namespace::parse("n", "db").unwrap();
+        sandbox.ownership.owner = UserName::parse("n", "alice").ok();
         sandbox.recipe.labels =
             vec![Label::parse("course", "db, \"101\"").unwrap(), Label::parse("year", "2").unwrap()];
         sandbox.recipe.memory = Memory::in_force(8 << 20).unwrap();

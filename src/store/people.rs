@@ -100,6 +100,12 @@ pub(super) fn exists(c: &Connection, name: &Namespace) -> Result<()> {
     }
 }
 
+/// Makes a namespace that is not there, for a sandbox in it whose records were lost.
+pub(super) fn restore(c: &Connection, name: &Namespace) -> Result<()> {
+    let insert = "INSERT OR IGNORE INTO namespaces (name, title, created_at) VALUES (?1, '', 0)";
+    Ok(c.prepare_cached(insert)?.execute([name.as_str()]).map(drop)?)
+}
+
 /// # Errors
 /// [`StoreError::Quota`] if `more` has no room where `ownership` says; `except`: a sandbox that is not counted.
 pub(super) fn within_quota(c: &Connection, ownership: &Ownership, more: &Usage, except: &SandboxId) -> Result<()> {

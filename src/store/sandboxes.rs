@@ -132,6 +132,7 @@ impl Store {
             if c.query_row(known, [sandbox.id.as_str()], |r| r.get(0))? {
                 return Ok(false);
             }
+            people::restore(c, &sandbox.ownership.namespace)?;
             insert_row(c, &sandbox)?;
             for port in &sandbox.ports {
                 ports::insert(c, &sandbox.id, port)?;

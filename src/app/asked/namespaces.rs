@@ -117,8 +117,8 @@ impl Asked {
     /// Says in which namespace a sandbox is, and whose it is; `None`: as before.
     ///
     /// # Errors
-    /// [`Error::NoSandbox`], [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Quota`]; [`Error::Invalid`] if the
-    /// owner is nobody there.
+    /// [`Error::NoSandbox`], [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Quota`], [`Error::NotWritten`];
+    /// [`Error::Invalid`] if the owner is nobody there.
     pub async fn assign(
         &self,
         by: &Actor,
@@ -135,7 +135,9 @@ impl Asked {
         if let Some(owner) = &to.owner {
             self.belongs(owner, &to.namespace).await?;
         }
-        if !self.records.store.assign(&sandbox.id, to.clone()).await? {
+        let amended = |now: &Sandbox| Sandbox { ownership: to.clone(), ..now.clone() };
+        let record = async { Ok(self.records.store.assign(&sandbox.id, to.clone()).await?) };
+        if !self.work.amend(&sandbox.id, amended, record).await? {
             return Err(Error::NoSandbox(reference.to_owned()));
         }
         let owner = to.owner.as_ref().map(tracing::field::display);

@@ -141,6 +141,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as the calls take it")]
     fn at(last: u8) -> Option<IpAddr> {
         Some(address(last))
     }
