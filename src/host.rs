@@ -12,12 +12,29 @@ use std::{
 use ipnet::Ipv4Net;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for things other than connections: listeners, the API, the database, the engine.
+/// The most descriptors for things other than connections: the sandboxes' listeners, the database, the engine.
 const DESCRIPTORS_BESIDE: u64 = 4_096;
 
-/// How many connections a limit on descriptors allows. Each takes two; the rest is for everything else.
-pub fn room_for_connections(descriptors: u64) -> u64 {
-    descriptors.saturating_sub(DESCRIPTORS_BESIDE.min(descriptors / 2)) / 2
+/// The most connections that a gate needs.
+const AT_A_GATE: u64 = 1_024;
+
+/// How many connections each part of the server may have, so that none takes the descriptors of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The API.
+    pub api: u64,
+    /// The check-in door.
+    pub door: u64,
+    /// The sandboxes' ports.
+    pub relay: u64,
+}
+
+/// The room within a limit on descriptors. A connection takes three at a gate, two in the relay, which has half of all
+/// at least.
+pub fn room(descriptors: u64) -> Room {
+    let gate = (descriptors / 48).min(AT_A_GATE);
+    let beside = (DESCRIPTORS_BESIDE + 6 * gate).min(descriptors / 2);
+    Room { api: gate, door: gate, relay: (descriptors - beside) / 2 }
 }
 
 /// The highest limit on descriptors that this process may set; `None`: no limit.
@@ -202,9 +219,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_few_descriptors_is_for_connections() {
-        assert_eq!(room_for_connections(1_024), 256);
-        assert_eq!(room_for_connections(65_536), 30_720);
+    fn no_part_takes_the_descriptors_of_another() {
+        assert_eq!(room(65_536), Room { api: 1_024, door: 1_024, relay: 27_648 });
+        for limit in [0, 64, 256, 1_024, 20_000, 1 << 20] {
+            let Room { api, door, relay } = room(limit);
+            let left = limit - 3 * (api + door) - 2 * relay;
+            assert!(left >= DESCRIPTORS_BESIDE.min(limit / 4) && api == door, "{limit}: {left} are left");
+            assert!(relay >= limit / 4, "{limit}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     facts::{Facts, Shown},
     words::{grouped, size},
 };
-use crate::{config::Config, domain::limits::BRIDGE};
+use crate::{config::Config, domain::limits::BRIDGE, host};
 
 /// The memory that the host keeps for itself, at most a quarter; and what a sandbox costs on top of its own limit.
 const HOST_KEEPS: u64 = 1 << 30;
@@ -74,8 +74,9 @@ pub fn of(config: &Config, facts: &Facts) -> Capacity {
     }));
     let descriptors = facts.server.as_ref().ok().and_then(|s| s.descriptors).map(|(_, limit)| limit);
     limits.extend(descriptors.or(facts.descriptors).map(|all| {
-        let connections = u64::from(config.relay.limits.connections).min(crate::host::room_for_connections(all));
-        let left = all.saturating_sub(DESCRIPTORS_BESIDE + 2 * connections);
+        let room = host::room(all);
+        let connections = u64::from(config.relay.limits.connections).min(room.relay);
+        let left = all.saturating_sub(DESCRIPTORS_BESIDE + 3 * (room.api + room.door) + 2 * connections);
         let how = format!("{} beside {} connections; {} each", grouped(all), grouped(connections), ports + 1);
         // A descriptor for each port, and one to watch the first process.
         limit("descriptors", left / (ports + 1), how)

@@ -122,7 +122,7 @@ pub fn descriptors(config: &Config, facts: &Facts) -> Finding {
     let name = if config.relay.socket.is_some() { "spindle-relay" } else { "spindle" };
     let unit =
         format!("LimitNOFILE=65536 under [Service] (systemctl edit {name}), and restart it; or: ulimit -n 65536");
-    match (running, host::room_for_connections(limit)) {
+    match (running, host::room(limit).relay) {
         (Some((used, _)), _) if used > limit / 10 * 9 => {
             fail(whose, "soon nobody else can connect, and no sandbox can report", unit)
         }
