@@ -10,10 +10,10 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-async fn connect(from: &str, to: SocketAddr) -> TcpStream {
+async fn connect(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
-    socket.connect(to).await.unwrap()
+    socket.connect(to).await
 }
 
 /// One learner's silent and half-sent connections take up that learner's share, and nobody else's.
@@ -26,7 +26,7 @@ async fn silent_connections_of_one_keep_nobody_else_out() {
     let mut silent = Vec::new();
     for n in 0..200 {
         let mut connection = connect(&from, door).await;
-        if n % 2 == 0 {
+        if let (Ok(connection), 0) = (&mut connection, n % 2) {
             // Whether it is cut off already does not matter.
             let _ = connection.write_all(b"POST /v1/check-in HTTP/1.1\r\nHost: x\r\n").await;
         }
@@ -36,9 +36,11 @@ async fn silent_connections_of_one_keep_nobody_else_out() {
     assert_eq!(w.http().now(&other).await["active"], "4");
     let mut cut = 0;
     for connection in &mut silent[16..] {
-        let mut byte = [0];
-        // Beyond its share each is closed at once, by an end or a reset.
-        cut += usize::from(!matches!(connection.read(&mut byte).await, Ok(1)));
+        // Beyond its share each is reset at once, perhaps before we hear that it was accepted.
+        cut += match connection {
+            Ok(connection) => usize::from(connection.read(&mut [0]).await.is_err()),
+            Err(_) => 1,
+        };
     }
     assert_eq!(cut, 184);
     drop(silent);

@@ -2,6 +2,7 @@
 //! Every value is read as text and parsed by its own type, so that a password of digits stays as it is. Contradictions
 //! are refused here, not found out in class.
 
+mod gate;
 mod password;
 mod policy;
 mod relay;
@@ -23,6 +24,7 @@ use figment::{
 use ipnet::Ipv4Net;
 
 use crate::domain::{Password, Who, limits::BRIDGE};
+pub use gate::{GateConfig, PublicUrl};
 pub use password::is_default;
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
@@ -52,6 +54,8 @@ pub struct Config {
     pub address: IpAddr,
     /// `SPINDLE_PORT`: its port.
     pub port: u16,
+    /// How it is reached.
+    pub gate: GateConfig,
     /// `SPINDLE_ADMIN_USER`: who may use it.
     pub admin_user: String,
     /// `SPINDLE_ADMIN_PASSWORD` or `SPINDLE_ADMIN_PASSWORD_HASH`: the user's password.
@@ -150,6 +154,7 @@ impl Config {
         Ok(Self {
             address: v.plain("address", "127.0.0.1", "it is an IP address")?,
             port: v.take("port", "8080", port, nonzero)?,
+            gate: GateConfig::from_values(v, subnet)?,
             admin_user: v.take("admin_user", "admin", "it is a name without a colon, other than \"inside\"", |t| {
                 text(t).filter(|t| !t.contains(':') && t != Who::INSIDE)
             })?,

@@ -13,7 +13,7 @@ impl Config {
             Password::Hash(_) => "set as a hash, and not shown",
         };
         let own = self.first_lines().into_iter().chain(self.sandbox.lines()).chain(self.last_lines());
-        let lines = own.chain(self.policy.lines()).chain(self.relay.lines());
+        let lines = own.chain(self.gate.lines()).chain(self.policy.lines()).chain(self.relay.lines());
         let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
         format!("# admin_password is {password}\n") + &lines
     }

@@ -40,6 +40,9 @@ fn contradictions_are_refused() {
         (vec![("PORT", "20500")], "SPINDLE_PORT"),
         (vec![("SUBNET", "10.0.0.0/24")], "SPINDLE_MAX_RUNNING"),
         (vec![("MAX_RUNNING", "1023")], "SPINDLE_MAX_RUNNING"),
+        (vec![("TLS_KEY", "/key.pem")], "SPINDLE_TLS_CERT"),
+        (vec![("PROXIES", "127.0.0.1,10.0.0.0/8")], "SPINDLE_PROXIES"),
+        (vec![("PROXIES", "10.213.1.7")], "SPINDLE_SUBNET"),
         (vec![("CHECK_IN_ADDRESS", "127.0.0.1")], "SPINDLE_CHECK_IN_ADDRESS"),
         (vec![("ADDRESS", "0.0.0.0"), ("ADMIN_PASSWORD", "x"), ("PORT", "80")], "SPINDLE_CHECK_IN_PORT"),
     ] {
@@ -61,6 +64,8 @@ fn bad_values_name_variable_value_and_what_is_allowed() {
         ("TERMINALS_LIMIT", "0"),
         ("CONNECTIONS_FROM_SANDBOXES", "yes"),
         ("LOG_FORMAT", "xml"),
+        ("PUBLIC_URL", "lab.example.org"),
+        ("PROXIES", "127.0.0.1,localhost"),
         ("LOG", "blub"),
         ("LOG", "info,spindle=loud"),
         ("LOG_MAX_SIZE", "10mm"),

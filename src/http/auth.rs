@@ -9,7 +9,7 @@ use rocket::{
     request::{FromRequest, Outcome},
 };
 
-use super::{error::ApiError, trace};
+use super::{error::ApiError, gate, trace};
 use crate::{
     app::{App, Error},
     domain::{Actor, Kind},
@@ -20,7 +20,7 @@ const COOKIE: &str = "spindle";
 
 /// Where a request comes from.
 pub fn from(request: &Request<'_>) -> Option<IpAddr> {
-    request.remote().map(|remote| remote.ip().to_canonical())
+    gate::peer(request).map(|peer| peer.address)
 }
 
 /// Who asks, or why the request is refused. The credentials are looked at once per request.
@@ -104,7 +104,10 @@ impl<'r> FromRequest<'r> for Caller {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         match caller(request).await {
-            Ok(actor) => Outcome::Success(Self(actor.clone())),
+            Ok(actor) => {
+                gate::signed_in(request);
+                Outcome::Success(Self(actor.clone()))
+            }
             // The catcher answers the error itself.
             Err(e) => Outcome::Error((e.status(), ())),
         }
@@ -142,6 +145,7 @@ impl<'r> FromRequest<'r> for Client {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         let program = request.headers().get_one("User-Agent").unwrap_or_default().to_owned();
-        Outcome::Success(Self { from: from(request), program, is_secure: false })
+        let is_secure = gate::peer(request).is_some_and(|peer| peer.is_tls);
+        Outcome::Success(Self { from: from(request), program, is_secure })
     }
 }

@@ -10,7 +10,7 @@ use rocket::{
     serde::json::Json,
 };
 
-use super::{activity, error::ApiError, fields::Body, gate::Peers, wishes::length};
+use super::{activity, error::ApiError, fields::Body, gate, wishes::length};
 use crate::{api, app::App, domain::Token};
 
 /// The routes of this file.
@@ -38,11 +38,7 @@ impl<'r> FromRequest<'r> for Reporter {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
         let token = request.headers().get_one("X-Spindle-Token").map(|t| t.trim().to_owned());
-        let peer = match (request.remote(), request.rocket().state::<Peers>()) {
-            (Some(remote), Some(peers)) => peers.behind(remote),
-            (remote, _) => remote.map(|r| r.ip()),
-        };
-        Outcome::Success(Self { token, peer })
+        Outcome::Success(Self { token, peer: gate::peer(request).map(|peer| peer.address) })
     }
 }
 

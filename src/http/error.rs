@@ -183,7 +183,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
 #[catch(default)]
 pub async fn fallback(status: Status, request: &Request<'_>) -> ApiError {
     if trace::is_kept_out(request) {
-        return ApiError::new(Status::Forbidden, "forbidden", "This API is not for sandboxes; they check in only");
+        return ApiError::new(Status::Forbidden, "forbidden", "This port is Spindle's own; the API is at another");
     }
     match status.code {
         401 | 403 | 429 | 503 if let Err(e) = auth::caller(request).await => e.clone(),

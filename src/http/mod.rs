@@ -25,42 +25,61 @@ use std::{
     collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use rocket::{
-    Build, Config, Rocket,
+    Build, Config, Rocket, Route,
     config::{Ident, LogLevel, Shutdown},
     fairing::AdHoc,
 };
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use gate::{Certificates, Times};
+use gate::{Limits, Rules};
 pub use keys::ssh_keys;
 use paths::{For, Paths};
 
 use crate::app::{App, CheckInDoor};
+
+/// The most connections to the API from an address that has not signed in lately.
+const OF_STRANGER: u32 = 64;
+
+/// The most connections to the door from one sandbox. A reporter needs one.
+const OF_SANDBOX: u32 = 16;
 
 /// What a server needs besides the use cases.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// The sandboxes' addresses. Only check-ins from there are answered.
+    /// The sandboxes' addresses. Their connections are reset.
     pub sandboxes: Ipv4Net,
+    /// The proxies that are believed when they say for whom they ask.
+    pub proxies: Vec<IpNet>,
+    /// The name that a `Host` must have; `None`: any.
+    pub public_name: Option<String>,
+    /// What TLS is spoken with; `None`: no TLS.
+    pub certificates: Option<Arc<Certificates>>,
+    /// The most connections. Half of them is for addresses that have signed in lately.
+    pub connections: u32,
+    /// How long a client may be silent.
+    pub times: Times,
     /// Whether unknown fields are ignored (`CONTRACT.md` 24).
     pub lenient: bool,
     /// How many seconds requests under way get at a shutdown.
     pub grace: u32,
 }
 
-fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
+/// A server behind a gate. The gate alone may use its port.
+fn rocket(grace: u32) -> Rocket<Build> {
     let config = Config {
-        address: listen.ip(),
-        port: listen.port(),
+        address: Ipv4Addr::LOCALHOST.into(),
+        port: 0,
         ident: Ident::try_new("spindle").expect("a valid token"),
-        // Never believe what a proxy says about the client's address (`CONTRACT.md` 27).
+        // The gate knows who asks.
         ip_header: None,
         // We log requests ourselves, and `main` handles signals for all servers together.
         log_level: LogLevel::Off,
@@ -68,13 +87,17 @@ fn rocket(listen: SocketAddr, grace: u32) -> Rocket<Build> {
         shutdown: Shutdown { ctrlc: false, signals: HashSet::default(), grace, mercy: 1, ..Shutdown::default() },
         ..Config::release_default()
     };
-    rocket::custom(config).attach(trace::Trace).register("/", rocket::catchers![error::fallback])
+    rocket::custom(config)
+        .attach(trace::Trace)
+        .attach(AdHoc::on_request("nobody comes around the gate", |request, _| {
+            Box::pin(async move { trace::keep_out(request) })
+        }))
+        .register("/", rocket::catchers![error::fallback])
 }
 
-/// The API for callers with credentials.
-pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
-    let sandboxes = settings.sandboxes;
-    let callers = [
+/// The routes for callers with credentials.
+fn callers() -> Vec<Route> {
+    let all = [
         images::routes(),
         containers::routes(),
         users::routes(),
@@ -82,61 +105,107 @@ pub fn api(app: Arc<App>, settings: ApiSettings) -> Rocket<Build> {
         namespaces::routes(),
         credentials::routes(),
     ];
-    let (callers, open) = (callers.concat(), [health::routes(), credentials::open()].concat());
-    let check_in = check_in::routes();
-    let paths = Paths::default().and(For::Callers, &callers).and(For::Everybody, &open).and(For::Sandboxes, &check_in);
-    rocket(settings.listen, settings.grace)
-        .manage(app)
-        .manage(refusals::Refusals::default())
-        .manage(fields::Lenient(settings.lenient))
-        .manage(paths)
-        .attach(AdHoc::on_request("sandboxes stay out", move |request, _| {
-            Box::pin(async move { trace::keep_out(request, sandboxes) })
-        }))
-        .mount("/", callers)
-        .mount("/", check_in)
-        .mount("/", open)
+    all.concat()
 }
 
-/// Opens the check-in door at `listen`, and keeps it open until `closing`. It serves nothing else. Tells `app` when it
-/// is open.
+/// The routes for everybody.
+fn open() -> Vec<Route> {
+    [health::routes(), credentials::open()].concat()
+}
+
+/// Every route of the API, by its method and path.
+pub fn routes() -> Vec<(String, String)> {
+    let all = [callers(), open(), check_in::routes()].concat();
+    all.iter().map(|route| (route.method.to_string(), route.uri.to_string())).collect()
+}
+
+/// The API for callers with credentials, at its address.
+pub struct Api {
+    listener: TcpListener,
+    rules: Rules,
+    server: Rocket<Build>,
+}
+
+impl Api {
+    /// Listens. Who connects waits until it is served.
+    ///
+    /// # Errors
+    /// Why it cannot listen.
+    pub fn open(app: Arc<App>, settings: ApiSettings) -> io::Result<Self> {
+        let (callers, open, check_in) = (callers(), open(), check_in::routes());
+        let paths =
+            Paths::default().and(For::Callers, &callers).and(For::Everybody, &open).and(For::Sandboxes, &check_in);
+        let server = rocket(settings.grace)
+            .manage(app)
+            .manage(refusals::Refusals::default())
+            .manage(fields::Lenient(settings.lenient))
+            .manage(paths)
+            .mount("/", callers)
+            .mount("/", check_in)
+            .mount("/", open);
+        let total = settings.connections;
+        let rules = Rules {
+            name: "api",
+            refused: Some(settings.sandboxes),
+            proxies: settings.proxies,
+            public_name: settings.public_name,
+            certificates: settings.certificates,
+            limits: Limits {
+                total,
+                strangers: total / 2,
+                of_stranger: OF_STRANGER.min(total.div_ceil(4)),
+                of_known: total.div_ceil(2),
+            },
+            times: settings.times,
+            is_api: true,
+        };
+        Ok(Self { listener: gate::bind(settings.listen)?, rules, server })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `closing`, and finishes the requests under way.
+    ///
+    /// # Errors
+    /// Why it ended by itself.
+    pub async fn serve(self, closing: CancellationToken) -> io::Result<()> {
+        gate::keep(self.server, self.listener, self.rules, || {}, closing).await
+    }
+}
+
+/// Opens the check-in door at `listen` for at most so many `connections`, and keeps it open until `closing`. It serves
+/// nothing else. Tells `app` when it is open.
 ///
 /// # Errors
 /// Why it could not listen, or why it ended.
-pub async fn keep_door(app: Arc<App>, listen: SocketAddr, closing: CancellationToken) -> io::Result<()> {
-    let gate = TcpListener::bind(listen).await?;
-    let peers = gate::Peers::default();
-    let (tell_inside, inside) = oneshot::channel();
-    let tell_inside = Mutex::new(Some(tell_inside));
+pub async fn keep_door(
+    app: Arc<App>,
+    listen: SocketAddr,
+    connections: u32,
+    closing: CancellationToken,
+) -> io::Result<()> {
+    let listener = gate::bind(listen)?;
     let check_in = check_in::routes();
-    let door = rocket(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), 1)
+    let door = rocket(1)
         .manage(Arc::clone(&app))
         .manage(trace::DoorOnly)
         .manage(Paths::default().and(For::Sandboxes, &check_in))
-        .manage(peers.clone())
-        .mount("/", check_in)
-        .attach(AdHoc::on_liftoff("door", move |rocket| {
-            let port = rocket.config().port;
-            if let Some(tell) = tell_inside.lock().expect("no holder panics").take() {
-                // If nobody waits any more, the door is being closed.
-                let _ = tell.send(port);
-            }
-            Box::pin(async {})
-        }));
-    let door = door.ignite().await.map_err(io::Error::other)?;
-    let stop = door.shutdown();
-    let launched = door.launch();
-    tokio::pin!(launched);
-    let gated = async {
-        let Ok(port) = inside.await else { return };
-        app.vitals.set_door(CheckInDoor::Open(listen));
-        gate::keep(gate, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), peers).await;
+        .mount("/", check_in);
+    let rules = Rules {
+        name: "door",
+        refused: None,
+        proxies: Vec::new(),
+        public_name: None,
+        certificates: None,
+        limits: Limits { total: connections, strangers: connections, of_stranger: OF_SANDBOX, of_known: OF_SANDBOX },
+        times: Times::default(),
+        is_api: false,
     };
-    tokio::select! {
-        ended = &mut launched => return ended.map(drop).map_err(|e| io::Error::other(e.to_string())),
-        () = gated => {}
-        () = closing.cancelled() => {}
-    }
-    stop.notify();
-    launched.await.map(drop).map_err(|e| io::Error::other(e.to_string()))
+    gate::keep(door, listener, rules, || app.vitals.set_door(CheckInDoor::Open(listen)), closing).await
 }

@@ -1,15 +1,10 @@
 //! Logs refused callers: the user name and the address, never the password. A million tries get one line a second.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
 
 use rocket::Request;
 
-use super::auth;
+use super::{auth, gate};
 use crate::{app::Stopwatch, domain::names::shortened};
 
 /// How often the log hears of one address.
@@ -40,7 +35,7 @@ struct Said {
 impl Refusals {
     /// Notes that `request` was refused.
     pub fn note(&self, request: &Request<'_>) {
-        let peer = request.remote().map(|remote| remote.ip().to_canonical());
+        let peer = gate::peer(request).map(|peer| peer.address);
         if let Some(said) = self.count(peer, auth::user_tried(request), EVERY) {
             said.log();
         }
@@ -56,7 +51,7 @@ impl Refusals {
     fn count(&self, peer: Option<IpAddr>, user: Option<String>, every: Duration) -> Option<Said> {
         let mut recent = self.0.lock().expect("no holder panics");
         let one_by_one = |peer: &Option<IpAddr>| recent.contains_key(peer) || recent.len() < ADDRESSES;
-        let key = peer.map(network).filter(|network| one_by_one(&Some(*network)));
+        let key = peer.map(gate::network).filter(|network| one_by_one(&Some(*network)));
         if let Some(known) = recent.get_mut(&key).filter(|known| known.said.elapsed() < every) {
             known.unsaid += 1;
             known.last = user;
@@ -89,17 +84,11 @@ impl Said {
     }
 }
 
-/// The network of an address. The owner of one IPv6 address has its whole /64.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unnecessary_wraps, reason = "the helpers give what `count` takes")]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     const LONG: Duration = Duration::from_hours(1);

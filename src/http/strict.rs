@@ -67,9 +67,7 @@ impl Handler for Strict {
             return Outcome::from(request, e);
         }
         if heard && !self.body {
-            let Ok(begins) = tokio::time::timeout(fields::PATIENCE, data.peek(BEGINNING)).await else {
-                return Outcome::from(request, fields::late());
-            };
+            let begins = data.peek(BEGINNING).await;
             if ![&b""[..], b"{}"].contains(&begins.trim_ascii()) {
                 return Outcome::from(request, self.stray(request, data).await);
             }

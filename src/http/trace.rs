@@ -1,15 +1,14 @@
-//! Gives every request an id and a line in the log, and checks that it does not come from a sandbox.
+//! Gives every request an id and a line in the log, and checks that it came through the gate.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use ipnet::Ipv4Net;
 use rocket::{
     Data, Request, Response,
     fairing::{Fairing, Info, Kind},
     http::{Header, Method, uri::Origin},
 };
 
-use super::{paths::Paths, refusals::Refusals};
+use super::{gate, paths::Paths, refusals::Refusals};
 use crate::app::{App, Stopwatch, UnderWay};
 
 /// Managed by the door's server. Its requests are logged at debug only.
@@ -24,20 +23,21 @@ struct Arrival {
     _under_way: Option<UnderWay>,
 }
 
-struct KeptOut(bool);
-
 fn arrival<'r>(request: &'r Request<'_>) -> &'r Arrival {
-    request.local_cache(|| {
-        let mut bytes = [0; 8];
-        // Without random numbers all requests share an id. That is no reason to refuse them.
-        let _ = getrandom::fill(&mut bytes);
-        Arrival {
-            id: format!("{:016x}", u64::from_be_bytes(bytes)),
-            watch: Stopwatch::start(),
-            path: request.uri().path().as_str().chars().take(200).collect(),
-            _under_way: request.rocket().state::<Arc<App>>().map(|app| app.under_way()),
-        }
+    request.local_cache(|| Arrival {
+        id: gate::random_id(),
+        watch: Stopwatch::start(),
+        path: shown(request.uri().path().as_str()),
+        _under_way: request.rocket().state::<Arc<App>>().map(|app| app.under_way()),
     })
+}
+
+/// A path as the log has it: cut, and without the secret of an invitation.
+fn shown(path: &str) -> String {
+    match path.split_once("/invitation/") {
+        Some((before, _)) => format!("{before}/invitation/..."),
+        None => path.chars().take(200).collect(),
+    }
 }
 
 /// The id of a request, the same in its answer and in the log.
@@ -45,16 +45,9 @@ pub fn request_id<'r>(request: &'r Request<'_>) -> &'r str {
     &arrival(request).id
 }
 
-/// Turns away a request that comes from a sandbox and is not a check-in. A server that listens only on loopback cannot
-/// be reached from there; this is for all others.
-pub fn keep_out(request: &mut Request<'_>, sandboxes: Ipv4Net) {
-    let from_sandbox = match request.remote().map(|r| r.ip().to_canonical()) {
-        Some(IpAddr::V4(peer)) => sandboxes.contains(&peer),
-        _ => false,
-    };
-    let kept_out = from_sandbox && !is_for_sandboxes(request, request.uri().path().as_str());
-    request.local_cache(|| KeptOut(kept_out));
-    if kept_out {
+/// Turns away a request that came around the gate.
+pub fn keep_out(request: &mut Request<'_>) {
+    if is_kept_out(request) {
         // No route has this path, so the catcher answers.
         request.set_uri(Origin::const_new("/kept-out", None));
     }
@@ -66,7 +59,7 @@ fn is_for_sandboxes(request: &Request<'_>, path: &str) -> bool {
 
 /// Whether [`keep_out`] turned the request away.
 pub fn is_kept_out(request: &Request<'_>) -> bool {
-    request.local_cache(|| KeptOut(false)).0
+    gate::peer(request).is_none()
 }
 
 /// Gives every request its id and its line in the log.
@@ -102,13 +95,13 @@ impl Fairing for Trace {
         response.set_header(Header::new("Cache-Control", "no-store"));
         let status = response.status().code;
         let ms = watch.elapsed().as_millis() as u64;
-        let peer = request.remote().map(|r| r.to_string()).unwrap_or_default();
+        let peer = gate::peer(request).map(|peer| peer.address.to_string()).unwrap_or_default();
         let door = request.rocket().state::<DoorOnly>().is_some();
         if let Some(refusals) = request.rocket().state::<Refusals>() {
             refusals.settle();
         }
         // Refused requests are logged elsewhere, and not each time.
-        if door || is_kept_out(request) || status == 401 || (status == 200 && is_for_sandboxes(request, path)) {
+        if door || is_kept_out(request) || [401, 429].contains(&status) || (status == 200 && is_for_sandboxes(request, path)) {
             // Every sandbox checks in every minute, and no learner shall fill the host's disk through our log.
             tracing::debug!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
         } else {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::{
+    Sentence,
+    signals::{Ending, Reloading},
+    systemd,
+};
 use spindle::{
     clock::SystemClock,
     config::Config,
     relay::{Ended, Process},
 };
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{Sentence, signals::Ending, systemd};
 
 /// Carries the sandboxes' ports until a signal ends it, or until a newer relay has taken over and this one's last
 /// connection has ended.
@@ -17,7 +19,7 @@ pub async fn relay(config: Config) -> Result<(), Sentence> {
     let at =
         config.relay.socket.ok_or("SPINDLE_RELAY_SOCKET is not set; it is the path at which the server finds this")?;
     let mut ending = Ending::listen()?;
-    let mut reload = signal(SignalKind::hangup())?;
+    let mut reload = Reloading::listen()?;
     let failed = |e| format!("cannot listen at {}: {e}; SPINDLE_RELAY_SOCKET chooses another place", at.display());
     if let Some(parent) = at.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
@@ -31,7 +33,7 @@ pub async fn relay(config: Config) -> Result<(), Sentence> {
         loop {
             tokio::select! {
                 () = ending.told() => return,
-                _ = reload.recv() => start_successor(),
+                () = reload.told() => start_successor(),
             }
         }
     };

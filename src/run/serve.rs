@@ -1,7 +1,6 @@
 //! `spindle serve`: the API, the check-in door and the loops, from the first check to an end in good order.
 
 use std::{
-    error::Error,
     net::{SocketAddr, TcpListener},
     os::{
         linux::net::SocketAddrExt,
@@ -11,19 +10,21 @@ use std::{
     time::Duration,
 };
 
-use rocket::{Rocket, error::ErrorKind};
 use spindle::{
     app::{App, CheckInDoor},
     clock::{Clock, SystemClock},
     config::Config,
     host,
-    http::{self, ApiSettings},
+    http::{self, Api, ApiSettings, Certificates, Times},
     loops::Loops,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Sentence, parts, signals::Ending};
+use super::{
+    Sentence, descriptors, parts,
+    signals::{Ending, Reloading},
+};
 
 /// How long a shutdown waits for work under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -33,6 +34,9 @@ const FLUSH: Duration = Duration::from_millis(100);
 
 /// How long to wait before the check-in door is tried again.
 const DOOR_RETRY: Duration = Duration::from_secs(2);
+
+/// How often the certificate's files are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
 /// The settings that say where the API listens.
 const API_SETTINGS: &str = "SPINDLE_ADDRESS and SPINDLE_PORT";
@@ -44,20 +48,22 @@ const DOOR_SETTINGS: &str = "SPINDLE_CHECK_IN_ADDRESS and SPINDLE_CHECK_IN_PORT"
 pub async fn serve(config: Config) -> Result<(), Sentence> {
     check_clock()?;
     check_addresses(&config)?;
-    let mut ending = Ending::listen()?;
+    let (mut ending, reloading) = (Ending::listen()?, Reloading::listen()?);
+    let certificates = certificates(&config)?;
     let _only_one = claim_deployment(&config.deployment)?;
     warn_of_client_range(&config);
+    warn_of_readable_passwords(&config);
     let listen = config.listen();
     let relay = parts::relay(&config);
     let app = parts::app(&config, Arc::clone(&relay)).await?;
-    let grace = GRACE.as_secs() as u32;
-    let settings = ApiSettings { listen, sandboxes: config.subnet, lenient: config.lenient, grace };
-    let api = http::api(Arc::clone(&app), settings).ignite().await.map_err(|e| e.to_string())?;
-    let stop_api = api.shutdown();
+    let (at_api, at_door) = descriptors::at_gates();
+    let settings = api_settings(&config, certificates.clone(), at_api);
+    let api = Api::open(Arc::clone(&app), settings).map_err(|e| cannot_listen(listen, &e, API_SETTINGS))?;
     let loops = Loops::start(&app, config.converge_every).await?;
     let closing = CancellationToken::new();
-    let door = tokio::spawn(keep_door(Arc::clone(&app), config.check_in_port, closing.clone()));
-    let mut api = tokio::spawn(launch(api));
+    let door = tokio::spawn(keep_door(Arc::clone(&app), config.check_in_port, at_door, closing.clone()));
+    let mut api = tokio::spawn(api.serve(closing.clone()));
+    let fresh = tokio::spawn(keep_fresh(certificates, reloading, closing.clone()));
     let database = config.database.display();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, deployment = config.deployment, %database, "serving");
     let ended_early = tokio::select! {
@@ -65,11 +71,10 @@ pub async fn serve(config: Config) -> Result<(), Sentence> {
         ended = &mut api => Some(ended),
     };
     tracing::info!("shutting down; containers keep running");
-    stop_api.notify();
     closing.cancel();
     let api_ends = async {
         match ended_early {
-            Some(Ok(Err(e))) => Err(cannot_listen(listen, e.as_ref(), API_SETTINGS).into()),
+            Some(Ok(Err(e))) => Err(format!("the API ended: {e}").into()),
             Some(_) => Err("the server ended by itself".into()),
             None => {
                 flush(api).await;
@@ -79,9 +84,52 @@ pub async fn serve(config: Config) -> Result<(), Sentence> {
     };
     tokio::join!(app.drain(GRACE), loops.stop(GRACE));
     relay.close().await;
-    let ((), ended) = tokio::join!(flush(door), api_ends);
+    let ((), (), ended) = tokio::join!(flush(door), flush(fresh), api_ends);
     tracing::info!("ended");
     ended
+}
+
+fn api_settings(config: &Config, certificates: Option<Arc<Certificates>>, connections: u32) -> ApiSettings {
+    ApiSettings {
+        listen: config.listen(),
+        sandboxes: config.subnet,
+        proxies: config.gate.proxies.clone(),
+        public_name: config.gate.public_url.as_ref().map(|public| public.name.clone()),
+        certificates,
+        connections,
+        times: Times::default(),
+        lenient: config.lenient,
+        grace: GRACE.as_secs() as u32,
+    }
+}
+
+/// The certificate, if the API speaks TLS.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, Sentence> {
+    let files = config.gate.tls.clone();
+    Ok(files.map(|(certificate, key)| Certificates::load(certificate, key)).transpose()?)
+}
+
+/// Has the certificate loaded anew on SIGHUP and when its files change, until `closing`. Without one the signal does
+/// nothing.
+async fn keep_fresh(certificates: Option<Arc<Certificates>>, mut reloading: Reloading, closing: CancellationToken) {
+    loop {
+        let must = tokio::select! {
+            () = closing.cancelled() => return,
+            () = reloading.told() => true,
+            () = tokio::time::sleep(LOOK_AT_FILES), if certificates.is_some() => false,
+        };
+        if let Some(certificates) = certificates.clone() {
+            // The certificate that is shown stays, whatever becomes of the thread.
+            let _ = tokio::task::spawn_blocking(move || certificates.refresh(must)).await;
+        }
+    }
+}
+
+/// Whoever carries what is sent to an address other than loopback without TLS reads the password.
+fn warn_of_readable_passwords(config: &Config) {
+    if !config.address.is_loopback() && config.gate.tls.is_none() {
+        tracing::warn!(address = %config.address, "the API has no TLS: whoever carries a request can read its password");
+    }
 }
 
 /// HTTP and the schedule have no dates before 1970: no request could be answered.
@@ -131,29 +179,18 @@ async fn flush<T>(server: JoinHandle<T>) {
     let _ = tokio::time::timeout(FLUSH, server).await;
 }
 
-fn cannot_listen(at: SocketAddr, why: &dyn Error, settings: &str) -> String {
+fn cannot_listen(at: SocketAddr, why: &std::io::Error, settings: &str) -> String {
     format!("cannot listen on {at}: {why}; {settings} choose another place")
 }
 
-/// Launches a server; the error is why it could not listen.
-async fn launch(server: Rocket<rocket::Ignite>) -> Result<(), Sentence> {
-    match server.launch().await {
-        Ok(_) => Ok(()),
-        Err(e) => match e.kind() {
-            ErrorKind::Bind(io) => Err(io.to_string().into()),
-            other => Err(other.to_string().into()),
-        },
-    }
-}
-
-/// Keeps the check-in door open, from the time that the network exists until `closing`.
-async fn keep_door(app: Arc<App>, port: u16, closing: CancellationToken) {
+/// Keeps the check-in door open for at most so many `connections`, from the time that the network exists until `closing`.
+async fn keep_door(app: Arc<App>, port: u16, connections: u32, closing: CancellationToken) {
     while !closing.is_cancelled() {
         let wait = match app.vitals.door_address() {
             None => Duration::from_millis(50),
             Some(address) => {
                 let listen = SocketAddr::new(address, port);
-                if let Err(why) = http::keep_door(Arc::clone(&app), listen, closing.clone()).await {
+                if let Err(why) = http::keep_door(Arc::clone(&app), listen, connections, closing.clone()).await {
                     app.vitals.set_door(CheckInDoor::Shut(cannot_listen(listen, &why, DOOR_SETTINGS)));
                 }
                 DOOR_RETRY

@@ -1,4 +1,4 @@
-//! The signals by which a process is told to end.
+//! The signals by which a process is told to end, or to load its certificate anew.
 
 use std::io;
 
@@ -25,5 +25,23 @@ impl Ending {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP, heard from the moment that this value exists.
+pub struct Reloading(Signal);
+
+impl Reloading {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the kernel does not allow it.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the signal.
+    pub async fn told(&mut self) {
+        self.0.recv().await;
     }
 }

@@ -187,7 +187,7 @@ async fn lenient(w: &dyn World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contract_24_a_lenient_server_ignores_what_it_does_not_know() {
-    lenient(&TestApp { lenient: true, ..TestApp::default() }.start().await).await;
+    lenient(&TestApp::with_api(|api| api.lenient = true).start().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

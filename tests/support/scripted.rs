@@ -18,6 +18,7 @@ use spindle::{
     clock::{Clock, ManualClock},
     domain::{ContainerId, Cpus, Exit, Limit, Memory, Phase, Policy, Sources, State, TrafficLimits, Wake},
     engine::fake::FakeEngine,
+    http::ApiSettings,
     loops::Loops,
     relay::Relay,
     store::{PortPool, Store},
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Http, Meddling, World, id,
-    servers::{launch_api, open_door},
+    servers::{self, launch_api, open_door},
 };
 
 /// What the relay of a scripted world allows.
@@ -51,9 +52,8 @@ fn slice() -> std::ops::RangeInclusive<u16> {
 /// Builds a [`Scripted`] world; fields that a test does not set are sane.
 pub struct TestApp {
     pub settings: Settings,
-    pub sandboxes: &'static str,
+    pub api: ApiSettings,
     pub loops: bool,
-    pub lenient: bool,
     /// Where its database is; none: in memory.
     pub database: Option<PathBuf>,
 }
@@ -89,7 +89,7 @@ impl Default for TestApp {
             check_in_address: None,
             check_in_port: 80,
         };
-        Self { settings, sandboxes: "10.213.0.0/22", loops: true, lenient: false, database: None }
+        Self { settings, api: servers::settings("10.213.0.0/22"), loops: true, database: None }
     }
 }
 
@@ -103,11 +103,18 @@ pub struct Scripted {
     pub settings: Settings,
     http: Http,
     loops: Option<Loops>,
-    servers: Vec<rocket::Shutdown>,
+    servers: Vec<CancellationToken>,
     closing: CancellationToken,
 }
 
 impl TestApp {
+    /// A world whose API has other settings.
+    pub fn with_api(change: impl FnOnce(&mut ApiSettings)) -> Self {
+        let mut app = Self::default();
+        change(&mut app.api);
+        app
+    }
+
     /// A world with the mimic images, whose server answers and has made its first pass.
     pub async fn start(self) -> Scripted {
         let engine = Arc::new(FakeEngine::default());
@@ -125,7 +132,7 @@ impl TestApp {
         });
         let relay = Arc::new(Relay::here(LIMITS, clock.clone()));
         let app = App::new(store.clone(), engine.clone(), relay.clone(), clock.clone(), self.settings.clone());
-        let (api_at, api_shutdown) = launch_api(&app, self.sandboxes, self.lenient).await;
+        let (api_at, api_shutdown) = launch_api(&app, self.api);
         let (door_at, door) = open_door(&app).await;
         let loops = if self.loops { Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap()) } else { None };
         app.pass.converge().await;
@@ -251,7 +258,7 @@ impl World for Scripted {
             loops.stop(Duration::from_secs(5)).await;
         }
         for server in self.servers.drain(..) {
-            server.notify();
+            server.cancel();
         }
         self.relay.close().await;
         let fresh = TestApp { settings: self.settings.clone(), ..TestApp::default() };
@@ -263,7 +270,7 @@ impl World for Scripted {
             self.clock.clone(),
             fresh.settings.clone(),
         );
-        let (api_at, shutdown) = launch_api(&app, fresh.sandboxes, fresh.lenient).await;
+        let (api_at, shutdown) = launch_api(&app, fresh.api);
         self.servers.push(shutdown);
         self.closing.cancel();
         let (door_at, door) = open_door(&app).await;

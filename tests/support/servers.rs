@@ -7,7 +7,7 @@ use std::{
 
 use spindle::{
     app::{App, CheckInDoor},
-    http::{self, ApiSettings},
+    http::{self, Api, ApiSettings, Times},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,28 +15,33 @@ fn free_port() -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), super::free_port())
 }
 
-/// Launches the API, and waits until somebody is let in.
-pub async fn launch_api(app: &Arc<App>, sandboxes: &str, lenient: bool) -> (SocketAddr, rocket::Shutdown) {
-    for _ in 0..5 {
-        let at = free_port();
-        let settings = ApiSettings { listen: at, sandboxes: sandboxes.parse().unwrap(), lenient, grace: 1 };
-        let server = http::api(app.clone(), settings).ignite().await.unwrap();
-        let shutdown = server.shutdown();
-        let task = tokio::spawn(server.launch());
-        while !task.is_finished() {
-            if tokio::net::TcpStream::connect(at).await.is_ok() {
-                return (at, shutdown);
-            }
-            tokio::task::yield_now().await;
-        }
+/// The settings of a scripted world's API. It listens on a port that the kernel chooses.
+pub fn settings(sandboxes: &str) -> ApiSettings {
+    ApiSettings {
+        listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+        sandboxes: sandboxes.parse().unwrap(),
+        proxies: Vec::new(),
+        public_name: None,
+        certificates: None,
+        connections: 256,
+        times: Times::default(),
+        lenient: false,
+        grace: 1,
     }
-    panic!("no port is free");
+}
+
+/// Opens the API; whoever connects from now on is let in.
+pub fn launch_api(app: &Arc<App>, settings: ApiSettings) -> (SocketAddr, CancellationToken) {
+    let api = Api::open(app.clone(), settings).unwrap();
+    let (at, closing) = (api.address().unwrap(), CancellationToken::new());
+    tokio::spawn(api.serve(closing.clone()));
+    (at, closing)
 }
 
 /// Opens the door, and waits until somebody is let in.
 pub async fn open_door(app: &Arc<App>) -> (SocketAddr, CancellationToken) {
     let (at, closing) = (free_port(), CancellationToken::new());
-    let door = tokio::spawn(http::keep_door(app.clone(), at, closing.clone()));
+    let door = tokio::spawn(http::keep_door(app.clone(), at, 256, closing.clone()));
     while !matches!(app.asked.health().await.door, CheckInDoor::Open(_)) {
         assert!(!door.is_finished(), "the door did not open");
         tokio::task::yield_now().await;

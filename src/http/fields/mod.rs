@@ -4,7 +4,7 @@
 mod form;
 mod json;
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use rocket::{
     Data, Request,
@@ -18,9 +18,6 @@ use json::Json;
 
 /// The most that a body may hold.
 const LIMIT: u64 = 64 * 1024;
-
-/// How long a client may take to send the body.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keys and their values, in the order in which they came.
 pub type Pairs = Vec<(String, String)>;
@@ -151,23 +148,16 @@ impl Body {
     }
 }
 
-/// All bytes of a body, at most `limit`.
+/// All bytes of a body, at most `limit`. How long it may take is the gate's to say.
 pub async fn bytes(data: Data<'_>, limit: u64) -> Result<Vec<u8>, ApiError> {
-    match tokio::time::timeout(PATIENCE, data.open(limit.bytes()).into_bytes()).await {
-        Ok(Ok(bytes)) if bytes.is_complete() => Ok(bytes.into_inner()),
-        Ok(Ok(_)) => {
+    match data.open(limit.bytes()).into_bytes().await {
+        Ok(bytes) if bytes.is_complete() => Ok(bytes.into_inner()),
+        Ok(_) => {
             let message = format!("The body is larger than {limit} bytes");
             Err(ApiError::new(Status::PayloadTooLarge, "payload_too_large", message))
         }
-        Ok(Err(_)) => Err(ApiError::new(Status::BadRequest, "bad_request", "The body broke off")),
-        Err(_) => Err(late()),
+        Err(_) => Err(ApiError::new(Status::BadRequest, "bad_request", "The body broke off")),
     }
-}
-
-/// The error about a body that does not come.
-pub fn late() -> ApiError {
-    let message = format!("The body did not arrive within {} s", PATIENCE.as_secs());
-    ApiError::new(Status::RequestTimeout, "request_timeout", message)
 }
 
 /// The error about a body that is no text.

@@ -1,0 +1,69 @@
+//! Who is on the other side of the gate. Rocket sees only the gate, so each of the gate's own ports stands for somebody.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use rocket::Request;
+
+use super::shares::Shares;
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's own address, also behind a proxy that is believed; IPv4 never in the mapped form.
+    pub address: IpAddr,
+    /// Whether the client speaks TLS, with us or with that proxy.
+    pub is_tls: bool,
+}
+
+/// Managed by a server behind a gate: whose request comes from which port of the gate.
+#[derive(Debug, Clone, Default)]
+pub struct Peers(Arc<Mutex<HashMap<u16, Peer>>>);
+
+/// A port of the gate's, until dropped.
+#[derive(Debug)]
+pub struct Seat {
+    peers: Peers,
+    port: u16,
+}
+
+impl Peers {
+    /// Takes a seat at `port`, in which nobody sits yet.
+    pub fn seat(&self, port: u16) -> Seat {
+        Seat { peers: self.clone(), port }
+    }
+
+    /// Whose requests come from `port`; `None`: it is not the gate's.
+    pub fn at(&self, port: u16) -> Option<Peer> {
+        self.0.lock().expect("no holder panics").get(&port).copied()
+    }
+}
+
+impl Seat {
+    /// The next request from this port is `peer`'s.
+    pub fn give_to(&self, peer: Peer) {
+        self.peers.0.lock().expect("no holder panics").insert(self.port, peer);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.peers.0.lock().expect("no holder panics").remove(&self.port);
+    }
+}
+
+/// Who sent the request; `None`: it came around the gate, from a program on this machine.
+pub fn peer(request: &Request<'_>) -> Option<Peer> {
+    // Looked up once: when the answer is logged, the connection may be gone.
+    *request.local_cache(|| request.rocket().state::<Peers>()?.at(request.remote()?.port()))
+}
+
+/// Tells the gate that the request came with right credentials: its address has a part in the reserve from now on.
+pub fn signed_in(request: &Request<'_>) {
+    if let (Some(peer), Some(shares)) = (peer(request), request.rocket().state::<Shares>()) {
+        shares.signed_in(peer.address);
+    }
+}
