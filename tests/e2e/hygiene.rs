@@ -20,6 +20,10 @@ fn http_inside(world: &Docker, container: &Value, method: &str, url: &str, rest:
     (if answered { status.trim().parse().unwrap() } else { 0 }, body.trim().to_owned())
 }
 
+/// Connects, sends something, and prints what becomes of the connection.
+const SPEAK: &str = "$SIG{PIPE} = 'IGNORE'; my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or print($!), exit; \
+    syswrite $s, $ARGV[1]; my $n = sysread $s, my $byte, 1; print defined $n ? \"got $n\" : $!";
+
 fn reach(world: &Docker, container: &Value, address: &str, port: &str) -> String {
     world.docker(&["exec", id(container), "mimic", "reach", address, port])
 }
@@ -130,26 +134,26 @@ async fn the_api_is_out_of_a_sandboxs_reach() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_on_all_addresses_is_forbidden_to_sandboxes_but_for_the_check_in() {
+async fn an_api_on_all_addresses_resets_every_connection_from_a_sandbox() {
     let world = Docker::start(&[("ADDRESS", "0.0.0.0"), ("ADMIN_PASSWORD", "correct horse")]).await;
     // admin:correct horse
     let header = "Basic YWRtaW46Y29ycmVjdCBob3JzZQ==";
     let headers = [("authorization", header)];
     let create = world.http().bare("POST", "/v1/containers", Body::Form("image=spindle/mimic"), &headers);
     let c = create.await.expect(201).json();
-    let inside_header = format!("Authorization: {header}");
+    let request = format!("DELETE {} HTTP/1.1\r\nHost: a\r\nAuthorization: {header}\r\n\r\n", uri(&c));
+    let check_in = "POST /v1/check-in HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nactive=5";
     for address in addresses_of_the_host(&world) {
-        let api = format!("http://{address}:{}", world.setting("PORT"));
-        for (method, path) in [("GET", "/v1/containers"), ("GET", "/v1/health"), ("DELETE", uri(&c)), ("GET", "/x")] {
-            let (status, body) = http_inside(&world, &c, method, &format!("{api}{path}"), &["", &inside_header]);
-            assert_eq!(status, 403, "{address} {method} {path}: {body}");
-            assert!(body.contains("\"code\":\"forbidden\""), "{body}");
+        let api = format!("{address}:{}", world.setting("PORT"));
+        for sent in ["", &request, check_in, "\u{16}\u{3}\u{1}"] {
+            let became = world.docker(&["exec", id(&c), "perl", "-MIO::Socket::INET", "-e", SPEAK, &api, sent]);
+            assert_eq!(became, "Connection reset by peer", "{api} {sent:?}");
         }
     }
-    let url = format!("http://{}:{}/v1/check-in", world.gateway(), world.setting("PORT"));
-    assert_eq!(http_inside(&world, &c, "POST", &url, &["active-connections=5"]).0, 200);
     let shown = world.http().bare("GET", uri(&c), Body::None, &headers).await.expect(200).json();
-    assert_eq!(shown["active"], "5");
+    assert_eq!(shown["active"], "0");
+    let door = format!("http://{}:{}/v1/check-in", world.gateway(), world.setting("CHECK_IN_PORT"));
+    assert_eq!(http_inside(&world, &c, "POST", &door, &["active-connections=6"]).0, 200);
     world.http().bare("DELETE", uri(&c), Body::None, &headers).await.expect(204);
     world.until_none_is_held().await;
 }
