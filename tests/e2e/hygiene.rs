@@ -22,7 +22,7 @@ fn http_inside(world: &Docker, container: &Value, method: &str, url: &str, rest:
 
 /// Connects, sends something, and prints what becomes of the connection.
 const SPEAK: &str = "$SIG{PIPE} = 'IGNORE'; my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or print($!), exit; \
-    syswrite $s, $ARGV[1]; my $n = sysread $s, my $byte, 1; print defined $n ? \"got $n\" : $!";
+    defined syswrite($s, $ARGV[1]) or print($!), exit; my $n = sysread $s, my $byte, 1; print defined $n ? \"got $n\" : $!";
 
 fn reach(world: &Docker, container: &Value, address: &str, port: &str) -> String {
     world.docker(&["exec", id(container), "mimic", "reach", address, port])

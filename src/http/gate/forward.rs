@@ -81,9 +81,8 @@ impl Forward {
         let request = request.map(|body| Timed::new(body, self.hall.rules.times.body, Arc::clone(&fate)));
         let mut inner = self.inner().await?;
         inner.seat.give_to(peer);
-        let mut response = match inner.sender.send_request(request).await {
-            Ok(response) => response,
-            Err(_) => return Err(fate.get().map_or_else(broken_off, |fate| fate.refusal())),
+        let Ok(mut response) = inner.sender.send_request(request).await else {
+            return Err(fate.get().map_or_else(broken_off, |fate| fate.refusal()));
         };
         *self.inner.lock().expect("no holder panics") = Some(inner);
         headers::end_hop(response.headers_mut());

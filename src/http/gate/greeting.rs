@@ -54,13 +54,14 @@ pub async fn greet(
     let local = outer.local_addr()?.ip().to_canonical();
     keep_alive(&outer);
     let mut is_proxy = hall.is_proxy(address);
-    if is_proxy && first_byte(&outer).await? == proxies::FIRST {
-        if let Some(client) = proxies::told_before(&mut outer).await? {
-            // From here on the connection is the client's.
-            drop(admitted);
-            let Some(own) = hall.admit(&outer, client) else { return Ok(None) };
-            (address, admitted, is_proxy) = (client, own, false);
-        }
+    if is_proxy
+        && first_byte(&outer).await? == proxies::FIRST
+        && let Some(client) = proxies::told_before(&mut outer).await?
+    {
+        // From here on the connection is the client's.
+        drop(admitted);
+        let Some(own) = hall.admit(&outer, client) else { return Ok(None) };
+        (address, admitted, is_proxy) = (client, own, false);
     }
     let speaks_tls = hall.tls.is_some() && first_byte(&outer).await? == HANDSHAKE;
     // Nobody listens between this machine and itself: scripts on it, and the doctor, need no certificate.

@@ -88,14 +88,11 @@ pub fn check_host<B>(request: &Request<B>, local: IpAddr, public: Option<&str>) 
         return Err(unclear());
     }
     let (Some(host), Some(public)) = (host, public) else { return Ok(()) };
-    match is_ours(host.host(), local, public) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "wrong_host",
-            format!("This server is not {:?}; SPINDLE_PUBLIC_URL names it {public:?}", host.host()),
-        )),
+    if is_ours(host.host(), local, public) {
+        return Ok(());
     }
+    let message = format!("This server is not {:?}; SPINDLE_PUBLIC_URL names it {public:?}", host.host());
+    Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message))
 }
 
 fn unclear() -> Refusal {

@@ -179,10 +179,9 @@ impl Hall {
 
     /// Resets a connection from a sandbox, and one for which no share is left.
     fn admit(&self, outer: &TcpStream, address: IpAddr) -> Option<Admitted> {
-        let admitted = match self.is_refused(address) {
-            true => None,
-            false => self.shares.admit(address, self.is_proxy(address), self.rules.name),
-        };
+        let is_proxy = self.is_proxy(address);
+        let admitted =
+            if self.is_refused(address) { None } else { self.shares.admit(address, is_proxy, self.rules.name) };
         if admitted.is_none() {
             // A socket that is already gone need not be reset.
             let _ = outer.set_zero_linger();

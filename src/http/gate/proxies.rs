@@ -14,6 +14,12 @@ pub const FIRST: u8 = b'\r';
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
+/// Version 2, and a proxy that only looks whether we live.
+const LOCAL: u8 = 0x20;
+
+/// Version 2, and a client of the proxy's.
+const PROXY: u8 = 0x21;
+
 /// The longest that may stand behind the head: addresses, and what a proxy adds to them.
 const LONGEST: u16 = 536;
 
@@ -27,13 +33,12 @@ pub async fn told_before(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     stream.read_exact(&mut head).await?;
     let [signature @ .., version_command, family, high, low] = head;
     let length = u16::from_be_bytes([high, low]);
-    if signature != SIGNATURE || version_command >> 4 != 2 || length > LONGEST {
+    if signature != SIGNATURE || ![LOCAL, PROXY].contains(&version_command) || length > LONGEST {
         return Err(wrong());
     }
     let mut addresses = vec![0; length.into()];
     stream.read_exact(&mut addresses).await?;
-    // LOCAL: a proxy that only looks whether we live.
-    if version_command & 0xf == 0 {
+    if version_command == LOCAL {
         return Ok(None);
     }
     // The client's address comes first.
@@ -101,6 +106,7 @@ mod tests {
         assert_eq!(read(b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00").await.unwrap(), None);
         for wrong in [
             &b"\r\n\r\n\0\r\nQUIT\n\x11\x11\x00\x0c............"[..],
+            b"\r\n\r\n\0\r\nQUIT\n\x22\x11\x00\x0c............",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x04....",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x31\x00\x0c............",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
