@@ -37,5 +37,6 @@ mod e2e {
     mod slow;
     mod start_up;
     mod terminal;
+    mod tls;
     mod walk_through;
 }

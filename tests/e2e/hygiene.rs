@@ -152,7 +152,7 @@ async fn an_api_on_all_addresses_resets_every_connection_from_a_sandbox() {
     }
     let shown = world.http().bare("GET", uri(&c), Body::None, &headers).await.expect(200).json();
     assert_eq!(shown["active"], "0");
-    let door = format!("http://{}:{}/v1/check-in", world.gateway(), world.setting("CHECK_IN_PORT"));
+    let door = format!("http://{}/v1/check-in", world.gateway());
     assert_eq!(http_inside(&world, &c, "POST", &door, &["active-connections=6"]).0, 200);
     world.http().bare("DELETE", uri(&c), Body::None, &headers).await.expect(204);
     world.until_none_is_held().await;

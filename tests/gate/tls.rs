@@ -1,71 +1,13 @@
 //! TLS: which certificate is shown, and when.
 
-use std::{net::SocketAddr, sync::Arc};
-
-use spindle::http::Certificates;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer},
-};
-
 use super::{
     SHORT, api, exchange, is_reset, rest,
-    support::{World, scripted::TestApp},
+    support::{
+        World,
+        scripted::TestApp,
+        tls::{Files, ask, dial},
+    },
 };
-
-/// A certificate of its own authority, in files that end with the test.
-struct Files(std::path::PathBuf);
-
-impl Files {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("spindle-tls-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn load(&self) -> Result<Arc<Certificates>, String> {
-        Certificates::load(self.0.join("cert.pem"), self.0.join("key.pem"))
-    }
-
-    /// Writes a new certificate; returns it.
-    fn renew(&self) -> CertificateDer<'static> {
-        let new = rcgen::generate_simple_self_signed(["lab.example.org".to_owned()]).unwrap();
-        std::fs::write(self.0.join("cert.pem"), new.cert.pem()).unwrap();
-        std::fs::write(self.0.join("key.pem"), new.signing_key.serialize_pem()).unwrap();
-        new.cert.der().clone()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A connection of a client that trusts this certificate alone.
-async fn dial(to: SocketAddr, trusted: &CertificateDer<'static>) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let name = "lab.example.org".try_into().unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(to).await?).await
-}
-
-async fn ask(stream: &mut TlsStream<TcpStream>) {
-    stream.write_all(b"GET /v1/health HTTP/1.1\r\nHost: lab.example.org\r\n\r\n").await.unwrap();
-    let mut read = Vec::new();
-    while !String::from_utf8_lossy(&read).contains("\"containers\":{") {
-        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
-    }
-}
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_and_no_connection_is_dropped() {
@@ -87,7 +29,7 @@ async fn a_new_certificate_is_shown_and_no_connection_is_dropped() {
     assert!(dial(to, &first).await.is_err());
     ask(&mut old).await;
     // What is wrong is not used.
-    std::fs::write(files.0.join("cert.pem"), "-----BEGIN CERTIFICATE-----\nrubbish\n").unwrap();
+    std::fs::write(files.certificate(), "-----BEGIN CERTIFICATE-----\nrubbish\n").unwrap();
     certificates.refresh(true);
     ask(&mut dial(to, &second).await.unwrap()).await;
     assert!(files.load().unwrap_err().contains("SPINDLE_TLS_CERT"));
@@ -100,11 +42,11 @@ fn files_that_do_not_fit_are_refused_by_name() {
     let files = Files::new("wrong");
     assert!(files.load().unwrap_err().contains("SPINDLE_TLS_CERT"));
     files.renew();
-    let key = std::fs::read(files.0.join("key.pem")).unwrap();
+    let key = std::fs::read(files.key()).unwrap();
     files.renew();
-    std::fs::write(files.0.join("key.pem"), key).unwrap();
+    std::fs::write(files.key(), key).unwrap();
     assert!(files.load().unwrap_err().contains("do not fit"), "another's key");
-    std::fs::write(files.0.join("key.pem"), "nothing").unwrap();
+    std::fs::write(files.key(), "nothing").unwrap();
     assert!(files.load().unwrap_err().contains("SPINDLE_TLS_KEY"));
 }
 

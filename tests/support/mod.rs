@@ -6,6 +6,7 @@ pub mod docker;
 pub mod scripted;
 mod servers;
 pub mod talk;
+pub mod tls;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
