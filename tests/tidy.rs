@@ -97,7 +97,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("::now()", &["clock"]),
     ("rusqlite::", &["store"]),
     ("bollard::", &["engine"]),
-    ("rocket::", &["http", "run"]),
+    ("rocket::", &["http"]),
     ("std::env::", &["run"]),
     ("process::exit", &["main"]),
 ];

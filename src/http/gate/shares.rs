@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,9 +26,9 @@ pub struct Limits {
     pub total: u32,
     /// Of these, from addresses that have not signed in lately. The rest is the reserve.
     pub strangers: u32,
-    /// From one such address.
+    /// From one such address, but for this machine's own.
     pub of_stranger: u32,
-    /// From one address that has signed in lately.
+    /// From one address that has signed in lately, from a proxy, and from this machine's own.
     pub of_known: u32,
 }
 
@@ -69,7 +69,10 @@ impl Shares {
         let source = network(address);
         let mut held = self.held.lock().expect("no holder panics");
         let is_stranger = !is_proxy && held.known.get(&source).is_none_or(|since| since.elapsed() >= LATELY);
-        let most = if is_stranger { self.limits.of_stranger } else { self.limits.of_known };
+        // This machine's own programs are few and may be busy.
+        let is_trusted =
+            !is_stranger || source == IpAddr::V4(Ipv4Addr::LOCALHOST) || source == IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let most = if is_trusted { self.limits.of_known } else { self.limits.of_stranger };
         let of_source = held.by_address.get(&source).copied().unwrap_or_default();
         let crowded = held.total >= self.limits.total || (is_stranger && held.strangers >= self.limits.strangers);
         if crowded || of_source >= most {
@@ -150,6 +153,11 @@ mod tests {
         let admit = |from: &str| shares.admit(ip(from), false, "api");
         let one = [admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap()];
         assert!(admit("192.0.2.1").is_none(), "an address has its share, in either form");
+        drop(one);
+        let one = [(); 3].map(|()| admit("127.0.0.1").unwrap());
+        assert!(admit("127.0.0.1").is_none(), "strangers have theirs, and this machine is one");
+        drop(one);
+        let one = [admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap()];
         let third = admit("192.0.2.2").unwrap();
         assert!(admit("192.0.2.3").is_none(), "strangers have theirs");
         assert!(shares.admit(ip("192.0.2.3"), true, "api").is_some(), "a proxy is no stranger");
