@@ -17,6 +17,9 @@ use tokio::{
 /// Short, so that a test need not wait long.
 const SHORT: Times = Times { head: Duration::from_millis(300), body: Duration::from_millis(300) };
 
+/// How long a test waits for what must come. Generous: the other tests load the machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// admin:spindocker
 const AUTHORIZATION: &str = "Authorization: Basic YWRtaW46c3BpbmRvY2tlcg==\r\n";
 
@@ -40,7 +43,8 @@ async fn exchange(to: SocketAddr, bytes: &[u8]) -> String {
 
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut read = Vec::new();
-    let _ = stream.read_to_end(&mut read).await;
+    let ended = timeout(PATIENCE, stream.read_to_end(&mut read)).await;
+    assert!(ended.is_ok(), "it has not ended: {}", String::from_utf8_lossy(&read));
     String::from_utf8_lossy(&read).into_owned()
 }
 
@@ -125,10 +129,13 @@ async fn who_is_silent_or_slow_is_cut_off() {
     // A byte now and then; waiting for an answer is the pace.
     let mut slow = connect("127.0.0.1", to).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
-    let mut byte = [0];
-    while timeout(SHORT.head / 10, slow.read(&mut byte)).await.is_err() {
-        let _ = slow.write_all(b"x").await;
-    }
+    let cut_off = async {
+        let mut byte = [0];
+        while timeout(SHORT.head / 10, slow.read(&mut byte)).await.is_err() {
+            let _ = slow.write_all(b"x").await;
+        }
+    };
+    timeout(PATIENCE, cut_off).await.expect("it is cut off");
     let answered = exchange(to, b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(answered.starts_with("HTTP/1.1 200 "), "and silent after it: {answered}");
 }

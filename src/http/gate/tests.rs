@@ -11,6 +11,9 @@ const LIMITS: Limits = Limits { total: 8, strangers: 8, of_stranger: 8, of_known
 /// Short, so that a test need not wait long; what is to live on lives longer than both.
 const SHORT: Times = Times { head: Duration::from_millis(200), body: Duration::from_millis(200) };
 
+/// How long a test waits for what must come. Generous: the other tests load the machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A gate, and the server behind it.
 struct Stand {
     outer: SocketAddr,
@@ -55,17 +58,23 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         let mut byte = [0];
-        let got = stream.read(&mut byte).await.unwrap();
+        let got = tokio::time::timeout(PATIENCE, stream.read(&mut byte)).await.expect("it comes").unwrap();
         assert_eq!(got, 1, "it ended: {}", String::from_utf8_lossy(&read));
         read.push(byte[0]);
     }
     String::from_utf8(read).unwrap()
 }
 
+/// Waits until nothing more comes.
+async fn until_end(stream: &mut TcpStream) {
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut [0])).await.expect("it ends");
+    assert_eq!(read.unwrap(), 0);
+}
+
 /// Waits until a silent connection of somebody else's has come to the end of its time.
 async fn longer_than_silence(stand: &Stand) {
     let mut silent = TcpStream::connect(stand.outer).await.unwrap();
-    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    until_end(&mut silent).await;
 }
 
 #[tokio::test]
@@ -97,7 +106,7 @@ async fn what_is_passed_on_is_written_anew() {
     inner.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     until(&mut client, "\r\n\r\n").await;
     drop(client);
-    assert_eq!(inner.read(&mut [0]).await.unwrap(), 0);
+    until_end(&mut inner).await;
     while seated.at(port).is_some() {
         tokio::task::yield_now().await;
     }
@@ -115,7 +124,7 @@ async fn an_answer_may_come_late_and_last_long() {
     inner.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
     until(&mut client, "two\r\n0\r\n\r\n").await;
     // Between two requests it may not be silent.
-    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    until_end(&mut client).await;
 }
 
 #[tokio::test]
@@ -132,7 +141,7 @@ async fn a_websocket_passes_and_nothing_else_is_upgraded() {
     client.write_all(b"ping").await.unwrap();
     assert_eq!(until(&mut inner, "ping").await, "ping");
     stand.ending.cancel();
-    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    until_end(&mut client).await;
 }
 
 #[tokio::test]
@@ -164,7 +173,7 @@ async fn what_is_under_way_is_finished_before_the_end() {
     stand.ending.cancel();
     inner.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
     until(&mut client, "ok").await;
-    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    until_end(&mut client).await;
     while TcpStream::connect(stand.outer).await.is_ok() {
         tokio::task::yield_now().await;
     }
