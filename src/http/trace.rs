@@ -101,7 +101,11 @@ impl Fairing for Trace {
             refusals.settle();
         }
         // Refused requests are logged elsewhere, and not each time.
-        if door || is_kept_out(request) || [401, 429].contains(&status) || (status == 200 && is_for_sandboxes(request, path)) {
+        if door
+            || is_kept_out(request)
+            || [401, 429].contains(&status)
+            || (status == 200 && is_for_sandboxes(request, path))
+        {
             // Every sandbox checks in every minute, and no learner shall fill the host's disk through our log.
             tracing::debug!(request_id = id, method = %request.method(), path, status, ms, peer, "request");
         } else {
