@@ -67,6 +67,12 @@ pub fn same_site(request: &Request<'_>) -> Result<(), ApiError> {
     Err(ApiError::new(Status::Forbidden, "cross_site", "A page of another site may not change anything here"))
 }
 
+/// Why a guard refused the request with `status`.
+pub async fn refusal(request: &Request<'_>, status: Status) -> Option<ApiError> {
+    let reasons = [same_site(request).err(), caller(request).await.as_ref().err().cloned()];
+    reasons.into_iter().flatten().find(|e| e.status() == status)
+}
+
 fn basic(request: &Request<'_>) -> Option<Basic> {
     let header = request.headers().get_one("Authorization")?;
     Basic::from_header(header.trim().to_owned()).ok()

@@ -186,7 +186,7 @@ pub async fn fallback(status: Status, request: &Request<'_>) -> ApiError {
         return ApiError::new(Status::Forbidden, "forbidden", "This port is Spindle's own; the API is at another");
     }
     match status.code {
-        401 | 403 | 429 | 503 if let Err(e) = auth::caller(request).await => e.clone(),
+        401 | 403 | 429 | 503 if let Some(e) = auth::refusal(request, status).await => e,
         404 => no_route(request).await,
         413 => ApiError::new(status, "payload_too_large", "The request is too large"),
         415 => ApiError::new(status, "unsupported_media_type", "This content type is not understood"),

@@ -218,6 +218,12 @@ fn as_object(user: &User) -> Object<'_> {
 /// [`Error::Forbidden`] if `by` may make nobody what is wished for; [`Error::NoNamespace`] if `by` may not know one.
 fn may_be(by: &Actor, role: Role, namespaces: &BTreeSet<Namespace>) -> Result<()> {
     on_server(by, Verb::ManageUser)?;
+    if by.rights.role < Role::Admin && role > Role::Learner {
+        return Err(Error::Forbidden(format!(
+            "{by} may make learners; an admin makes a user of the role {}",
+            role.word()
+        )));
+    }
     for namespace in namespaces {
         if may(by, Verb::ManageUser, Object::Namespace(namespace)) == Answer::Hidden {
             return Err(Error::NoNamespace(namespace.to_string()));
@@ -228,9 +234,6 @@ fn may_be(by: &Actor, role: Role, namespaces: &BTreeSet<Namespace>) -> Result<()
         Answer::Hidden => {
             let allowed = "an instructor adds users to namespaces that list the instructor; name at least one";
             Err(Invalid::new("namespaces", "", allowed).into())
-        }
-        Answer::No if by.rights.role < Role::Admin && role > Role::Learner => {
-            Err(Error::Forbidden(format!("{by} may make learners; an admin makes a user of the role {}", role.word())))
         }
         Answer::No => Err(forbidden(by, Verb::ManageUser)),
     }

@@ -24,6 +24,8 @@ pub(super) struct Container {
     pub(super) address: IpAddr,
     pub(super) ignores_term: bool,
     pub(super) check_in: CheckIn,
+    /// Who may log in.
+    pub(super) ssh_key: Option<String>,
     pub(super) inside: Interior,
     pub(super) paused: bool,
     /// How its last run ended.
@@ -76,6 +78,7 @@ impl Containers for FakeEngine {
             address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
             check_in: spec.check_in.clone(),
+            ssh_key: spec.ssh_key.clone(),
             inside: Interior::default(),
             paused: false,
             exit: TERMINATED,

@@ -134,6 +134,11 @@ impl FakeEngine {
         self.inner().containers.get(container).map(|c| c.check_in.clone())
     }
 
+    /// The public keys of those who may log in.
+    pub fn ssh_key(&self, container: &ContainerId) -> Option<String> {
+        self.inner().containers.get(container).and_then(|c| c.ssh_key.clone())
+    }
+
     /// How often a method was called.
     pub fn calls(&self, call: &str) -> usize {
         self.inner().calls.iter().filter(|c| **c == call).count()
