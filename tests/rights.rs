@@ -32,6 +32,17 @@ enum About {
 
 use About::{Elsewhere, Others, Own};
 
+impl About {
+    /// A namespace, and the owner of a sandbox in it.
+    fn whose(self) -> (&'static str, &'static str) {
+        match self {
+            Own => ("a", "lea"),
+            Others => ("a", "leo"),
+            Elsewhere => ("b", "bea"),
+        }
+    }
+}
+
 const COLUMNS: [Column; 11] = [
     Column { title: "admin", who: "ada", about: Own },
     Column { title: "instructor", who: "ina", about: Own },
@@ -170,51 +181,46 @@ impl Department {
         answer.expect(201).json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Makes what a row needs, and asks. The status as the table writes it.
-    async fn cell(&mut self, column: &Column, (method, route, with): (&str, &str, &str)) -> String {
-        self.number += 1;
-        let new = format!("new-{}", self.number);
-        let (namespace, owner) = match column.about {
-            Own => ("a", "lea"),
-            Others => ("a", "leo"),
-            Elsewhere => ("b", "bea"),
-        };
-        let mut path = route.split('?').next().unwrap().to_owned();
-        let mut made = None;
+    /// The path of a row for a column, what it needs made, and the sandbox among that.
+    async fn path(&mut self, column: &Column, (method, route): (&str, &str), new: &str) -> (String, Option<Value>) {
+        let (namespace, owner) = column.about.whose();
+        let path = route.split('?').next().unwrap();
         if path.contains("/containers/<id>") {
             // An invitation is for one that is there already.
             let is_guests = column.who == "guest" && column.about == Own;
             let sandbox = if is_guests { self.guests.clone() } else { self.sandbox(namespace, owner).await };
+            let mut path = path.replace("<id>", id(&sandbox));
             if path.contains("<invitation>") {
                 let invited = self.admin("POST", &format!("{}/invite", support::uri(&sandbox)), "").await;
                 path = path.replace("<invitation>", invited["id"].as_str().unwrap());
             }
-            path = path.replace("<id>", id(&sandbox));
-            made = Some(sandbox).filter(|_| !is_guests);
-        } else if path.contains("/users/<name>") {
+            return (path, Some(sandbox).filter(|_| !is_guests));
+        }
+        if path.contains("/users/<name>") {
             self.admin("POST", "/v1/users", &format!("name={new}&namespaces={namespace}")).await;
-            path = path.replace("<name>", &new);
-        } else if path.contains("/namespaces/<name>") {
-            path = path.replace("<name>", namespace);
-        } else if path.contains("/<secret>") {
-            path = path.replace("<secret>", "spindle_0");
-        } else if path.contains("/<id>") {
+        }
+        let mut path = path.replace("/users/<name>", &format!("/users/{new}")).replace("<name>", namespace);
+        if path.contains("/<id>") {
             let kind = if path.contains("token") { "token" } else { "session" };
-            let whose =
-                if column.about == Own && column.who != "guest" && !column.who.is_empty() { column.who } else { "leo" };
-            let id = self.secret_of(kind, whose).await;
+            let has_own = column.about == Own && !["guest", ""].contains(&column.who);
+            let id = self.secret_of(kind, if has_own { column.who } else { "leo" }).await;
             path = path.replace("<id>", &id);
         }
-        path = path
-            .replace("<first>/<rest..>", if method == "DELETE" { "spindle/mimic:twin" } else { "spindle/mimic:bare" });
+        let image = if method == "DELETE" { "spindle/mimic:twin" } else { "spindle/mimic:bare" };
+        (path.replace("<secret>", "spindle_0").replace("<first>/<rest..>", image), None)
+    }
+
+    /// Asks. The status as the table writes it.
+    async fn cell(&mut self, column: &Column, (method, route, with): (&str, &str, &str)) -> String {
+        self.number += 1;
+        let new = format!("new-{}", self.number);
+        let (path, made) = self.path(column, (method, route), &new).await;
         let (query, form) = if with.starts_with('?') { (with, "") } else { ("", with) };
-        let form = form.replace("{namespace}", namespace).replace("{new}", &new);
-        let body = if form.is_empty() {
-            Body::None
-        } else if route.contains("import") {
-            Body::Raw("text/csv", form.into_bytes())
-        } else {
-            Body::Form(&form)
+        let form = form.replace("{namespace}", column.about.whose().0).replace("{new}", &new);
+        let body = match form.as_str() {
+            "" => Body::None,
+            table if route.contains("import") => Body::Raw("text/csv", table.as_bytes().to_vec()),
+            form => Body::Form(form),
         };
         let header = self.header.get(column.who).cloned();
         let headers: Vec<(&str, &str)> = header.iter().map(|(name, value)| (*name, value.as_str())).collect();

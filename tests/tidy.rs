@@ -4,93 +4,19 @@
 mod circles;
 #[path = "tidy/citations.rs"]
 mod citations;
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/sizes.rs"]
 mod sizes;
 #[path = "tidy/storeys.rs"]
 mod storeys;
 
+use imports::IMPORTS;
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-/// Which of our modules, and which crates beyond std, each module may name.
-const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
-    ("domain", &["domain"], &["jiff", "thiserror", "strsim", "deunicode"]),
-    ("api", &[], &["serde", "jiff"]),
-    ("clock", &["domain"], &["jiff", "rustix"]),
-    ("host", &[], &["tokio", "rustix", "libc", "ipnet"]),
-    ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror"]),
-    (
-        "engine",
-        &["domain", "engine"],
-        &[
-            "bollard",
-            "futures_util",
-            "async_trait",
-            "tokio",
-            "jiff",
-            "thiserror",
-            "getrandom",
-            "ipnet",
-            "serde",
-            "serde_json",
-            "tracing",
-        ],
-    ),
-    (
-        "relay",
-        &["relay", "domain", "clock"],
-        &[
-            "tokio",
-            "tokio_util",
-            "rustix",
-            "socket2",
-            "httparse",
-            "serde",
-            "serde_json",
-            "jiff",
-            "thiserror",
-            "tracing",
-        ],
-    ),
-    (
-        "app",
-        &["app", "domain", "store", "engine", "relay", "clock"],
-        &["tokio", "tokio_util", "tracing", "futures_util", "jiff", "thiserror", "getrandom"],
-    ),
-    ("loops", &["app"], &["tokio", "tokio_util", "tokio_cron_scheduler", "tracing", "futures_util"]),
-    (
-        "http",
-        &["app", "domain", "api"],
-        &[
-            "rocket",
-            "serde",
-            "serde_json",
-            "http_auth_basic",
-            "tokio",
-            "tokio_util",
-            "tracing",
-            "getrandom",
-            "ipnet",
-            "jiff",
-            "ssh_key",
-            "subtle",
-            "hyper",
-            "hyper_util",
-            "http_body_util",
-            "tokio_rustls",
-            "socket2",
-        ],
-    ),
-    ("client", &["api"], &["tokio", "http_auth_basic", "serde", "serde_json", "thiserror"]),
-    (
-        "doctor",
-        &["config", "domain", "engine", "host", "client", "api", "clock"],
-        &["tokio", "serde_json", "ipnet", "jiff"],
-    ),
-    ("config", &["domain"], &["figment", "serde", "ipnet", "thiserror"]),
-];
 
 /// Words that stand nowhere but in the named modules.
 const ONLY_IN: [(&str, &[&str]); 6] = [

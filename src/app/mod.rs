@@ -41,9 +41,9 @@ pub use asked::{
     Pull, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};
-pub use identity::{AdminLogin, password};
+pub use identity::password;
 pub use pass::Pass;
-pub use settings::Settings;
+pub use settings::{AdminLogin, Settings};
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};
 
 #[cfg(test)]

@@ -2,11 +2,25 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::identity::AdminLogin;
 use crate::{
-    domain::{Cpus, Memory, Policy, Wake, Zone},
+    domain::{Cpus, Memory, Password, Policy, Wake, Zone},
     store::PortPool,
 };
+
+/// The configured admin: always there, and always an admin.
+#[derive(Clone)]
+pub struct AdminLogin {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: Password,
+}
+
+impl std::fmt::Debug for AdminLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AdminLogin({})", self.user)
+    }
+}
 
 /// What the configuration decides for the use cases. Its fields are the settings, one for each.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::{
     limits::Memory,
     names::SandboxId,
-    people::{Namespace, Role, Scope, UserName},
+    people::{Namespace, UserName},
+    role::{Role, Scope},
 };
 
 /// A password as somebody's account has it.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     names::SandboxId,
-    people::{Actor, Credential, Namespace, Ownership, Role, Scope, Who},
+    people::{Actor, Credential, Namespace, Ownership, Who},
+    role::{Role, Scope},
 };
 
 /// What somebody wants to do.

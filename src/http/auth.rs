@@ -9,7 +9,7 @@ use rocket::{
     request::{FromRequest, Outcome},
 };
 
-use super::{error::ApiError, gate, trace};
+use super::{arrival::request_id, error::ApiError, gate};
 use crate::{
     app::{App, Error},
     domain::{Actor, Kind},
@@ -46,7 +46,7 @@ async fn known(request: &Request<'_>) -> Result<Actor, ApiError> {
         }
     };
     same_site(request)?;
-    Ok(Actor { request: Some(trace::request_id(request).to_owned()), ..actor })
+    Ok(Actor { request: Some(request_id(request).to_owned()), ..actor })
 }
 
 /// # Errors

@@ -3,17 +3,12 @@
 use std::io::Cursor;
 
 use rocket::{
-    Request, Response, catch,
+    Request, Response,
     http::{ContentType, Header, Status},
     response::{self, Responder},
 };
 
-use super::{
-    auth,
-    paths::{For, Paths},
-    refusals::Refusals,
-    trace,
-};
+use super::arrival::request_id;
 use crate::{
     api,
     app::{self, Error},
@@ -41,6 +36,11 @@ impl ApiError {
         Self { status, code, message: message.into(), allow: None, retry: None, hint: None, cause: None }
     }
 
+    /// The same, with the methods that are allowed.
+    pub fn allowing(self, allow: String) -> Self {
+        Self { allow: Some(allow), ..self }
+    }
+
     /// For people.
     pub fn message(&self) -> &str {
         &self.message
@@ -56,7 +56,8 @@ impl ApiError {
         self.code
     }
 
-    fn internal() -> Self {
+    /// A fault in Spindle.
+    pub fn internal() -> Self {
         let message = "Something went wrong in Spindle; the request id leads to the log";
         Self::new(Status::InternalServerError, "internal_error", message)
     }
@@ -147,7 +148,7 @@ impl From<Error> for ApiError {
 
 impl<'r> Responder<'r, 'static> for ApiError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let request_id = trace::request_id(request);
+        let request_id = request_id(request);
         if self.status == Status::InternalServerError {
             let cause = self.cause.as_deref().unwrap_or("a handler panicked or broke a rule of the server's");
             tracing::error!(request_id, cause, "a request failed");
@@ -161,11 +162,6 @@ impl<'r> Responder<'r, 'static> for ApiError {
         let body = serde_json::to_vec(&body).map_err(|_| Status::InternalServerError)?;
         let mut response = Response::build();
         response.status(self.status).header(ContentType::JSON).sized_body(body.len(), Cursor::new(body));
-        if [Status::Unauthorized, Status::TooManyRequests].contains(&self.status)
-            && let Some(refusals) = request.rocket().state::<Refusals>()
-        {
-            refusals.note(request);
-        }
         if self.status == Status::Unauthorized {
             response.header(Header::new("WWW-Authenticate", "Basic realm=\"Spindle\", charset=\"UTF-8\""));
         }
@@ -176,36 +172,5 @@ impl<'r> Responder<'r, 'static> for ApiError {
             response.header(Header::new("Retry-After", seconds.to_string()));
         }
         response.ok()
-    }
-}
-
-/// Answers whatever no route answered.
-#[catch(default)]
-pub async fn fallback(status: Status, request: &Request<'_>) -> ApiError {
-    if trace::is_kept_out(request) {
-        return ApiError::new(Status::Forbidden, "forbidden", "This port is Spindle's own; the API is at another");
-    }
-    match status.code {
-        401 | 403 | 429 | 503 if let Some(e) = auth::refusal(request, status).await => e,
-        404 => no_route(request).await,
-        413 => ApiError::new(status, "payload_too_large", "The request is too large"),
-        415 => ApiError::new(status, "unsupported_media_type", "This content type is not understood"),
-        422 => ApiError::new(status, "unprocessable", "The request could not be understood"),
-        400..=499 => ApiError::new(status, "bad_request", "The request could not be understood"),
-        503 => Error::ShuttingDown.into(),
-        _ => ApiError::internal(),
-    }
-}
-
-/// No such path (404), or a path without this method (`CONTRACT.md` 6).
-async fn no_route(request: &Request<'_>) -> ApiError {
-    let paths = request.rocket().state::<Paths>();
-    match paths.and_then(|paths| paths.known(request.uri().path().as_str())) {
-        Some((_, For::Callers)) if let Err(e) = auth::caller(request).await => e.clone(),
-        Some((allow, _)) => {
-            let message = format!("{} is not allowed here; allowed are {allow}", request.method());
-            ApiError { allow: Some(allow), ..ApiError::new(Status::MethodNotAllowed, "method_not_allowed", message) }
-        }
-        None => ApiError::new(Status::NotFound, "not_found", "There is no such path"),
     }
 }

@@ -1,7 +1,9 @@
 //! The JSON API: one server for callers with credentials, and a separate door for check-ins.
 
 mod activity;
+mod arrival;
 mod auth;
+mod catch;
 mod check_in;
 mod containers;
 mod credentials;
@@ -92,7 +94,7 @@ fn rocket(grace: u32) -> Rocket<Build> {
         .attach(AdHoc::on_request("nobody comes around the gate", |request, _| {
             Box::pin(async move { trace::keep_out(request) })
         }))
-        .register("/", rocket::catchers![error::fallback])
+        .register("/", rocket::catchers![catch::fallback])
 }
 
 /// The routes for callers with credentials.

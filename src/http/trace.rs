@@ -1,6 +1,4 @@
-//! Gives every request an id and a line in the log, and checks that it came through the gate.
-
-use std::sync::Arc;
+//! Gives every request a line in the log, and checks that it came through the gate.
 
 use rocket::{
     Data, Request, Response,
@@ -8,42 +6,15 @@ use rocket::{
     http::{Header, Method, uri::Origin},
 };
 
-use super::{gate, paths::Paths, refusals::Refusals};
-use crate::app::{App, Stopwatch, UnderWay};
+use super::{
+    arrival::{Arrival, arrival},
+    gate,
+    paths::Paths,
+    refusals::Refusals,
+};
 
 /// Managed by the door's server. Its requests are logged at debug only.
 pub struct DoorOnly;
-
-struct Arrival {
-    id: String,
-    watch: Stopwatch,
-    /// The path as it came, even if the request is changed later.
-    path: String,
-    /// Makes a shutdown wait until the answer is on its way.
-    _under_way: Option<UnderWay>,
-}
-
-fn arrival<'r>(request: &'r Request<'_>) -> &'r Arrival {
-    request.local_cache(|| Arrival {
-        id: gate::random_id(),
-        watch: Stopwatch::start(),
-        path: shown(request.uri().path().as_str()),
-        _under_way: request.rocket().state::<Arc<App>>().map(|app| app.under_way()),
-    })
-}
-
-/// A path as the log has it: cut, and without the secret of an invitation.
-fn shown(path: &str) -> String {
-    match path.split_once("/invitation/") {
-        Some((before, _)) => format!("{before}/invitation/..."),
-        None => path.chars().take(200).collect(),
-    }
-}
-
-/// The id of a request, the same in its answer and in the log.
-pub fn request_id<'r>(request: &'r Request<'_>) -> &'r str {
-    &arrival(request).id
-}
 
 /// Turns away a request that came around the gate.
 pub fn keep_out(request: &mut Request<'_>) {
@@ -62,7 +33,7 @@ pub fn is_kept_out(request: &Request<'_>) -> bool {
     gate::peer(request).is_none()
 }
 
-/// Gives every request its id and its line in the log.
+/// Gives every request its line in the log.
 pub struct Trace;
 
 #[rocket::async_trait]
@@ -97,7 +68,11 @@ impl Fairing for Trace {
         let ms = watch.elapsed().as_millis() as u64;
         let peer = gate::peer(request).map(|peer| peer.address.to_string()).unwrap_or_default();
         let door = request.rocket().state::<DoorOnly>().is_some();
+        let is_refused = [401, 429].contains(&status);
         if let Some(refusals) = request.rocket().state::<Refusals>() {
+            if is_refused {
+                refusals.note(request);
+            }
             refusals.settle();
         }
         // Refused requests are logged elsewhere, and not each time.

@@ -21,7 +21,7 @@ const DOING: &str = "the container could not be created";
 /// How often a start is tried when another program takes its port at the last moment.
 const PORT_ATTEMPTS: usize = 5;
 
-/// What a caller wants.
+/// What a caller wants. Its fields are those of the request, one for each.
 #[derive(Debug, Clone)]
 pub struct CreateSpec {
     /// The image; it must be on the server.

@@ -35,7 +35,8 @@ pub use namespaces::CourseChange;
 pub use users::{NewPassword, NewUser, UserChange};
 pub use view::{PortView, View};
 
-/// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox.
+/// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its fields are the parts
+/// that they use, each by itself.
 pub struct Asked {
     work: Arc<Work>,
     records: Arc<Records>,

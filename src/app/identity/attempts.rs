@@ -8,12 +8,13 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZero,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use governor::{Quota, RateLimiter, clock::DefaultClock, state::keyed::HashMapStateStore};
 
 use super::secret::digest;
+use crate::clock::Stopwatch;
 
 /// How many failures at once are not slowed.
 const AT_ONCE: u32 = 10;
@@ -50,12 +51,22 @@ pub struct Attempts {
     seen: Mutex<Seen>,
 }
 
+/// For how long, and since when.
+struct Closed(Duration, Stopwatch);
+
+impl Closed {
+    /// How long it stays so.
+    fn left(&self) -> Duration {
+        self.0.saturating_sub(self.1.elapsed())
+    }
+}
+
 #[derive(Default)]
 struct Seen {
-    /// Until when nobody is let in.
-    closed: HashMap<Key, Instant>,
+    /// Where nobody is let in for a while.
+    closed: HashMap<Key, Closed>,
     /// When a name last signed in from an address.
-    signed_in: HashMap<Key, Instant>,
+    signed_in: HashMap<Key, Stopwatch>,
 }
 
 impl Default for Attempts {
@@ -72,17 +83,15 @@ impl Attempts {
 
     /// How long whoever tries `name` from `address` must wait; `None`: not at all.
     pub fn wait(&self, address: Option<IpAddr>, name: &str) -> Option<Duration> {
-        let now = Instant::now();
         let seen = self.seen();
-        let closed = keys(&seen, address, name).into_iter().filter_map(|key| seen.closed.get(&key).copied()).max()?;
-        Some(closed.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+        let left = keys(&seen, address, name).into_iter().filter_map(|key| seen.closed.get(&key).map(Closed::left));
+        left.max().filter(|wait| !wait.is_zero())
     }
 
     /// Counts a failure.
     pub fn failed(&self, address: Option<IpAddr>, name: &str) {
-        let now = Instant::now();
         let mut seen = self.seen();
-        seen.make_room(now);
+        seen.make_room();
         for limiter in [&self.names, &self.addresses] {
             if limiter.len() > MOST {
                 limiter.retain_recent();
@@ -92,7 +101,7 @@ impl Attempts {
             let limiter = if matches!(key, Key::Name(_)) { &self.names } else { &self.addresses };
             if let Err(until) = limiter.check_key(&key) {
                 let wait = until.wait_time_from(governor::clock::Clock::now(limiter.clock()));
-                seen.closed.insert(key, now + wait);
+                seen.closed.insert(key, Closed(wait, Stopwatch::start()));
             }
         }
     }
@@ -100,17 +109,17 @@ impl Attempts {
     /// Notes that `name` has signed in from `address`.
     pub fn succeeded(&self, address: Option<IpAddr>, name: &str) {
         let Some(address) = address.map(network) else { return };
-        self.seen().signed_in.insert(Key::Pair(address, digest(&[name.as_bytes()])), Instant::now());
+        self.seen().signed_in.insert(Key::Pair(address, digest(&[name.as_bytes()])), Stopwatch::start());
     }
 }
 
 impl Seen {
-    fn make_room(&mut self, now: Instant) {
+    fn make_room(&mut self) {
         if self.closed.len() > MOST {
-            self.closed.retain(|_, until| *until > now);
+            self.closed.retain(|_, closed| !closed.left().is_zero());
         }
         if self.signed_in.len() > MOST {
-            self.signed_in.retain(|_, at| now.duration_since(*at) < A_DAY);
+            self.signed_in.retain(|_, at| at.elapsed() < A_DAY);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -16,9 +16,9 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Error, Result, chain};
+use super::{AdminLogin, Error, Result, chain};
 use crate::{
-    clock::RecordClock,
+    clock::{RecordClock, Stopwatch},
     domain::{Actor, Credential, Grant, Kind, Password, Rights, Role, Sandbox, User, Who, names::hex, time::plus},
     store::Store,
 };
@@ -41,21 +41,6 @@ const IDLE_SESSION: Duration = Duration::from_hours(24);
 /// How often the use of a secret is recorded.
 const USE: Duration = Duration::from_mins(1);
 
-/// The configured admin: always there, and always an admin.
-#[derive(Clone)]
-pub struct AdminLogin {
-    /// The name.
-    pub user: String,
-    /// The password.
-    pub password: Password,
-}
-
-impl std::fmt::Debug for AdminLogin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AdminLogin({})", self.user)
-    }
-}
-
 /// Who a caller is.
 pub struct Identity {
     store: Arc<Store>,
@@ -63,7 +48,7 @@ pub struct Identity {
     admin: AdminLogin,
     attempts: Attempts,
     /// Digests of names with their right passwords, and when each was verified.
-    verified: Mutex<HashMap<[u8; 32], Instant>>,
+    verified: Mutex<HashMap<[u8; 32], Stopwatch>>,
     /// Makes those digests worthless elsewhere.
     key: [u8; 32],
     hashing: Semaphore,
@@ -163,7 +148,7 @@ impl Identity {
         Ok(is_right)
     }
 
-    fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Instant>> {
+    fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Stopwatch>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +162,7 @@ impl Identity {
             verified.retain(|_, at| at.elapsed() < REMEMBERED);
         }
         if verified.len() < MOST_REMEMBERED {
-            verified.insert(digest, Instant::now());
+            verified.insert(digest, Stopwatch::start());
         }
     }
 

@@ -26,18 +26,6 @@ fn names_of_users_and_namespaces_are_plain_and_a_near_one_is_proposed() {
 }
 
 #[test]
-fn words_are_read_again_and_a_near_one_is_proposed() {
-    for role in Role::ALL {
-        assert_eq!(Role::parse(role.word()), Ok(role));
-    }
-    for scope in Scope::ALL {
-        assert_eq!(Scope::parse(scope.word()), Ok(scope));
-    }
-    let message = Role::parse("instrutor").unwrap_err().to_string();
-    assert!(message.ends_with("did you mean \"instructor\"?"), "{message}");
-}
-
-#[test]
 fn a_token_never_adds_a_right() {
     let namespaces =
         |names: &[&str]| -> BTreeSet<_> { names.iter().map(|name| Namespace::parse("n", name).unwrap()).collect() };
