@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of it")]
 
 pub mod docker;
+pub mod people;
 pub mod scripted;
 mod servers;
 pub mod talk;
