@@ -1,6 +1,8 @@
 //! The domain: names, sandboxes, evidence, the verdict and the plan. Pure: no IO, no clock, no vendor.
 
 pub mod account;
+pub mod act;
+pub mod action;
 pub mod decision;
 pub mod evidence;
 pub mod explain;
@@ -34,6 +36,8 @@ pub mod traffic;
 pub mod zone;
 
 pub use account::{Course, Grant, Kind, Password, Quota, Usage, User};
+pub use act::{Act, ActionState, ObjectKind};
+pub use action::{ActedOn, Action, ActionFilter, ActionReader, Failure};
 pub use decision::{Decided, Decision};
 pub use evidence::{Evidence, EvidenceLog, Source};
 pub use explain::{PortUse, RECENT, Reports, Sight, explain};

@@ -117,6 +117,8 @@ pub enum Who {
     Wake(SocketAddr),
     /// The pass, without a request.
     Pass,
+    /// The server as it starts.
+    Server,
 }
 
 impl Who {
@@ -144,6 +146,7 @@ impl fmt::Display for Who {
             Who::Inside => f.write_str(Self::INSIDE),
             Who::Wake(peer) => write!(f, "a connection from {peer}"),
             Who::Pass => f.write_str("the pass"),
+            Who::Server => f.write_str("Spindle itself"),
         }
     }
 }
@@ -265,6 +268,11 @@ impl Actor {
     /// The pass, without a request.
     pub fn pass() -> Self {
         Self::without_credential(Who::Pass)
+    }
+
+    /// The server as it starts.
+    pub fn server() -> Self {
+        Self::without_credential(Who::Server)
     }
 
     /// An admin of that name, with a password.

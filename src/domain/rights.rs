@@ -54,6 +54,35 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// All of them, in their order.
+    pub const ALL: [Self; 20] = [
+        Self::See,
+        Self::Create,
+        Self::Start,
+        Self::Stop,
+        Self::Extend,
+        Self::Change,
+        Self::Assign,
+        Self::Invite,
+        Self::Delete,
+        Self::Audit,
+        Self::SeeImages,
+        Self::Pull,
+        Self::RemoveImage,
+        Self::SeeUsers,
+        Self::ManageUser,
+        Self::SeeNamespaces,
+        Self::ManageNamespace,
+        Self::OwnCredentials,
+        Self::OthersCredentials,
+        Self::SeeActions,
+    ];
+
+    /// Whether it changes something, so that it is an action.
+    pub fn is_change(self) -> bool {
+        self.scope() != Scope::Read
+    }
+
     /// The word for it in records.
     pub fn word(self) -> &'static str {
         match self {

@@ -24,6 +24,15 @@ const ON_SANDBOXES: [Verb; 8] =
     [Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Assign, Verb::Invite, Verb::Delete];
 
 #[test]
+fn all_verbs_are_in_the_list_and_no_two_have_one_word() {
+    for (at, verb) in Verb::ALL.into_iter().enumerate() {
+        assert_eq!(verb as usize, at, "{verb:?}");
+    }
+    assert_eq!(Verb::ALL.last(), Some(&Verb::SeeActions), "the last one of the enum");
+    assert_eq!(Verb::ALL.map(Verb::word).into_iter().collect::<BTreeSet<_>>().len(), Verb::ALL.len());
+}
+
+#[test]
 fn a_later_role_may_do_all_that_an_earlier_one_may() {
     let own = of("a", Some("ann"));
     for verb in ON_SANDBOXES {
