@@ -3,6 +3,7 @@
 //! Every write is durable before it is answered. Evidence is read only from here, so no decision rests on a copy that
 //! is not on the disk (`IDLENESS.md`, rule 14).
 
+mod actions;
 mod check_in;
 mod columns;
 mod credentials;
@@ -35,6 +36,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::domain::Namespace;
 
+pub use actions::ActionEnd;
 pub use check_in::CheckedIn;
 pub use credentials::Whose;
 use failures::Failures;

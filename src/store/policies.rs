@@ -23,6 +23,12 @@ impl Change {
         *self == Change::default()
     }
 
+    /// The names of what is changed.
+    pub fn names(&self) -> Vec<&'static str> {
+        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words()).filter_map(|(key, value)| value.map(|_| key));
+        own.chain(self.to_default.iter().copied()).chain(self.keep_until.map(|_| "keep_until")).collect()
+    }
+
     /// What is changed, in words.
     pub fn words(&self) -> String {
         let own = OwnPolicy::KEYS.into_iter().zip(self.own.words());

@@ -1,5 +1,6 @@
 //! Tests of the store on real SQLite: ports, compare-and-set, evidence, durability.
 
+mod actions;
 mod evidence;
 
 use std::sync::Arc;

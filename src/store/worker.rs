@@ -6,6 +6,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -20,8 +21,17 @@ use super::{Result, StoreError, failures::Failures, heartbeat::Place, known::Kno
 type Job = Box<dyn FnOnce(Option<&Connection>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Option<&str>)>;
 
+/// A job, and whether somebody waits for its answer.
+struct Sent {
+    job: Job,
+    is_awaited: bool,
+}
+
 /// The most writes that share a commit.
 const GROUP: usize = 256;
+
+/// How long writes for which nobody waits stay for one to share a commit with.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// A handle on such a thread, which ends with the last handle, or on a connection that its callers work on.
 #[derive(Debug, Clone)]
@@ -35,7 +45,7 @@ pub struct Worker {
 
 #[derive(Debug, Clone)]
 enum Hands {
-    Thread(mpsc::Sender<Job>),
+    Thread(mpsc::Sender<Sent>),
     Callers(Arc<Mutex<Connection>>, Arc<Known>),
 }
 
@@ -47,6 +57,12 @@ impl Worker {
             while let Ok(first) = jobs.recv() {
                 let mut group = vec![first];
                 group.extend(jobs.try_iter().take(GROUP - 1));
+                // A commit of their own would delay whoever comes a moment later.
+                while group.len() < GROUP && !group.iter().any(|sent| sent.is_awaited) {
+                    let Ok(next) = jobs.recv_timeout(LINGER) else { break };
+                    group.push(next);
+                }
+                let group = group.into_iter().map(|sent| sent.job).collect();
                 commit(&connection, Some(&place), &known, &fails, group);
             }
         })
@@ -55,13 +71,13 @@ impl Worker {
     /// A thread that runs jobs one by one, for reading.
     pub fn reader(connection: Connection, failures: Arc<Failures>) -> Self {
         Self::spawn("store-reader", failures, move |jobs| {
-            while let Ok(job) = jobs.recv() {
-                job(Some(&connection))(None);
+            while let Ok(sent) = jobs.recv() {
+                (sent.job)(Some(&connection))(None);
             }
         })
     }
 
-    fn spawn(name: &str, failures: Arc<Failures>, body: impl FnOnce(mpsc::Receiver<Job>) + Send + 'static) -> Self {
+    fn spawn(name: &str, failures: Arc<Failures>, body: impl FnOnce(mpsc::Receiver<Sent>) + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         thread::Builder::new().name(name.into()).spawn(move || body(receiver)).expect("the machine has threads");
         Self::with(Hands::Thread(sender), failures)
@@ -101,39 +117,70 @@ impl Worker {
         then: impl FnOnce(bool) + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        let failures = Arc::clone(&self.failures);
-        let job = move |connection: Option<&Connection>| -> Answer {
-            let result = connection.map(|connection| {
-                std::panic::catch_unwind(AssertUnwindSafe(|| in_savepoint(connection, f)))
-                    .unwrap_or_else(|_| Err(StoreError::Corrupt("a statement panicked".into())))
-                    .map_err(|e| failures.noted(e))
-            });
-            Box::new(move |failed| {
-                let answer = match (result, failed) {
-                    (Some(Err(e)), _) => Err(e),
-                    (Some(Ok(value)), None) => Ok(value),
-                    (_, failed) => Err(StoreError::Failed(failed.unwrap_or_default().to_owned())),
-                };
-                then(answer.is_ok());
-                // A caller that has gone away needs no answer.
-                let _ = sender.send(answer);
-            })
-        };
+        let job = self.job(f, move |answer| {
+            then(answer.is_ok());
+            // A caller that has gone away needs no answer.
+            let _ = sender.send(answer);
+        });
         #[cfg(test)]
         let fault = Hook::call(self.hook.as_ref()).await;
         match &self.hands {
-            Hands::Thread(jobs) => jobs.send(Box::new(job)).map_err(|_| self.failures.ended())?,
+            Hands::Thread(jobs) => {
+                jobs.send(Sent { job, is_awaited: true }).map_err(|_| self.failures.ended())?;
+            }
             Hands::Callers(connection, known) => {
                 let connection = connection.lock().expect("jobs' panics are caught");
                 #[cfg(test)]
                 let connection = Failing::of(connection, fault);
-                commit(&connection, None, known, &self.failures, vec![Box::new(job)]);
+                commit(&connection, None, known, &self.failures, vec![job]);
             }
         }
         let answer = receiver.await.map_err(|_| self.failures.ended())?;
         #[cfg(test)]
         Hook::call(self.hook.as_ref()).await;
         answer
+    }
+
+    /// Sends `f`, and does not wait. It is done before whatever is sent later, on the disk no later than that, and
+    /// delays no commit.
+    /// `then` is called after the commit, with the reason if that failed.
+    pub fn post(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<()> + Send + 'static,
+        then: impl FnOnce(Result<()>) + Send + 'static,
+    ) {
+        let job = self.job(f, then);
+        match &self.hands {
+            // If the thread has ended, nobody can be told.
+            Hands::Thread(jobs) => drop(jobs.send(Sent { job, is_awaited: false })),
+            Hands::Callers(connection, known) => {
+                let connection = connection.lock().expect("jobs' panics are caught");
+                commit(&connection, None, known, &self.failures, vec![job]);
+            }
+        }
+    }
+
+    /// `f` as a job; `then` is called with its answer.
+    fn job<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        then: impl FnOnce(Result<T>) + Send + 'static,
+    ) -> Job {
+        let failures = Arc::clone(&self.failures);
+        Box::new(move |connection: Option<&Connection>| -> Answer {
+            let result = connection.map(|connection| {
+                std::panic::catch_unwind(AssertUnwindSafe(|| in_savepoint(connection, f)))
+                    .unwrap_or_else(|_| Err(StoreError::Corrupt("a statement panicked".into())))
+                    .map_err(|e| failures.noted(e))
+            });
+            Box::new(move |failed| {
+                then(match (result, failed) {
+                    (Some(Err(e)), _) => Err(e),
+                    (Some(Ok(value)), None) => Ok(value),
+                    (_, failed) => Err(StoreError::Failed(failed.unwrap_or_default().to_owned())),
+                });
+            })
+        })
     }
 }
 
