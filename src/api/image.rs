@@ -69,6 +69,11 @@ pub enum Pull {
         /// Why, for programs.
         code: Word,
     },
+    /// Somebody cancelled it.
+    Cancelled {
+        /// Who, for people.
+        message: String,
+    },
     /// A state that only a newer server knows.
     #[serde(other, skip_serializing)]
     Unknown,

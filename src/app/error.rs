@@ -89,6 +89,15 @@ pub enum Error {
         /// The engine's reason.
         source: EngineError,
     },
+    /// There is no such action, or the actor may not see it.
+    #[error("Action {0} doesn't exist")]
+    NoAction(String),
+    /// The action cannot be cancelled: it has ended, or is none that can be.
+    #[error("the action cannot be cancelled: {0}")]
+    NotCancellable(String),
+    /// Somebody cancelled what was under way; the field says who.
+    #[error("cancelled by {0}")]
+    Cancelled(String),
     /// A stop is under way, must end first, and does not end.
     #[error("the container is still being stopped; try again later")]
     StillStopping,
@@ -124,6 +133,55 @@ impl From<Unreachable> for Error {
 }
 
 impl Error {
+    /// The word for it, for programs: in answers and in records.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Invalid(_) => "invalid_field",
+            Error::NoSandbox(_) => "container_not_found",
+            Error::Forbidden(_) => "forbidden",
+            Error::NoNamespace(_) => "namespace_not_found",
+            Error::NoUser(_) => "user_not_found",
+            Error::NoCredential(..) => "not_found",
+            Error::Unauthorized => "unauthorized",
+            Error::TooManyAttempts(_) => "too_many_attempts",
+            Error::InUse(_) => "in_use",
+            Error::NoRandom(_) => "no_random_numbers",
+            Error::Quota(_) => "quota_exceeded",
+            Error::NoImage(_) | Error::NotInRegistry(_) => "image_not_found",
+            Error::ImageInUse(..) => "image_in_use",
+            Error::NameTaken(..) | Error::Taken(_) => "name_taken",
+            Error::NotRunning => "not_running",
+            Error::PortHeld(_) => "port_in_use",
+            Error::NoPort => "no_port_left",
+            Error::Full(_) => "capacity_reached",
+            Error::EngineAway(_) => "engine_unavailable",
+            Error::CannotListen(_) => "cannot_listen",
+            Error::RelayAway(_) => "relay_unavailable",
+            Error::ShuttingDown => "shutting_down",
+            Error::StillStopping => "still_stopping",
+            Error::Engine { .. } => "engine_failed",
+            Error::DatabaseAway(_) => "database_unavailable",
+            Error::NotWritten(_) => "files_unavailable",
+            Error::NoAction(_) => "action_not_found",
+            Error::NotCancellable(_) => "not_cancellable",
+            Error::Cancelled(_) => "cancelled",
+            Error::Store(_) => "internal_error",
+        }
+    }
+
+    /// Whether the request asks for what is wrong or not there: then nothing is done, and nothing recorded.
+    pub fn is_mistake(&self) -> bool {
+        matches!(
+            self,
+            Error::Invalid(_)
+                | Error::NoSandbox(_)
+                | Error::NoNamespace(_)
+                | Error::NoUser(_)
+                | Error::NoCredential(..)
+                | Error::NoImage(_)
+        )
+    }
+
     /// Why an image could not be pulled.
     pub fn of_pull(image: &ImageRef, source: EngineError) -> Self {
         match source {

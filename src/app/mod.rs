@@ -2,8 +2,9 @@
 //!
 //! The two storeys never import each other. Both use the same parts: `records` (rows, and the relay's table), `usage`
 //! (counts and cpu into evidence), `vitals` (whether idle stops are allowed), `next` (what wakes the pass), and `work`
-//! (what is done to one claimed sandbox).
+//! (what is done to one claimed sandbox). `actions` records what is done.
 
+mod actions;
 mod asked;
 mod error;
 mod identity;
@@ -36,9 +37,10 @@ use usage::Usage;
 use work::Work;
 
 pub use crate::{clock::Stopwatch, store::Change};
+pub use actions::Actions;
 pub use asked::{
     Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullState, SignIn, UserChange, View,
+    Pull, PullEnd, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;
@@ -90,6 +92,8 @@ pub struct App {
     pub vitals: Arc<Vitals>,
     /// Who callers are.
     pub identity: Arc<Identity>,
+    /// What was done.
+    pub actions: Arc<Actions>,
     next: Arc<Next>,
     work: Arc<Work>,
     closing: CancellationToken,
@@ -112,8 +116,8 @@ impl App {
         let asked = Asked::new(&work, relay, closing.clone(), tasks.clone());
         let pass = Pass::new(&work, tasks.clone());
         let (vitals, next) = (Arc::clone(&work.vitals), Arc::clone(&work.next));
-        let identity = Arc::clone(&asked.identity);
-        Arc::new(Self { asked, pass, vitals, identity, next, work, closing, tasks })
+        let (identity, actions) = (Arc::clone(&asked.identity), Arc::clone(&work.records.actions));
+        Arc::new(Self { asked, pass, vitals, identity, actions, next, work, closing, tasks })
     }
 
     /// Waits until somebody wants a pass.
@@ -148,7 +152,11 @@ impl App {
         self.work.close();
         self.pass.close();
         self.tasks.close();
-        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+        let done = async {
+            self.tasks.wait().await;
+            self.actions.written().await;
+        };
+        if tokio::time::timeout(deadline, done).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "ended with work under way; the next start finishes it");
         }
     }

@@ -62,4 +62,6 @@ pub struct Settings {
     pub check_in_address: Option<IpAddr>,
     /// Its port.
     pub check_in_port: u16,
+    /// How long actions are kept.
+    pub actions_keep: Duration,
 }

@@ -90,6 +90,8 @@ pub struct Config {
     pub max_running: u32,
     /// `SPINDLE_START_CONCURRENCY`: how many are created or started at once, and how many removed.
     pub start_concurrency: usize,
+    /// `SPINDLE_ACTIONS_KEEP`: for how many days actions are kept.
+    pub actions_keep: Duration,
     /// What every sandbox is given.
     pub sandbox: SandboxConfig,
     /// How their ports are carried.
@@ -183,6 +185,7 @@ impl Config {
             subnet,
             max_running: v.at_least_one("max_running", "1000")?,
             start_concurrency: usize::from(v.at_least_one::<u16>("start_concurrency", "4")?),
+            actions_keep: v.days("actions_keep", "400")?,
             lenient: v.flag("lenient", "false")?,
             log: v.take(
                 "log",

@@ -12,10 +12,15 @@ impl Config {
             Password::Plain(_) => "set, and not shown",
             Password::Hash(_) => "set as a hash, and not shown",
         };
+        let lines: String = self.lines().into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        format!("# admin_password is {password}\n") + &lines
+    }
+
+    /// The settings in force without secrets: each key, and its value as in a TOML file.
+    pub fn lines(&self) -> Vec<(String, String)> {
         let own = self.first_lines().into_iter().chain(self.sandbox.lines()).chain(self.last_lines());
         let lines = own.chain(self.gate.lines()).chain(self.policy.lines()).chain(self.relay.lines());
-        let lines: String = lines.map(|(key, value)| format!("{key} = {value}\n")).collect();
-        format!("# admin_password is {password}\n") + &lines
+        lines.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn first_lines(&self) -> Vec<(&'static str, String)> {
@@ -41,6 +46,7 @@ impl Config {
             ("subnet", quoted(&self.subnet)),
             ("max_running", number(self.max_running.into())),
             ("start_concurrency", number(self.start_concurrency as u64)),
+            ("actions_keep", number(self.actions_keep.as_secs() / 86_400)),
         ]
     }
 

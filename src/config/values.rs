@@ -100,6 +100,12 @@ impl Values {
         self.take(key, default, &allowed, parse)
     }
 
+    pub fn days(&mut self, key: &str, default: &str) -> Result<Duration, ConfigError> {
+        let parse = |t: &str| t.parse().ok().filter(|days| (1..=36_500).contains(days));
+        let days: u64 = self.take(key, default, "it is whole days, 1 to 36500", parse)?;
+        Ok(Duration::from_hours(days * 24))
+    }
+
     pub fn at_least_one<T: FromStr + PartialOrd + From<u8>>(
         &mut self,
         key: &str,

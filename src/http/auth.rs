@@ -1,6 +1,9 @@
 //! Who asks: reads the credentials of a request once, and has the app say whose they are.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use http_auth_basic::Credentials as Basic;
 use rocket::{
@@ -81,11 +84,37 @@ fn basic(request: &Request<'_>) -> Option<Basic> {
 /// The user name that came with a request, if any. Rubbish in the header has none. It is for the log, so a password in
 /// its place is not repeated.
 pub fn user_tried(request: &Request<'_>) -> Option<String> {
-    request.headers().get_one("Authorization")?;
-    let user = basic(request).map(|basic| basic.user_id).unwrap_or_default();
+    let user = match request.local_cache(Tried::default).0.get() {
+        Some(user) => user.clone(),
+        None => {
+            request.headers().get_one("Authorization")?;
+            basic(request).map(|basic| basic.user_id).unwrap_or_default()
+        }
+    };
     let app = request.rocket().state::<Arc<App>>();
     let is_password = app.is_some_and(|app| app.identity.is_admin_password(&user)) || user.starts_with("spindle_");
     Some(if is_password { "(the password)".into() } else { user })
+}
+
+/// The user name in the form of a sign-in.
+#[derive(Default)]
+pub struct Tried(OnceLock<String>);
+
+impl Tried {
+    /// Notes who tries to sign in.
+    pub fn note(&self, user: &str) {
+        // A request has one form.
+        let _ = self.0.set(user.to_owned());
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for &'r Tried {
+    type Error = std::convert::Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
+        Outcome::Success(request.local_cache(Tried::default))
+    }
 }
 
 /// The cookie of a session; without a `secret` the one that removes it. Scripts cannot read it, and other sites' forms
@@ -141,6 +170,8 @@ pub struct Client {
     pub from: Option<IpAddr>,
     /// What the program calls itself.
     pub program: String,
+    /// The request's id.
+    pub request: String,
     /// Whether nobody between can read it.
     pub is_secure: bool,
 }
@@ -152,6 +183,7 @@ impl<'r> FromRequest<'r> for Client {
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         let program = request.headers().get_one("User-Agent").unwrap_or_default().to_owned();
         let is_secure = gate::peer(request).is_some_and(|peer| peer.is_tls);
-        Outcome::Success(Self { from: from(request), program, is_secure })
+        let request_id = trace::request_id(request).to_owned();
+        Outcome::Success(Self { from: from(request), program, request: request_id, is_secure })
     }
 }

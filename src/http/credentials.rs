@@ -128,17 +128,21 @@ async fn delete_session(caller: Caller, app: &State<Arc<App>>, id: &str) -> Resu
 async fn sign_in(
     _site: auth::SameSite,
     client: Client,
+    tried: &auth::Tried,
     app: &State<Arc<App>>,
     cookies: &CookieJar<'_>,
     body: Result<Body, ApiError>,
 ) -> Result<(Status, Json<api::Credential>), ApiError> {
     let fields = body?.only(&SIGN_IN)?;
     let with = match (fields.text("name")?, fields.text("password")?, fields.text("invitation")?) {
-        (Some(name), Some(password), None) => SignIn::Password(name, password),
+        (Some(name), Some(password), None) => {
+            tried.note(&name);
+            SignIn::Password(name, password)
+        }
         (None, None, Some(invitation)) => SignIn::Invitation(invitation),
         _ => return Err(ApiError::missing("name", "sign in with name and password, or with invitation alone")),
     };
-    let (_, (grant, secret)) = app.asked.begin_session(with, client.from, &client.program).await?;
+    let (_, (grant, secret)) = app.asked.begin_session(with, client.from, &client.program, &client.request).await?;
     cookies.add(auth::cookie(Some(secret), client.is_secure));
     Ok((Status::Created, Json(shown(&grant))))
 }
@@ -152,7 +156,7 @@ async fn follow_link(
     secret: &str,
 ) -> Result<Redirect, ApiError> {
     let with = SignIn::Invitation(secret.to_owned());
-    let (actor, (_, secret)) = app.asked.begin_session(with, client.from, &client.program).await?;
+    let (actor, (_, secret)) = app.asked.begin_session(with, client.from, &client.program, &client.request).await?;
     cookies.add(auth::cookie(Some(secret), client.is_secure));
     Ok(Redirect::to(app.asked.own_path(&actor).await.unwrap_or_else(|| "/v1/me".into())))
 }

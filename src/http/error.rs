@@ -103,33 +103,37 @@ impl From<Invalid> for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let (status, code) = match &error {
-            Error::Invalid(_) => (Status::BadRequest, "invalid_field"),
-            Error::NoSandbox(_) => (Status::NotFound, "container_not_found"),
-            Error::Forbidden(_) => (Status::Forbidden, "forbidden"),
-            Error::Unauthorized => (Status::Unauthorized, "unauthorized"),
-            Error::TooManyAttempts(_) => (Status::TooManyRequests, "too_many_attempts"),
-            Error::NoUser(_) => (Status::NotFound, "user_not_found"),
-            Error::NoCredential(..) => (Status::NotFound, "not_found"),
-            Error::InUse(_) => (Status::Conflict, "in_use"),
-            Error::NoRandom(_) => (Status::ServiceUnavailable, "no_random_numbers"),
-            Error::Quota(_) => (Status::Forbidden, "quota_exceeded"),
-            Error::NoNamespace(_) => (Status::NotFound, "namespace_not_found"),
-            Error::NoImage(_) | Error::NotInRegistry(_) => (Status::NotFound, "image_not_found"),
-            Error::ImageInUse(..) => (Status::Conflict, "image_in_use"),
-            Error::NameTaken(..) | Error::Taken(_) => (Status::Conflict, "name_taken"),
-            Error::NotRunning => (Status::Conflict, "not_running"),
-            Error::PortHeld(_) => (Status::Conflict, "port_in_use"),
-            Error::NoPort => (Status::ServiceUnavailable, "no_port_left"),
-            Error::Full(_) => (Status::ServiceUnavailable, "capacity_reached"),
-            Error::EngineAway(_) => (Status::ServiceUnavailable, "engine_unavailable"),
-            Error::CannotListen(_) => (Status::ServiceUnavailable, "cannot_listen"),
-            Error::RelayAway(_) => (Status::ServiceUnavailable, "relay_unavailable"),
-            Error::ShuttingDown => (Status::ServiceUnavailable, "shutting_down"),
-            Error::StillStopping => (Status::ServiceUnavailable, "still_stopping"),
-            Error::Engine { .. } => (Status::BadGateway, "engine_failed"),
-            Error::DatabaseAway(_) => (Status::ServiceUnavailable, "database_unavailable"),
-            Error::NotWritten(_) => (Status::ServiceUnavailable, "files_unavailable"),
+        let status = match &error {
+            Error::Invalid(_) => Status::BadRequest,
+            Error::Unauthorized => Status::Unauthorized,
+            Error::Forbidden(_) | Error::Quota(_) => Status::Forbidden,
+            Error::NoSandbox(_)
+            | Error::NoNamespace(_)
+            | Error::NoUser(_)
+            | Error::NoCredential(..)
+            | Error::NoImage(_)
+            | Error::NotInRegistry(_)
+            | Error::NoAction(_) => Status::NotFound,
+            Error::ImageInUse(..)
+            | Error::NameTaken(..)
+            | Error::Taken(_)
+            | Error::InUse(_)
+            | Error::NotRunning
+            | Error::PortHeld(_)
+            | Error::NotCancellable(_)
+            | Error::Cancelled(_) => Status::Conflict,
+            Error::TooManyAttempts(_) => Status::TooManyRequests,
+            Error::NoRandom(_)
+            | Error::NoPort
+            | Error::Full(_)
+            | Error::EngineAway(_)
+            | Error::CannotListen(_)
+            | Error::RelayAway(_)
+            | Error::ShuttingDown
+            | Error::StillStopping
+            | Error::DatabaseAway(_)
+            | Error::NotWritten(_) => Status::ServiceUnavailable,
+            Error::Engine { .. } => Status::BadGateway,
             Error::Store(_) => {
                 return Self { cause: Some(app::chain(&error).into()), ..Self::internal() };
             }
@@ -142,7 +146,7 @@ impl From<Error> for ApiError {
             Error::TooManyAttempts(wait) => Some(wait.as_secs() as u32 + 1),
             _ => Some(5).filter(|_| status == Status::ServiceUnavailable),
         };
-        Self { retry, hint, ..Self::new(status, code, error.to_string()) }
+        Self { retry, hint, ..Self::new(status, error.code(), error.to_string()) }
     }
 }
 

@@ -16,7 +16,7 @@ use rocket::{
 use super::{auth::Caller, error::ApiError, strict, wire};
 use crate::{
     api,
-    app::{App, Ensured, Error, Pull, PullState},
+    app::{App, Ensured, Error, Pull, PullEnd, PullState},
     domain::{ImageRef, Invalid},
 };
 
@@ -47,7 +47,7 @@ async fn get_one(
     Ok(Json(wire::image(&image, app.asked.image(&caller.0, &image).await?)))
 }
 
-/// Answers with lines of JSON: `pulling` during the pull, and `present` or `failed` at the end.
+/// Answers with lines of JSON: `pulling` during the pull, and `present`, `failed` or `cancelled` at the end.
 #[put("/v1/images/<first>/<rest..>")]
 async fn put_one(
     caller: Caller,
@@ -118,7 +118,8 @@ async fn ends_within(limit: Duration, image: &ImageRef, pull: &mut Pull) -> Ende
         // The task that pulled is gone without a word.
         Ok(Err(_)) => Ended::Failed(Error::ShuttingDown),
         Ok(Ok(state)) => match state.ended.clone() {
-            Some(Err(e)) => Ended::Failed(Error::of_pull(image, e)),
+            Some(PullEnd::Failed(e)) => Ended::Failed(Error::of_pull(image, e)),
+            Some(PullEnd::Cancelled(who)) => Ended::Failed(Error::Cancelled(who)),
             _ => Ended::Well,
         },
     }
@@ -136,6 +137,10 @@ fn pulling(state: &PullState) -> String {
 }
 
 fn failed(error: Error) -> String {
+    let is_cancelled = matches!(error, Error::Cancelled(_));
     let error = ApiError::from(error);
+    if is_cancelled {
+        return line(&api::Pull::Cancelled { message: error.message().to_owned() });
+    }
     line(&api::Pull::Failed { message: error.message().to_owned(), code: error.code().into() })
 }

@@ -1,21 +1,40 @@
-//! Logs refused callers: the user name and the address, never the password. A million tries get one line a second.
+//! Logs and records refused callers: the user name and the address, never the password. A million tries get one line a
+//! second, and one record a minute.
 
-use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use rocket::Request;
 
 use super::{auth, gate};
-use crate::{app::Stopwatch, domain::names::shortened};
+use crate::{
+    app::{App, Stopwatch},
+    domain::names::shortened,
+};
 
 /// How often the log hears of one address.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How many addresses at a time are logged one by one. All others are logged together.
+/// How often an action is recorded of one address. Actions are kept for long.
+const RECORD_EVERY: Duration = Duration::from_mins(1);
+
+/// How many addresses at a time are told one by one. All others are told together.
 const ADDRESSES: usize = 64;
 
-/// Managed by the API's server: the addresses whose refusals were logged within [`EVERY`].
+/// Managed by the API's server: which refusals were told lately.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<Option<IpAddr>, Recent>>);
+pub struct Refusals {
+    logged: Lately,
+    recorded: Lately,
+}
+
+/// The addresses whose refusals were told a short time ago.
+#[derive(Default)]
+struct Lately(Mutex<HashMap<Option<IpAddr>, Recent>>);
 
 struct Recent {
     said: Stopwatch,
@@ -24,7 +43,7 @@ struct Recent {
     last: Option<String>,
 }
 
-/// A line for the log: how many refusals an address had, and the user name of the last one.
+/// What is told: how many refusals an address had, and the user name of the last one.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     peer: Option<IpAddr>,
@@ -36,18 +55,30 @@ impl Refusals {
     /// Notes that `request` was refused.
     pub fn note(&self, request: &Request<'_>) {
         let peer = gate::peer(request).map(|peer| peer.address);
-        if let Some(said) = self.count(peer, auth::user_tried(request), EVERY) {
+        let user = auth::user_tried(request);
+        if let Some(said) = self.logged.count(peer, user.clone(), EVERY) {
             said.log();
+        }
+        // Whoever sends no credentials has not tried to sign in.
+        if user.is_some()
+            && let Some(said) = self.recorded.count(peer, user, RECORD_EVERY)
+        {
+            said.record(request);
         }
     }
 
-    /// Logs what is not yet logged about callers who have stopped trying.
-    pub fn settle(&self) {
-        for said in self.due(EVERY) {
+    /// Tells what is not yet told about callers who have stopped trying.
+    pub fn settle(&self, request: &Request<'_>) {
+        for said in self.logged.due(EVERY) {
             said.log();
         }
+        for said in self.recorded.due(RECORD_EVERY) {
+            said.record(request);
+        }
     }
+}
 
+impl Lately {
     fn count(&self, peer: Option<IpAddr>, user: Option<String>, every: Duration) -> Option<Said> {
         let mut recent = self.0.lock().expect("no holder panics");
         let one_by_one = |peer: &Option<IpAddr>| recent.contains_key(peer) || recent.len() < ADDRESSES;
@@ -82,6 +113,13 @@ impl Said {
             None => tracing::info!(peer, times = self.times, "no credentials"),
         }
     }
+
+    fn record(&self, request: &Request<'_>) {
+        if let (Some(app), Some(user)) = (request.rocket().state::<Arc<App>>(), &self.user) {
+            let user = if user.is_empty() { "(no name)".into() } else { shortened(user) };
+            app.actions.sign_in_failed(&user, self.peer, self.times);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_brute_forcer_gets_a_line_and_the_next_one_counts_the_rest() {
-        let refusals = Refusals::default();
+        let refusals = Lately::default();
         let (one, two) = (from("192.0.2.1"), from("192.0.2.2"));
         assert_eq!(refusals.count(one, user(), LONG), Some(Said { peer: one, user: user(), times: 1 }));
         for _ in 0..999 {
@@ -115,7 +153,7 @@ mod tests {
 
     #[test]
     fn nothing_stays_unsaid_when_the_last_has_tried() {
-        let refusals = Refusals::default();
+        let refusals = Lately::default();
         let one = from("192.0.2.1");
         for _ in 0..3 {
             refusals.count(one, user(), LONG);
@@ -127,7 +165,7 @@ mod tests {
 
     #[test]
     fn many_addresses_are_no_way_to_more_lines() {
-        let refusals = Refusals::default();
+        let refusals = Lately::default();
         let lines = |address: &dyn Fn(u32) -> IpAddr| {
             (0..10_000).filter(|n| refusals.count(Some(address(*n)), user(), LONG).is_some()).count()
         };

@@ -64,6 +64,12 @@ impl Fairing for Trace {
         response.set_header(Header::new("X-Request-Id", id.clone()));
         // A proxy must not store the state of a class.
         response.set_header(Header::new("Cache-Control", "no-store"));
+        if let Some(app) = request.rocket().state::<Arc<App>>() {
+            let made = app.actions.take_made(id);
+            if !made.is_empty() {
+                response.set_header(Header::new("Spindle-Action", made.join(", ")));
+            }
+        }
         let status = response.status().code;
         let ms = watch.elapsed().as_millis() as u64;
         let peer = gate::peer(request).map(|peer| peer.address.to_string()).unwrap_or_default();
@@ -73,7 +79,7 @@ impl Fairing for Trace {
             if is_refused {
                 refusals.note(request);
             }
-            refusals.settle();
+            refusals.settle(request);
         }
         // Refused requests are logged elsewhere, and not each time.
         if door

@@ -53,7 +53,9 @@ pub async fn app(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentenc
     let store = Store::open(&config.database)?;
     store.belong_to(&config.deployment).await?;
     let engine = engine(config)?;
-    Ok(App::new(Arc::new(store), Arc::new(engine), relay, Arc::new(SystemClock), settings(config)))
+    let app = App::new(Arc::new(store), Arc::new(engine), relay, Arc::new(SystemClock), settings(config));
+    app.actions.take_over(config.lines()).await;
+    Ok(app)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -76,5 +78,6 @@ fn settings(config: &Config) -> Settings {
         default_ssh_key_always: config.sandbox.default_ssh_key_always,
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
+        actions_keep: config.actions_keep,
     }
 }

@@ -134,6 +134,7 @@ fn settings(flavour: &Flavour) -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
+        actions_keep: Duration::from_hours(400 * 24),
     }
 }
 

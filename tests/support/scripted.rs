@@ -88,6 +88,7 @@ impl Default for TestApp {
             default_ssh_key_always: true,
             check_in_address: None,
             check_in_port: 80,
+            actions_keep: Duration::from_hours(400 * 24),
         };
         Self { settings, api: servers::settings("10.213.0.0/22"), loops: true, database: None }
     }
@@ -132,6 +133,7 @@ impl TestApp {
         });
         let relay = Arc::new(Relay::here(LIMITS, clock.clone()));
         let app = App::new(store.clone(), engine.clone(), relay.clone(), clock.clone(), self.settings.clone());
+        app.actions.take_over(Vec::new()).await;
         let (api_at, api_shutdown) = launch_api(&app, self.api);
         let (door_at, door) = open_door(&app).await;
         let loops = if self.loops { Some(Loops::start(&app, Duration::from_secs(1)).await.unwrap()) } else { None };
@@ -270,6 +272,7 @@ impl World for Scripted {
             self.clock.clone(),
             fresh.settings.clone(),
         );
+        app.actions.take_over(Vec::new()).await;
         let (api_at, shutdown) = launch_api(&app, fresh.api);
         self.servers.push(shutdown);
         self.closing.cancel();

@@ -3,23 +3,25 @@
 use super::{code_of, sources};
 
 /// Which other rooms of `app` each room may import. `mod.rs` imports them all.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("error", &[]),
     ("settings", &[]),
     ("next", &[]),
     ("identity", &["error", "settings"]),
     ("vitals", &["error", "settings", "next"]),
-    ("records", &["error", "settings", "next", "vitals"]),
+    ("actions", &["error", "settings"]),
+    ("records", &["error", "settings", "next", "vitals", "actions"]),
     ("usage", &["error", "settings", "vitals", "records"]),
     ("work", &["error", "settings", "next", "vitals", "records", "usage"]),
-    ("asked", &["error", "settings", "next", "identity", "vitals", "records", "usage", "work"]),
-    ("pass", &["error", "settings", "next", "vitals", "records", "usage", "work"]),
-    ("tests", &["error", "settings", "next", "vitals", "records", "usage", "work", "asked", "pass", "identity"]),
+    ("asked", &["error", "settings", "next", "identity", "vitals", "actions", "records", "usage", "work"]),
+    ("pass", &["error", "settings", "next", "vitals", "actions", "records", "usage", "work"]),
+    ("tests", &["error", "settings", "next", "vitals", "actions", "records", "usage", "work", "asked", "pass", "identity"]),
 ];
 
 /// What `mod.rs` re-exports, by the room that defines it.
-const HANDED_ON: [(&str, &[&str]); 6] = [
+const HANDED_ON: [(&str, &[&str]); 7] = [
     ("error", &["Error", "chain"]),
+    ("actions", &["Actions"]),
     ("settings", &["Settings", "AdminLogin"]),
     ("identity", &["Identity"]),
     ("vitals", &["Vitals", "CheckInDoor", "ConvergeReport"]),

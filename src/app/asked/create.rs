@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Asked, namespaces::in_namespace, policy::is_ahead};
 use crate::{
-    app::{Error, Result, chain},
+    app::{Error, Result, actions::Acting, chain},
     domain::{
         Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Ownership,
         PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, Token, UserName, Verb, Wake, Zone,
@@ -71,6 +71,24 @@ impl CreateSpec {
             wake: None,
         }
     }
+
+    /// The names of what the caller says.
+    pub fn names(&self) -> Vec<&'static str> {
+        let said = [
+            ("image", true),
+            ("name", self.name.is_some()),
+            ("ssh_key", self.ssh_keys.is_some()),
+            ("tz", self.zone.is_some()),
+            ("env", !self.env.is_empty()),
+            ("keep_until", self.keep_until.is_some()),
+            ("memory", self.memory.is_some()),
+            ("cpus", self.cpus.is_some()),
+            ("labels", !self.labels.is_empty()),
+            ("wake", self.wake.is_some()),
+        ];
+        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words().map(|value| value.is_some()));
+        said.into_iter().chain(own).filter_map(|(name, is_said)| is_said.then_some(name)).collect()
+    }
 }
 
 impl Asked {
@@ -82,8 +100,15 @@ impl Asked {
     /// [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Quota`], [`Error::NoImage`], [`Error::NameTaken`], [`Error::NoPort`], [`Error::Full`], [`Error::EngineAway`],
     /// [`Error::Engine`] with the engine's reason, [`Error::ShuttingDown`].
     pub async fn create(&self, by: &Actor, spec: CreateSpec) -> Result<Sandbox> {
+        let mut acting = self.actions.of(by, Verb::Create, &spec.image).changing(spec.names());
+        let made = self.try_create(by, spec, &mut acting).await;
+        acting.end_made(made)
+    }
+
+    async fn try_create(&self, by: &Actor, spec: CreateSpec, acting: &mut Acting) -> Result<Sandbox> {
         let namespace = Self::namespace_of(by, spec.namespace.clone());
         in_namespace(by, Verb::Create, &namespace)?;
+        acting.within(&namespace);
         let owner = match &spec.owner {
             Some(owner) => Some(self.belongs(owner, &namespace).await?),
             None => None,
@@ -112,6 +137,7 @@ impl Asked {
         draft.recipe.zone = zone;
         draft.ownership = Ownership { namespace, owner: spec.owner };
         let _claim = self.work.claims.claim(&draft.id).await;
+        acting.begin_on(&draft);
         let sandbox = self.reserve(by, draft, image.exposed).await?;
         let ssh_key = self.keys(spec.ssh_keys.as_deref().or(owner.as_ref().and_then(|owner| owner.ssh_key.as_deref())));
         if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {

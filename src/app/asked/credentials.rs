@@ -10,9 +10,13 @@ use super::{
 use crate::{
     app::{
         Error, Result,
+        actions::Acting,
         identity::{self, Secret},
     },
-    domain::{Actor, Credential, Grant, Kind, Namespace, Role, SandboxId, Scope, Verb, Who, time::plus},
+    domain::{
+        Act, ActedOn, Actor, Credential, Grant, Kind, Namespace, ObjectKind, Role, SandboxId, Scope, Verb, Who,
+        time::plus,
+    },
     store::Whose,
 };
 
@@ -77,6 +81,12 @@ impl Asked {
     /// # Errors
     /// [`Error::Forbidden`] to a token; [`Error::NoNamespace`].
     pub async fn make_token(&self, by: &Actor, wish: NewToken) -> Result<Given> {
+        let mut acting = self.actions.of(by, Act::MakeToken, ActedOn::named(ObjectKind::Token, &*wish.name));
+        let made = self.try_make_token(by, wish, &mut acting).await;
+        acting.end(made)
+    }
+
+    async fn try_make_token(&self, by: &Actor, wish: NewToken, acting: &mut Acting) -> Result<Given> {
         on_server(by, Verb::OwnCredentials)?;
         let Who::User(user) = &by.who else { return Err(forbidden(by, Verb::OwnCredentials)) };
         for namespace in &wish.namespaces {
@@ -87,6 +97,7 @@ impl Asked {
         }
         let mut grant = self.grant(Kind::Token, user)?;
         (grant.name, grant.scopes, grant.namespaces) = (wish.name, wish.scopes, wish.namespaces);
+        acting.begin_on(&grant);
         let given = self.give(grant, wish.expires_in, secret()?).await?;
         tracing::info!(token = given.0.id, name = given.0.name, %by, "token made");
         Ok(given)
@@ -141,8 +152,17 @@ impl Asked {
         expires_in: Option<Duration>,
     ) -> Result<Grant> {
         let mut grant = self.credential(by, Kind::Token, id).await?;
+        let is_named = name.is_some();
         grant.name = name.unwrap_or(grant.name);
+        let said = [("name", is_named), ("expires_in", expires_in.is_some())];
+        let names = said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name));
         grant.expires_at = expires_in.map(|length| plus(self.clock.now(), length)).or(grant.expires_at);
+        let changing = self.actions.of(by, Act::ChangeToken, &grant).changing(names);
+        changing.around(self.change_grant(by, grant)).await
+    }
+
+    async fn change_grant(&self, by: &Actor, grant: Grant) -> Result<Grant> {
+        let id = grant.id.as_str();
         if !self.records.store.change_grant(id, grant.name.clone(), grant.expires_at).await? {
             return Err(Error::NoCredential(Kind::Token, id.to_owned()));
         }
@@ -156,7 +176,7 @@ impl Asked {
     /// [`Error::NoCredential`], [`Error::Forbidden`].
     pub async fn revoke(&self, by: &Actor, kind: Kind, id: &str) -> Result<()> {
         let grant = self.credential(by, kind, id).await?;
-        self.end(by, &grant.id, kind).await
+        self.actions.of(by, Act::Revoke, &grant).around(self.end(by, &grant.id, kind)).await
     }
 
     async fn end(&self, by: &Actor, id: &str, kind: Kind) -> Result<()> {
@@ -171,7 +191,13 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::Unauthorized`], [`Error::TooManyAttempts`].
-    pub async fn begin_session(&self, with: SignIn, from: Option<IpAddr>, program: &str) -> Result<(Actor, Given)> {
+    pub async fn begin_session(
+        &self,
+        with: SignIn,
+        from: Option<IpAddr>,
+        program: &str,
+        request: &str,
+    ) -> Result<(Actor, Given)> {
         let secret = secret()?;
         let mut expires_in = SESSION;
         let (actor, mut grant) = match with {
@@ -202,7 +228,9 @@ impl Asked {
         };
         grant.name = program.chars().filter(|c| !c.is_control()).take(120).collect();
         grant.used_from = from.map(|from| from.to_string());
-        let given = self.give(grant, Some(expires_in), secret).await?;
+        let actor = Actor { request: Some(request.to_owned()), ..actor };
+        let signing_in = self.actions.of(&actor, Act::SignIn, &grant);
+        let given = signing_in.around(self.give(grant, Some(expires_in), secret)).await?;
         tracing::info!(session = given.0.id, by = %actor, "signed in");
         Ok((Actor { credential: Credential::Session(given.0.id.clone()), ..actor }, given))
     }
@@ -213,10 +241,13 @@ impl Asked {
     /// [`Error::DatabaseAway`], [`Error::Store`].
     pub async fn end_session(&self, by: &Actor) -> Result<()> {
         match &by.credential {
-            Credential::Session(id) => match self.end(by, id, Kind::Session).await {
-                Err(Error::NoCredential(..)) => Ok(()),
-                other => other,
-            },
+            Credential::Session(id) => {
+                let session = ActedOn::named(ObjectKind::Session, id);
+                match self.actions.of(by, Act::Revoke, session).around(self.end(by, id, Kind::Session)).await {
+                    Err(Error::NoCredential(..)) => Ok(()),
+                    other => other,
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -234,7 +265,8 @@ impl Asked {
         let sandbox = self.allowed(by, Verb::Invite, reference).await?;
         let mut grant = self.grant(Kind::Invitation, &by.to_string())?;
         grant.sandbox = Some(sandbox.id.clone());
-        let given = self.give(grant, Some(expires_in.unwrap_or(INVITATION)), secret()?).await?;
+        let inviting = self.actions.of(by, Verb::Invite, &sandbox);
+        let given = inviting.around(self.give(grant, Some(expires_in.unwrap_or(INVITATION)), secret()?)).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, invitation = given.0.id, %by, "invited");
         Ok((sandbox.id, given))
     }
@@ -264,7 +296,8 @@ impl Asked {
         if !known {
             return Err(Error::NoCredential(Kind::Invitation, id.chars().take(80).collect()));
         }
-        self.end(by, id, Kind::Invitation).await
+        let on = ActedOn::named(ObjectKind::Invitation, id);
+        self.actions.of(by, Act::Revoke, on).around(self.end(by, id, Kind::Invitation)).await
     }
 }
 

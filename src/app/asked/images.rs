@@ -6,12 +6,12 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{Asked, rights::on_server};
 use crate::{
-    app::{Error, Result},
-    domain::{Actor, ImageRef, Verb, image::problems, policy::least_idle_limit},
+    app::{Error, Result, actions::Acting},
+    domain::{Actor, Failure, ImageRef, Verb, image::problems, policy::least_idle_limit},
     engine::{EngineError, ImageDetails, LayerProgress},
 };
 
@@ -30,8 +30,19 @@ pub struct Image {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PullState {
     layers: BTreeMap<String, Layer>,
-    /// How it ended; `None`: it is under way.
-    pub ended: Option<std::result::Result<(), EngineError>>,
+    /// How it ended; `None`: it is under way, or the server is shutting down.
+    pub ended: Option<PullEnd>,
+}
+
+/// How a pull ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PullEnd {
+    /// The image is here.
+    Here,
+    /// It could not be pulled.
+    Failed(EngineError),
+    /// Somebody cancelled it, whose name this is.
+    Cancelled(String),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -67,6 +78,14 @@ impl PullState {
 /// A pull that is under way, whoever asked for it first. It goes on even if nobody watches it.
 pub type Pull = watch::Receiver<PullState>;
 
+/// A pull that is under way, and its action.
+pub(super) struct Pulling {
+    pull: Pull,
+    action: String,
+    /// Takes the name of whoever cancels it.
+    cancel: oneshot::Sender<String>,
+}
+
 /// What it takes to have an image here.
 #[derive(Debug)]
 pub enum Ensured {
@@ -77,7 +96,7 @@ pub enum Ensured {
 }
 
 impl Asked {
-    fn pulls(&self) -> MutexGuard<'_, HashMap<String, Pull>> {
+    fn pulls(&self) -> MutexGuard<'_, HashMap<String, Pulling>> {
         self.pulls.lock().expect("no holder panics")
     }
 
@@ -111,41 +130,80 @@ impl Asked {
     /// # Errors
     /// [`Error::EngineAway`], [`Error::Engine`], [`Error::ShuttingDown`].
     pub async fn ensure_image(self: &Arc<Self>, by: &Actor, image: &ImageRef) -> Result<Ensured> {
-        on_server(by, Verb::Pull)?;
-        if let Some(pull) = self.under_way_of(image) {
+        let mut acting = self.actions.of(by, Verb::Pull, image);
+        if let Err(e) = on_server(by, Verb::Pull) {
+            return Err(acting.refused(e));
+        }
+        if let Some(pull) = self.under_way_of(by, image) {
             return Ok(Ensured::Pulling(pull));
         }
         match self.engine.image(image).await {
-            Ok(_) => return Ok(Ensured::Present),
+            Ok(_) => return acting.end(Ok(Ensured::Present)),
             Err(EngineError::NoImage) => {}
-            Err(e) => return Err(Error::engine("the image could not be looked at", e)),
+            Err(e) => return Err(acting.refused(Error::engine("the image could not be looked at", e))),
         }
         if self.closing.is_cancelled() {
-            return Err(Error::ShuttingDown);
+            return Err(acting.refused(Error::ShuttingDown));
         }
         // Somebody else may have asked meanwhile. Nothing is awaited from here to the insert, so this check holds.
-        if let Some(other) = self.under_way_of(image) {
+        if let Some(other) = self.under_way_of(by, image) {
             return Ok(Ensured::Pulling(other));
         }
         tracing::info!(%image, %by, "pulling");
+        acting.begin();
         let (tell, pull) = watch::channel(PullState::default());
-        self.pulls().insert(image.tagged(), pull.clone());
+        let (cancel, cancelled) = oneshot::channel();
+        self.pulls().insert(image.tagged(), Pulling { pull: pull.clone(), action: acting.id().to_owned(), cancel });
         let (asked, image) = (Arc::clone(self), image.clone());
-        self.tasks.spawn(async move {
-            let ended = tokio::select! {
-                ended = asked.pull(&image, &tell) => Some(ended),
-                // The engine keeps the layers that it has; the next pull goes on from there.
-                () = asked.closing.cancelled() => None,
-            };
-            asked.pulls().remove(&image.tagged());
-            match &ended {
-                Some(Ok(())) => tracing::info!(%image, "pulled"),
-                Some(Err(e)) => tracing::warn!(%image, error = %e, "an image could not be pulled"),
-                None => tracing::info!(%image, "a pull is broken off: the server is shutting down"),
-            }
-            tell.send_modify(|state| state.ended = ended);
-        });
+        self.tasks.spawn(async move { asked.carry_out_pull(&image, acting, tell, cancelled).await });
         Ok(Ensured::Pulling(pull))
+    }
+
+    async fn carry_out_pull(
+        &self,
+        image: &ImageRef,
+        acting: Acting,
+        tell: watch::Sender<PullState>,
+        cancelled: oneshot::Receiver<String>,
+    ) {
+        let ended = tokio::select! {
+            ended = self.pull(image, &tell) => Some(ended.map_or_else(PullEnd::Failed, |()| PullEnd::Here)),
+            Ok(who) = cancelled => Some(PullEnd::Cancelled(who)),
+            // The engine keeps the layers that it has; the next pull goes on from there.
+            () = self.closing.cancelled() => None,
+        };
+        // Whoever cancels a pull takes it out, and another one may have begun.
+        self.pulls().retain(|_, pulling| pulling.action != acting.id());
+        match &ended {
+            Some(PullEnd::Here) => {
+                tracing::info!(%image, "pulled");
+                acting.done();
+            }
+            Some(PullEnd::Failed(e)) => {
+                tracing::warn!(%image, error = %e, "an image could not be pulled");
+                acting.failed(&Failure::from(&Error::of_pull(image, e.clone())));
+            }
+            Some(PullEnd::Cancelled(who)) => {
+                tracing::info!(%image, by = who, "a pull is cancelled");
+                acting.cancelled(&Error::Cancelled(who.clone()).to_string());
+            }
+            None => {
+                tracing::info!(%image, "a pull is broken off: the server is shutting down");
+                acting.cancelled(&Error::ShuttingDown.to_string());
+            }
+        }
+        tell.send_modify(|state| state.ended = ended);
+    }
+
+    /// Ends the pull whose action is `action`, and waits until it has ended. False if there is none under way.
+    pub(super) async fn cancel_pull(&self, by: &Actor, action: &str) -> bool {
+        let found = self.pulls().extract_if(|_, pulling| pulling.action == action).next();
+        let Some((_, Pulling { mut pull, cancel, .. })) = found else { return false };
+        // If it ends at this moment, nobody is there to hear it.
+        let is_heard = cancel.send(by.to_string()).is_ok();
+        // Its task may be gone without a word.
+        let _ = pull.wait_for(|state| state.ended.is_some()).await;
+        is_heard
     }
 
     async fn pull(&self, image: &ImageRef, tell: &watch::Sender<PullState>) -> std::result::Result<(), EngineError> {
@@ -158,9 +216,12 @@ impl Asked {
         self.engine.image(image).await.map(drop)
     }
 
-    /// The pull of this image that is under way; one whose task has panicked does not count.
-    fn under_way_of(&self, image: &ImageRef) -> Option<Pull> {
-        self.pulls().get(&image.tagged()).filter(|pull| pull.has_changed().is_ok()).cloned()
+    /// The pull of this image that is under way, which `by` shares; one whose task has panicked does not count.
+    fn under_way_of(&self, by: &Actor, image: &ImageRef) -> Option<Pull> {
+        let pulls = self.pulls();
+        let pulling = pulls.get(&image.tagged()).filter(|pulling| pulling.pull.has_changed().is_ok())?;
+        self.actions.name(by, &pulling.action);
+        Some(pulling.pull.clone())
     }
 
     /// Removes an image's name, and with its last name the image.
@@ -168,8 +229,15 @@ impl Asked {
     /// # Errors
     /// [`Error::NoImage`], [`Error::ImageInUse`], [`Error::EngineAway`], [`Error::Engine`].
     pub async fn remove_image(&self, by: &Actor, image: &ImageRef) -> Result<()> {
+        let mut acting = self.actions.of(by, Verb::RemoveImage, image);
+        let done = self.try_remove_image(by, image, &mut acting).await;
+        acting.end(done)
+    }
+
+    async fn try_remove_image(&self, by: &Actor, image: &ImageRef, acting: &mut Acting) -> Result<()> {
         on_server(by, Verb::RemoveImage)?;
         let mut containers = self.image(by, image).await?.containers;
+        acting.begin();
         while containers > 0 && self.work.make_way(|deleted| deleted.recipe.image == *image).await? {
             containers = self.image(by, image).await?.containers;
         }

@@ -25,8 +25,12 @@ impl Asked {
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
     pub async fn stop(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Sandbox> {
         let found = self.allowed(by, Verb::Stop, reference).await?;
+        self.actions.of(by, Verb::Stop, &found).around(self.stop_found(by, &found)).await
+    }
+
+    async fn stop_found(self: &Arc<Self>, by: &Actor, found: &Sandbox) -> Result<Sandbox> {
         loop {
-            let sandbox = self.records.again(&found).await?;
+            let sandbox = self.records.again(found).await?;
             match sandbox.life.state {
                 State::Running { .. } => {
                     self.work.engine_answers().await?;
@@ -43,7 +47,7 @@ impl Asked {
                 // Wait until the start ends; a half-done start ends here.
                 State::Starting { .. } => {
                     let _claim = self.work.claims.claim(&sandbox.id).await;
-                    let sandbox = self.records.again(&found).await?;
+                    let sandbox = self.records.again(found).await?;
                     if matches!(sandbox.life.state, State::Starting { .. }) {
                         let to = State::Stopping { since: self.clock.now(), reason: StopReason::Requested };
                         self.records.mark(&sandbox, to).await?;
@@ -84,21 +88,21 @@ impl Asked {
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::PortHeld`], [`Error::Engine`], [`Error::Full`],
     /// [`Error::StillStopping`].
     pub async fn start(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Sandbox> {
-        let sandbox = self.allowed(by, Verb::Start, reference).await?;
-        self.start_if(by, sandbox, |_| true).await
+        let found = self.allowed(by, Verb::Start, reference).await?;
+        self.actions.of(by, Verb::Start, &found).around(self.start_if(by, &found, |_| true)).await
     }
 
     /// Starts `found` as [`Asked::start`] does, if `may` still allows it when its turn comes; else it answers the sandbox as it is.
     pub(super) async fn start_if(
         self: &Arc<Self>,
         by: &Actor,
-        found: Sandbox,
+        found: &Sandbox,
         may: impl Fn(&Sandbox) -> bool,
     ) -> Result<Sandbox> {
         let patience = tokio::time::sleep(self.settings.stop_grace + STOP_PATIENCE);
         tokio::pin!(patience);
         loop {
-            let sandbox = self.records.again(&found).await?;
+            let sandbox = self.records.again(found).await?;
             if matches!(sandbox.life.state, State::Running { .. }) {
                 return Ok(sandbox);
             }
@@ -106,7 +110,7 @@ impl Asked {
                 claim = self.work.claims.claim(&sandbox.id) => claim,
                 () = &mut patience => return Err(Error::StillStopping),
             };
-            let sandbox = self.records.again(&found).await?;
+            let sandbox = self.records.again(found).await?;
             match sandbox.life.state {
                 State::Stopping { .. } if broken(Rule::StartWins) => return Ok(sandbox),
                 State::Stopping { .. } | State::Stopped { .. } if !may(&sandbox) => return Ok(sandbox),
@@ -148,9 +152,13 @@ impl Asked {
     /// [`Error::NoSandbox`], [`Error::EngineAway`].
     pub async fn delete(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<()> {
         let found = self.allowed(by, Verb::Delete, reference).await?;
+        self.actions.of(by, Verb::Delete, &found).around(self.delete_found(by, &found)).await
+    }
+
+    async fn delete_found(self: &Arc<Self>, by: &Actor, found: &Sandbox) -> Result<()> {
         self.work.engine_answers().await?;
         let sandbox = loop {
-            let sandbox = self.records.again(&found).await?;
+            let sandbox = self.records.again(found).await?;
             if self.records.mark(&sandbox, State::Deleting).await? {
                 break sandbox;
             }

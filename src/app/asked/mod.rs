@@ -1,5 +1,6 @@
 //! Asked: what callers want, one file per verb.
 
+mod actions;
 mod activity;
 mod check_in;
 mod create;
@@ -23,24 +24,29 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Settings, identity::Identity, next::Next, records::Records, usage::Usage, vitals::Vitals, work::Work};
+use super::{
+    Settings, actions::Actions, identity::Identity, next::Next, records::Records, usage::Usage, vitals::Vitals,
+    work::Work,
+};
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 
 pub use activity::Activity;
 pub use create::CreateSpec;
 pub use credentials::{Given, NewToken, SignIn};
 pub use health::Health;
-pub use images::{Ensured, Image, Pull, PullState};
+use images::Pulling;
+pub use images::{Ensured, Image, Pull, PullEnd, PullState};
 pub use namespaces::CourseChange;
 pub use users::{NewPassword, NewUser, UserChange};
 pub use view::{PortView, View};
 
-/// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its fields are the parts
-/// that they use, each by itself.
+/// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its first fields are
+/// the parts that it uses, each by itself.
 pub struct Asked {
     work: Arc<Work>,
     records: Arc<Records>,
     pub(super) identity: Arc<Identity>,
+    actions: Arc<Actions>,
     usage: Arc<Usage>,
     vitals: Arc<Vitals>,
     next: Arc<Next>,
@@ -52,7 +58,7 @@ pub struct Asked {
     closing: CancellationToken,
     tasks: TaskTracker,
     /// Images that are being pulled, by tag.
-    pulls: Mutex<HashMap<String, Pull>>,
+    pulls: Mutex<HashMap<String, Pulling>>,
 }
 
 impl Asked {
@@ -63,6 +69,7 @@ impl Asked {
         Arc::new(Self {
             work: Arc::clone(work),
             records: Arc::clone(&work.records),
+            actions: Arc::clone(&work.records.actions),
             usage: Arc::clone(&work.usage),
             vitals: Arc::clone(&work.vitals),
             next: Arc::clone(&work.next),

@@ -5,8 +5,11 @@ use super::{
     rights::{forbidden, on_server},
 };
 use crate::{
-    app::{Error, Result},
-    domain::{Actor, Answer, Course, Namespace, Object, Ownership, Quota, Role, Sandbox, Usage, UserName, Verb, may},
+    app::{Error, Result, actions::Acting},
+    domain::{
+        Act, ActedOn, Actor, Answer, Course, Namespace, Object, ObjectKind, Ownership, Quota, Role, Sandbox, Usage,
+        UserName, Verb, may,
+    },
 };
 
 /// What a caller wants to be different about a namespace; `None`: nothing.
@@ -21,6 +24,16 @@ pub struct CourseChange {
 }
 
 impl CourseChange {
+    /// The names of what is changed.
+    fn names(&self) -> Vec<&'static str> {
+        let said = [
+            ("title", self.title.is_some()),
+            ("quota", self.quota.is_some()),
+            ("owner_quota", self.owner_quota.is_some()),
+        ];
+        said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name)).collect()
+    }
+
     fn apply(self, course: &mut Course) {
         course.title = self.title.unwrap_or(std::mem::take(&mut course.title));
         course.quota = self.quota.unwrap_or(course.quota);
@@ -60,10 +73,23 @@ impl Asked {
     /// # Errors
     /// [`Error::Forbidden`], [`Error::Taken`].
     pub async fn make_namespace(&self, by: &Actor, name: Namespace, wish: CourseChange) -> Result<(Course, Usage)> {
+        let mut acting = self.actions.of(by, Act::MakeNamespace, &name).changing(wish.names());
+        let made = self.try_make_namespace(by, name, wish, &mut acting).await;
+        acting.end(made)
+    }
+
+    async fn try_make_namespace(
+        &self,
+        by: &Actor,
+        name: Namespace,
+        wish: CourseChange,
+        acting: &mut Acting,
+    ) -> Result<(Course, Usage)> {
         on_server(by, Verb::ManageNamespace)?;
         let (quota, owner_quota) = (Quota::default(), Quota::default());
         let mut course = Course { name, title: String::new(), quota, owner_quota, created_at: self.clock.now() };
         wish.apply(&mut course);
+        acting.begin();
         if !self.records.store.set_course(course.clone(), false).await? {
             return Err(Error::Taken(format!("the name {} is another namespace's", course.name)));
         }
@@ -76,8 +102,22 @@ impl Asked {
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NoNamespace`].
     pub async fn change_namespace(&self, by: &Actor, name: &str, change: CourseChange) -> Result<(Course, Usage)> {
+        let on = ActedOn::named(ObjectKind::Namespace, name);
+        let mut acting = self.actions.of(by, Act::ChangeNamespace, on).changing(change.names());
+        let changed = self.try_change_namespace(by, name, change, &mut acting).await;
+        acting.end(changed)
+    }
+
+    async fn try_change_namespace(
+        &self,
+        by: &Actor,
+        name: &str,
+        change: CourseChange,
+        acting: &mut Acting,
+    ) -> Result<(Course, Usage)> {
         let (mut course, _) = self.namespace_for(by, Verb::ManageNamespace, name).await?;
         change.apply(&mut course);
+        acting.begin_on(&course.name);
         if !self.records.store.set_course(course.clone(), true).await? {
             return Err(Error::NoNamespace(name.to_owned()));
         }
@@ -90,7 +130,14 @@ impl Asked {
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::InUse`].
     pub async fn remove_namespace(&self, by: &Actor, name: &str) -> Result<()> {
+        let mut acting = self.actions.of(by, Act::RemoveNamespace, ActedOn::named(ObjectKind::Namespace, name));
+        let removed = self.try_remove_namespace(by, name, &mut acting).await;
+        acting.end(removed)
+    }
+
+    async fn try_remove_namespace(&self, by: &Actor, name: &str, acting: &mut Acting) -> Result<()> {
         let (course, _) = self.namespace_for(by, Verb::ManageNamespace, name).await?;
+        acting.begin_on(&course.name);
         if course.name.is_default() {
             return Err(Error::InUse("the namespace default is always there".into()));
         }
@@ -127,22 +174,31 @@ impl Asked {
         owner: Option<Option<UserName>>,
     ) -> Result<Sandbox> {
         let sandbox = self.allowed(by, Verb::Assign, reference).await?;
+        let said = [("namespace", namespace.is_some()), ("owner", owner.is_some())];
+        let names = said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name));
+        let mut acting = self.actions.of(by, Verb::Assign, &sandbox).changing(names);
         let to = Ownership {
             namespace: namespace.unwrap_or(sandbox.ownership.namespace.clone()),
             owner: owner.unwrap_or(sandbox.ownership.owner.clone()),
         };
+        let assigned = self.try_assign(by, &sandbox, to, &mut acting).await;
+        acting.end(assigned)
+    }
+
+    async fn try_assign(&self, by: &Actor, sandbox: &Sandbox, to: Ownership, acting: &mut Acting) -> Result<Sandbox> {
         in_namespace(by, Verb::Create, &to.namespace)?;
         if let Some(owner) = &to.owner {
             self.belongs(owner, &to.namespace).await?;
         }
+        acting.begin();
         let amended = |now: &Sandbox| Sandbox { ownership: to.clone(), ..now.clone() };
         let record = async { Ok(self.records.store.assign(&sandbox.id, to.clone()).await?) };
         if !self.work.amend(&sandbox.id, amended, record).await? {
-            return Err(Error::NoSandbox(reference.to_owned()));
+            return Err(Error::NoSandbox(sandbox.name.to_string()));
         }
         let owner = to.owner.as_ref().map(tracing::field::display);
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, namespace = %to.namespace, owner, %by, "assigned");
-        self.records.again(&sandbox).await
+        self.records.again(sandbox).await
     }
 }
 

@@ -28,6 +28,12 @@ impl Asked {
             self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default(), now)?;
         }
         change.own.fits(sandbox.recipe.cpus)?;
+        let acting = self.actions.of(by, Verb::Change, &sandbox).changing(change.names());
+        acting.around(self.change_found(by, &sandbox, change)).await
+    }
+
+    async fn change_found(&self, by: &Actor, sandbox: &Sandbox, change: Change) -> Result<Sandbox> {
+        let now = self.clock.now();
         // What connections carried until now counts under the old policy.
         if let Err(e) = self.usage.collect().await {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
@@ -37,7 +43,7 @@ impl Asked {
         let amended = |now: &Sandbox| change.apply(now);
         let record = self.records.change(&sandbox.id, change.clone(), grace_end);
         let changed = self.work.amend(&sandbox.id, amended, record).await?;
-        let changed = changed.ok_or_else(|| Error::NoSandbox(reference.to_owned()))?;
+        let changed = changed.ok_or_else(|| Error::NoSandbox(sandbox.name.to_string()))?;
         let why = format!("{words} by {by}; {}", self.usage.why(&changed, now));
         tracing::info!(sandbox = %changed.id, name = %changed.name, %by, why, "its limits were changed");
         self.records.decided(&changed, Decided::Changed, why).await;
@@ -61,7 +67,8 @@ impl Asked {
         // A learner keeps no more here than from inside.
         let length = if by.rights.role == Role::Learner { length.min(self.settings.keep_max) } else { length };
         let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
-        self.keep(&sandbox, by, until, now).await?.ok_or(Error::NotRunning)
+        let keeping = async { self.keep(&sandbox, by, until, now).await?.ok_or(Error::NotRunning) };
+        self.actions.of(by, Verb::Extend, &sandbox).changing(["keep_until"]).around(keeping).await
     }
 
     /// As [`Asked::extend`], by somebody inside, for at most `keep_max`. `None` if the caller is no running sandbox.
@@ -104,6 +111,9 @@ impl Asked {
             if by.who != Who::Inside || news {
                 tracing::info!(sandbox = %kept.id, name = %kept.name, %by, why, "kept");
                 self.records.decided(kept, Decided::Extended, why).await;
+                if by.who == Who::Inside {
+                    self.actions.of(by, Verb::Extend, kept).changing(["keep_until"]).done();
+                }
             }
         }
         Ok(kept)

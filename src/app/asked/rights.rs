@@ -5,18 +5,19 @@ use std::sync::Arc;
 use super::Asked;
 use crate::{
     app::{Error, Result},
-    domain::{Actor, Answer, Object, Sandbox, Verb, may},
+    domain::{ActionReader, Actor, Answer, Object, Role, Sandbox, Verb, may},
 };
 
 impl Asked {
     /// The sandbox that `reference` means to `by`, who may do `verb` to it.
     ///
     /// # Errors
-    /// [`Error::NoSandbox`] if there is none that `by` may see; [`Error::Forbidden`].
+    /// [`Error::NoSandbox`] if there is none that `by` may see; [`Error::Forbidden`], which is recorded of a change.
     pub(super) async fn allowed(&self, by: &Actor, verb: Verb, reference: &str) -> Result<Sandbox> {
         let sandbox = self.records.find(reference, |sandbox| sees(by, sandbox)).await?;
         match may(by, verb, Object::Sandbox(&sandbox.id, &sandbox.ownership)) {
             Answer::Yes => Ok(sandbox),
+            Answer::No if verb.is_change() => Err(self.actions.of(by, verb, &sandbox).refused(forbidden(by, verb))),
             Answer::No => Err(forbidden(by, verb)),
             Answer::Hidden => Err(Error::NoSandbox(reference.to_owned())),
         }
@@ -32,6 +33,12 @@ impl Asked {
 /// Whether `by` may see a sandbox.
 pub(super) fn sees(by: &Actor, sandbox: &Sandbox) -> bool {
     may(by, Verb::See, Object::Sandbox(&sandbox.id, &sandbox.ownership)) == Answer::Yes
+}
+
+/// As which reader `by` sees actions; `None`: all of them.
+pub(super) fn sees_actions(by: &Actor) -> Option<ActionReader> {
+    let rights = &by.rights;
+    (rights.role < Role::Admin).then(|| ActionReader { actor: by.to_string(), namespaces: rights.namespaces.clone() })
 }
 
 /// # Errors

@@ -7,8 +7,11 @@ use super::{
     rights::{forbidden, on_server},
 };
 use crate::{
-    app::{Error, Result, identity::password},
-    domain::{Actor, Answer, Credential, Invalid, Namespace, Object, Role, User, UserName, Verb, Who, may},
+    app::{Error, Result, actions::Acting, identity::password},
+    domain::{
+        Act, ActedOn, Actor, Answer, Credential, Invalid, Namespace, Object, ObjectKind, Role, User, UserName, Verb,
+        Who, may,
+    },
 };
 
 /// The password that somebody wants for a user.
@@ -48,6 +51,34 @@ pub struct UserChange {
     pub password: Option<NewPassword>,
     /// Public keys; `Some(None)`: none any more.
     pub ssh_key: Option<Option<String>>,
+}
+
+impl NewUser {
+    /// The names of what the caller says.
+    fn names(&self) -> Vec<&'static str> {
+        let password = !matches!(self.password, NewPassword::None);
+        let said = [
+            ("name", true),
+            ("role", true),
+            ("namespaces", !self.namespaces.is_empty()),
+            ("password", password),
+            ("ssh_key", self.ssh_key.is_some()),
+        ];
+        said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name)).collect()
+    }
+}
+
+impl UserChange {
+    /// The names of what is changed.
+    fn names(&self) -> Vec<&'static str> {
+        let said = [
+            ("role", self.role.is_some()),
+            ("namespaces", self.namespaces.is_some()),
+            ("password", self.password.is_some()),
+            ("ssh_key", self.ssh_key.is_some()),
+        ];
+        said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name)).collect()
+    }
 }
 
 /// A user, and the password that was made, which is not known to anybody else.
@@ -95,6 +126,12 @@ impl Asked {
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Taken`].
     pub async fn make_user(&self, by: &Actor, wish: NewUser) -> Result<WithPassword> {
+        let mut acting = self.actions.of(by, Act::MakeUser, &wish.name).changing(wish.names());
+        let made = self.try_make_user(by, wish, &mut acting).await;
+        acting.end(made)
+    }
+
+    async fn try_make_user(&self, by: &Actor, wish: NewUser, acting: &mut Acting) -> Result<WithPassword> {
         may_be(by, wish.role, &wish.namespaces)?;
         let (hash, told) = self.hashed(wish.password).await?;
         let user = User {
@@ -105,6 +142,7 @@ impl Asked {
             ssh_key: wish.ssh_key,
             created_at: self.clock.now(),
         };
+        acting.begin_within(user.namespaces.first());
         if self.identity.is_configured(user.name.as_str()) || !self.records.store.insert_user(user.clone()).await? {
             return Err(Error::Taken(format!("the name {} is another user's", user.name)));
         }
@@ -117,6 +155,19 @@ impl Asked {
     /// # Errors
     /// [`Error::NoUser`], [`Error::Forbidden`], [`Error::NoNamespace`].
     pub async fn change_user(&self, by: &Actor, name: &str, change: UserChange) -> Result<WithPassword> {
+        let on = ActedOn::named(ObjectKind::User, name);
+        let mut acting = self.actions.of(by, Act::ChangeUser, on).changing(change.names());
+        let changed = self.try_change_user(by, name, change, &mut acting).await;
+        acting.end(changed)
+    }
+
+    async fn try_change_user(
+        &self,
+        by: &Actor,
+        name: &str,
+        change: UserChange,
+        acting: &mut Acting,
+    ) -> Result<WithPassword> {
         let (hash, told) = match change.password {
             Some(wish) => {
                 self.user_for(by, Verb::ManageUser, name).await?;
@@ -133,6 +184,7 @@ impl Asked {
             user.password = hash.clone().unwrap_or(user.password);
             user.ssh_key = change.ssh_key.clone().unwrap_or(user.ssh_key);
             may_be(by, user.role, &user.namespaces)?;
+            acting.begin_within(user.namespaces.first());
             if self.records.store.change_user(seen, user.clone()).await? {
                 tracing::info!(user = %user.name, role = user.role.word(), %by, "user changed");
                 return Ok((user, told));
@@ -145,6 +197,13 @@ impl Asked {
     /// # Errors
     /// [`Error::Forbidden`] to whoever has none that could be changed here.
     pub async fn change_own_password(&self, by: &Actor, new: String) -> Result<()> {
+        let on = ActedOn::named(ObjectKind::User, by.to_string());
+        let mut acting = self.actions.of(by, Act::ChangeUser, on).changing(["password"]);
+        let changed = self.try_change_own_password(by, new, &mut acting).await;
+        acting.end(changed)
+    }
+
+    async fn try_change_own_password(&self, by: &Actor, new: String, acting: &mut Acting) -> Result<()> {
         on_server(by, Verb::OwnCredentials)?;
         let Who::User(name) = &by.who else { return Err(forbidden(by, Verb::OwnCredentials)) };
         if self.identity.is_configured(name) {
@@ -153,6 +212,7 @@ impl Asked {
             return Err(Error::Forbidden(how.into()));
         }
         let (hash, _) = self.hashed(NewPassword::This(new)).await?;
+        acting.begin();
         loop {
             let seen = self.records.store.user(name).await?.ok_or_else(|| Error::NoUser(name.clone()))?;
             let user = User { password: hash.clone(), ..seen.clone() };
@@ -169,7 +229,14 @@ impl Asked {
     /// [`Error::NoUser`], [`Error::Forbidden`]; [`Error::InUse`] while the user owns sandboxes: another of that name
     /// would get them.
     pub async fn remove_user(&self, by: &Actor, name: &str) -> Result<()> {
+        let mut acting = self.actions.of(by, Act::RemoveUser, ActedOn::named(ObjectKind::User, name));
+        let removed = self.try_remove_user(by, name, &mut acting).await;
+        acting.end(removed)
+    }
+
+    async fn try_remove_user(&self, by: &Actor, name: &str, acting: &mut Acting) -> Result<()> {
         let user = self.user_for(by, Verb::ManageUser, name).await?;
+        acting.begin_within(user.namespaces.first());
         match self.records.store.remove_user(&user.name).await? {
             None => Err(Error::NoUser(user.name.to_string())),
             Some(0) => {

@@ -67,9 +67,17 @@ impl Asked {
         if !may(&sandbox) {
             return Ok(false);
         }
+        let by = Actor::wake(peer);
+        let mut waking = self.actions.of(&by, Verb::Start, &sandbox);
+        waking.begin();
         // A requested stop that comes meanwhile wins.
-        let now = self.start_if(&Actor::wake(peer), sandbox, may).await?;
-        Ok(matches!(now.life.state, State::Running { .. }))
+        match self.start_if(&by, &sandbox, may).await {
+            Ok(now) if !matches!(now.life.state, State::Running { .. }) => {
+                waking.cancelled("it may not be woken any more");
+                Ok(false)
+            }
+            started => waking.end(started).map(|_| true),
+        }
     }
 
     /// Sets which connections wake a sandbox.
@@ -82,7 +90,8 @@ impl Asked {
             let recipe = Recipe { wake: Some(wake), ..now.recipe.clone() };
             Sandbox { recipe, ..now.clone() }
         };
-        self.work.amend(&sandbox.id, amended, self.records.set_wake(&sandbox.id, wake)).await?;
+        let setting = self.work.amend(&sandbox.id, amended, self.records.set_wake(&sandbox.id, wake));
+        self.actions.of(by, Verb::Change, &sandbox).changing(["wake"]).around(setting).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, wake = wake.word(), "what wakes it was changed");
         Ok(())
     }

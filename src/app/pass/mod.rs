@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ConvergeReport, Error, Result, Settings, chain, next::Next, records::Records, usage::Usage, vitals::Vitals,
-    work::Work,
+    ConvergeReport, Error, Result, Settings, actions::Actions, chain, next::Next, records::Records, usage::Usage,
+    vitals::Vitals, work::Work,
 };
 use crate::{
     clock::RecordClock,
@@ -58,6 +58,7 @@ struct Own {
 pub struct Pass {
     work: Arc<Work>,
     records: Arc<Records>,
+    actions: Arc<Actions>,
     usage: Arc<Usage>,
     vitals: Arc<Vitals>,
     next: Arc<Next>,
@@ -78,6 +79,7 @@ impl Pass {
         Arc::new(Self {
             work: Arc::clone(work),
             records: Arc::clone(&work.records),
+            actions: Arc::clone(&work.records.actions),
             usage: Arc::clone(&work.usage),
             vitals: Arc::clone(&work.vitals),
             next: Arc::clone(&work.next),
@@ -153,6 +155,7 @@ impl Pass {
         self.usage.sample_cpu(&known, now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        self.actions.forget_old();
         self.vitals.set_all_absent(plan.doubt_absence(&known, &observed, &suspects.containers));
         self.apply(plan, &known, engine_was_away).await;
         self.records.publish_all().await;

@@ -10,7 +10,7 @@ use crate::{
         Error, chain,
         work::{Claim, Tried},
     },
-    domain::{Actor, ContainerId, EvidenceLog, Phase, Reach, Sandbox, SandboxId, Source, State, Step, StopReason},
+    domain::{Act, Actor, ContainerId, EvidenceLog, Phase, Reach, Sandbox, SandboxId, Source, State, Step, StopReason},
 };
 
 /// A step gives its slot back after this long: a longer one only waits for a grace or a hung engine.
@@ -147,6 +147,7 @@ impl Pass {
             self.engine.furnish(&furnished, &check_in).await?;
         }
         if done {
+            self.actions.of(&Actor::pass(), Act::Adopt, &furnished).done();
             tracing::warn!(sandbox = %id, %name, "adopted: its record was lost, and is rebuilt from its container");
         }
         Ok(done)

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Pass;
 use crate::{
-    app::{chain, work::Tried},
+    app::{Error, chain, work::Tried},
     domain::{
-        Deadline, Decided, Sandbox, State, StopReason, Who, explain,
+        Actor, Deadline, Decided, Failure, Sandbox, State, StopReason, Verb, Who, explain,
         rules::{Rule, broken},
     },
 };
@@ -48,7 +48,14 @@ impl Pass {
         if !self.record_stop(known, seen, still).await? {
             return Ok(false);
         }
+        let mut acting = self.actions.of(&Actor::pass(), Verb::Stop, known);
+        acting.begin();
         let stopped = self.work.try_finish_stop(&known.id).await;
+        match &stopped {
+            Ok(true) => acting.done(),
+            Ok(false) => acting.cancelled("the container was started, stopped or deleted meanwhile"),
+            Err(e) => acting.failed(&Failure::new(Error::StillStopping.code(), &chain(e.as_ref()))),
+        }
         if stopped.is_err() {
             // Do not retry on this decision: by then the sandbox may be used, or started again.
             self.work.note_cut_off(known, Some(known.life.state.clone()), self.work.ending());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
-use super::{Error, Result, Settings, next::Next, vitals::Vitals};
+use super::{Error, Result, Settings, actions::Actions, next::Next, vitals::Vitals};
 use crate::{
     clock::RecordClock,
     domain::{EndedBy, Sandbox, SandboxId, SandboxRef, Seen, State, Wake},
@@ -28,9 +28,10 @@ struct Table {
     is_missed: bool,
 }
 
-/// The rows, and the relay's table.
+/// The rows, the record of what is done, and the relay's table.
 pub struct Records {
     pub(super) store: Arc<Store>,
+    pub(super) actions: Arc<Actions>,
     relay: Arc<Relay>,
     clock: Arc<RecordClock>,
     settings: Arc<Settings>,
@@ -52,7 +53,8 @@ impl Records {
         next: Arc<Next>,
     ) -> Self {
         let telling = tokio::sync::Mutex::default();
-        Self { store, relay, clock, settings, vitals, next, telling, table: Mutex::default() }
+        let actions = Arc::new(Actions::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&settings)));
+        Self { store, actions, relay, clock, settings, vitals, next, telling, table: Mutex::default() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
