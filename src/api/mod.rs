@@ -4,6 +4,7 @@
 //! A reader accepts what an older or a newer server sends: it ignores keys that it does not know, and does without keys
 //! that came after the first version.
 
+mod action;
 mod activity;
 mod check_in;
 mod container;
@@ -15,6 +16,7 @@ mod people;
 mod tests;
 mod values;
 
+pub use action::{ActedOn, Action, Failure};
 pub use activity::{Activity, CheckIns, Decision, Evidence, PortUse};
 pub use check_in::Kept;
 pub use container::{Container, Created, Extended, Policy, Port, Traffic};

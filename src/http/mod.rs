@@ -1,5 +1,6 @@
 //! The JSON API: one server for callers with credentials, and a separate door for check-ins.
 
+mod actions;
 mod activity;
 mod arrival;
 mod auth;
@@ -8,6 +9,7 @@ mod check_in;
 mod containers;
 mod credentials;
 mod error;
+mod export;
 mod fields;
 mod gate;
 mod health;
@@ -106,6 +108,7 @@ fn callers() -> Vec<Route> {
         import::routes(),
         namespaces::routes(),
         credentials::routes(),
+        actions::routes(),
     ];
     all.concat()
 }

@@ -20,28 +20,34 @@ const BEGINNING: usize = 64;
 
 /// Routes for callers with credentials. They take the query parameters that they declare, and no body.
 pub fn bare(routes: Vec<Route>) -> Vec<Route> {
-    wrapped(routes, false, false)
+    wrapped(routes, None, false, false)
+}
+
+/// The same, for routes that read the query parameters `names` themselves.
+pub fn asking(routes: Vec<Route>, names: &[&str]) -> Vec<Route> {
+    wrapped(routes, Some(names), false, false)
 }
 
 /// The same with a body. Each route examines its fields itself.
 pub fn with_body(routes: Vec<Route>) -> Vec<Route> {
-    wrapped(routes, true, false)
+    wrapped(routes, None, true, false)
 }
 
 /// Routes for everybody. They take the query parameters that they declare, and no body.
 pub fn open(routes: Vec<Route>) -> Vec<Route> {
-    wrapped(routes, false, true)
+    wrapped(routes, None, false, true)
 }
 
 /// The same with a body. Each route examines its fields itself.
 pub fn open_with_body(routes: Vec<Route>) -> Vec<Route> {
-    wrapped(routes, true, true)
+    wrapped(routes, None, true, true)
 }
 
-fn wrapped(mut routes: Vec<Route>, body: bool, open: bool) -> Vec<Route> {
+fn wrapped(mut routes: Vec<Route>, names: Option<&[&str]>, body: bool, open: bool) -> Vec<Route> {
     for route in &mut routes {
         let declared = route.uri.query().unwrap_or_default().split('&').filter(|name| !name.is_empty());
-        let query = declared.map(|name| name.trim_matches(['<', '>', '.']).to_owned()).collect();
+        let declared = declared.map(|name| name.trim_matches(['<', '>', '.']));
+        let query = names.map_or_else(|| declared.collect(), <[_]>::to_vec).into_iter().map(str::to_owned).collect();
         route.handler = Box::new(Strict { inner: route.handler.clone(), query, body, open });
     }
     routes

@@ -8,7 +8,7 @@ use rocket::http::uri::Host;
 use crate::{
     api::{self, Instant},
     app::{self, PortView, View},
-    domain::{Carrier, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
+    domain::{Action, Carrier, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
 };
 
 /// The container object for `view`. `host` is the one that the request was sent to.
@@ -63,6 +63,31 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         oom_killed: exit.map(|exit| exit.oom_killed),
         last_lines: ending.map(|e| e.last_lines.clone()),
         engine_name: sandbox.life.seen.called.clone(),
+    }
+}
+
+/// The object for an action.
+pub fn action(action: &Action) -> api::Action {
+    let on = &action.on;
+    api::Action {
+        id: action.id.clone(),
+        verb: action.verb.clone(),
+        state: action.state.word().into(),
+        actor: action.actor.clone(),
+        credential: action.credential.clone(),
+        from: action.from.map(|from| from.to_string()),
+        request_id: action.request.clone(),
+        object: api::ActedOn {
+            kind: on.kind.word().into(),
+            id: on.id.clone(),
+            name: on.name.clone(),
+            container_id: on.container.as_ref().map(ToString::to_string),
+            namespace: on.namespace.as_ref().map(ToString::to_string),
+        },
+        changed: action.changed.clone(),
+        started_at: Instant(action.started_at),
+        ended_at: instant(action.ended_at),
+        error: action.failure.as_ref().map(|f| api::Failure { code: f.code.clone(), message: f.text.clone() }),
     }
 }
 
