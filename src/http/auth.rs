@@ -183,7 +183,7 @@ impl<'r> FromRequest<'r> for Client {
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         let program = request.headers().get_one("User-Agent").unwrap_or_default().to_owned();
         let is_secure = gate::peer(request).is_some_and(|peer| peer.is_tls);
-        let request_id = trace::request_id(request).to_owned();
+        let request_id = request_id(request).to_owned();
         Outcome::Success(Self { from: from(request), program, request: request_id, is_secure })
     }
 }

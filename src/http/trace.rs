@@ -1,5 +1,7 @@
 //! Gives every request a line in the log, and checks that it came through the gate.
 
+use std::sync::Arc;
+
 use rocket::{
     Data, Request, Response,
     fairing::{Fairing, Info, Kind},
@@ -12,6 +14,7 @@ use super::{
     paths::Paths,
     refusals::Refusals,
 };
+use crate::app::App;
 
 /// Managed by the door's server. Its requests are logged at debug only.
 pub struct DoorOnly;

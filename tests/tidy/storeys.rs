@@ -15,7 +15,10 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("work", &["error", "settings", "next", "vitals", "records", "usage"]),
     ("asked", &["error", "settings", "next", "identity", "vitals", "actions", "records", "usage", "work"]),
     ("pass", &["error", "settings", "next", "vitals", "actions", "records", "usage", "work"]),
-    ("tests", &["error", "settings", "next", "vitals", "actions", "records", "usage", "work", "asked", "pass", "identity"]),
+    (
+        "tests",
+        &["error", "settings", "next", "vitals", "actions", "records", "usage", "work", "asked", "pass", "identity"],
+    ),
 ];
 
 /// What `mod.rs` re-exports, by the room that defines it.
