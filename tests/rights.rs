@@ -107,6 +107,9 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/tokens/<id>", ""),
     ("GET", "/v1/sessions?<user>", ""),
     ("DELETE", "/v1/sessions/<id>", ""),
+    ("GET", "/v1/actions", ""),
+    ("GET", "/v1/actions/<id>", ""),
+    ("POST", "/v1/actions/<id>/cancel", ""),
 ];
 
 /// People of two namespaces, `a` and `b`, each with a session.
@@ -198,6 +201,12 @@ impl Department {
         }
         if path.contains("/users/<name>") {
             self.admin("POST", "/v1/users", &format!("name={new}&namespaces={namespace}")).await;
+        }
+        if path.contains("/actions/<id>") {
+            // What an admin did to a sandbox there.
+            let form = format!("image=spindle/mimic&namespace={namespace}&owner={owner}");
+            let made = self.http().send("POST", "/v1/containers", Body::Form(&form)).await.expect(201);
+            return (path.replace("<id>", made.header("spindle-action")), Some(made.json()));
         }
         let mut path = path.replace("/users/<name>", &format!("/users/{new}")).replace("<name>", namespace);
         if path.contains("/<id>") {
