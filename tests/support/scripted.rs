@@ -265,13 +265,8 @@ impl World for Scripted {
         self.relay.close().await;
         let fresh = TestApp { settings: self.settings.clone(), ..TestApp::default() };
         let relay = Arc::new(Relay::here(LIMITS, self.clock.clone()));
-        let app = App::new(
-            self.store.clone(),
-            self.engine.clone(),
-            relay.clone(),
-            self.clock.clone(),
-            fresh.settings.clone(),
-        );
+        let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.clock.clone());
+        let app = App::new(store, engine, relay.clone(), clock, fresh.settings.clone());
         app.actions.take_over(Vec::new()).await;
         let (api_at, shutdown) = launch_api(&app, fresh.api);
         self.servers.push(shutdown);
