@@ -24,6 +24,7 @@ const REQUESTS: usize = 1_000;
 const SILENT: usize = 2_000;
 const SLOW: usize = 200;
 const HOSTILE: usize = 20_000;
+const BAD_LOGINS: u32 = 10_000;
 
 /// How many connections from inside a sandbox.
 const FROM_INSIDE: usize = 20_000;
@@ -92,6 +93,44 @@ async fn beside_hostile_clients(world: &Docker, to: SocketAddr) {
     }
 }
 
+/// Wrong passwords from two addresses, as fast as the slowest minute in which they make `BAD_LOGINS`.
+async fn beside_bad_logins(world: &Docker) {
+    let mut alone = requests(world.http()).await;
+    let mut siege = JoinSet::new();
+    for n in 0..20_u8 {
+        let guesser = Http::from_address(&world.http().base, [127, 0, 9, n % 2 + 1].into());
+        siege.spawn(async move {
+            let mut tick = interval(Duration::from_mins(1) * 20 / BAD_LOGINS);
+            let mut answers = [0_u32; 2];
+            for guess in 0_u32.. {
+                tick.tick().await;
+                let given = http_auth_basic::Credentials::new(&format!("user{}", guess % 50), "guessed wrong");
+                let headers = [("authorization", given.as_http_header())];
+                let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+                let status = guesser.bare("GET", "/v1/me", Body::None, &headers).await.status;
+                answers[usize::from(status == 429)] += 1;
+                if guess >= BAD_LOGINS / 20 / 4 {
+                    break;
+                }
+            }
+            answers
+        });
+    }
+    let mut besieged = timeout(SIEGE, requests(world.http())).await.expect("the requests end");
+    let (mut wrong, mut slowed) = (0, 0);
+    while let Some(Ok([w, s])) = siege.join_next().await {
+        (wrong, slowed) = (wrong + w, slowed + s);
+    }
+    println!(
+        "beside {BAD_LOGINS} wrong passwords a minute, for a quarter of one: {wrong} were compared, {slowed} told to wait"
+    );
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        let (alone, besieged) = (alone.at_most(share), besieged.at_most(share));
+        println!("  {name}, ms   {alone:8.2}   {besieged:8.2}   {:5.2}", besieged / alone);
+    }
+    println!("  the server's memory afterwards: {:.1} MB", rss(world.pid()) / 1e3);
+}
+
 /// What many silent connections, from as many addresses as are needed to fill every share, leave behind.
 async fn left_behind(world: &Docker, to: SocketAddr) {
     let before = rss(world.pid());
@@ -156,6 +195,7 @@ async fn main() {
     let to = world.http().base.trim_start_matches("http://").parse().unwrap();
     send(world.http(), "GET", "/v1/containers", Body::None).await.expect(200);
     beside_hostile_clients(&world, to).await;
+    beside_bad_logins(&world).await;
     left_behind(&world, to).await;
     from_inside(&world).await;
 }

@@ -52,7 +52,15 @@ async fn a_name_that_others_have_is_taken_and_nothing_else_is_told() {
     nils.patch("/v1/users/alice", "password=mine now, really").await.expect_error(404, "user_not_found");
     let both = "name=eve&namespaces=db,net&password=correct horse";
     admin(&w, "POST", "/v1/users", both).await;
-    nils.patch("/v1/users/eve", "password=mine now, really").await.expect_error(403, "forbidden");
+    let told = nils.patch("/v1/users/eve", "password=mine now, really").await.expect_error(403, "forbidden");
+    assert_eq!(told, "eve is in another course as well; an admin does this");
+    let eve = nils.get("/v1/users/eve").await.expect(200).json();
+    assert_eq!(eve["namespaces"], json!(["net"]), "the other course's name is not told");
+    let told = nils.post("/v1/users", "name=alice&namespaces=net").await.expect_error(409, "name_taken");
+    assert!(told.contains("a user in another course; an admin adds"), "{told}");
+    admin(&w, "PATCH", "/v1/users/nils", "namespaces=net,db").await;
+    let told = nils.post("/v1/containers", "image=spindle/mimic").await.expect_error(400, "invalid_field");
+    assert!(told.contains("say which of yours: db, net"), "{told}");
 }
 
 #[tokio::test]
@@ -99,6 +107,9 @@ async fn quotas_hold_for_creation_start_and_moves() {
     ina.patch(uri(&second), "status=running").await.expect(200);
     let back = w.http().patch(&third, "namespace=db").await.expect_error(403, "quota_exceeded");
     assert!(back.contains("2 of 2 containers run"), "{back}");
+    admin(&w, "PATCH", "/v1/namespaces/db", "quota=containers=1,running=1").await;
+    ina.patch(uri(&second), "owner=none").await.expect(200);
+    admin(&w, "PATCH", "/v1/namespaces/db", "quota=containers=3,running=2").await;
     let used = admin(&w, "GET", "/v1/namespaces/db", "").await["used"].clone();
     assert_eq!(used, json!({"containers": 2, "running": 2, "memory": 1_073_741_824_u64}));
     let _ = made;
@@ -133,6 +144,26 @@ async fn a_class_is_imported_and_each_row_has_its_result() {
     assert!(sheet.text.contains("<strong>gina</strong>") && sheet.text.contains("<code>"), "{}", sheet.text);
     let csv = import("text/csv", "name,namespace\n=cmd,db\n").await;
     assert!(csv.text.contains("'=cmd"), "{}", csv.text);
+    let more = "sep=;\nname;namespace\nida;db;x;y\n;;\njan;db\n";
+    let rows = import("application/json", more).await.expect(200).json();
+    assert_eq!(rows.as_array().unwrap().len(), 2, "an empty row is none: {rows}");
+    assert_eq!((text(&rows[0], "status"), text(&rows[1], "status")), ("failed", "created"));
     let none = import("application/json", "name,namespace\nhans,elsewhere\n").await.expect(400).json();
     assert_eq!(text(&none[0], "status"), "failed");
+}
+
+#[tokio::test]
+async fn an_assistant_does_not_see_the_secret_of_a_learners_app() {
+    let w = course().await;
+    w.engine.label_image("spindle/mimic:latest", "access", "/lab?token={token}");
+    let made = of_alice(&w).await;
+    admin(&w, "POST", "/v1/users", &format!("name=asta&role=assistant&namespaces=db&password={PASSWORD}")).await;
+    for (user, sees) in [("ina", true), ("alice", true), ("asta", false)] {
+        let user = by_password(&w, user);
+        for shown in [user.get(uri(&made)).await.json(), user.get("/v1/containers").await.json()[0].clone()] {
+            assert_eq!(shown["access"].is_string(), sees, "{shown}");
+        }
+    }
+    let kept = by_password(&w, "asta").post(&format!("{}/extend", uri(&made)), "").await.expect(200).json();
+    assert!(kept["access"].is_null(), "{kept}");
 }

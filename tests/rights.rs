@@ -62,11 +62,11 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/health", ""),
     ("POST", "/v1/check-in", "active=1"),
     ("POST", "/v1/check_in", "active=1"),
-    ("POST", "/v1/session", "name={new}&password=a wrong one"),
+    ("POST", "/v1/session", "invitation=a wrong one"),
     ("DELETE", "/v1/session", ""),
     ("GET", "/v1/invitation/<secret>", ""),
     ("GET", "/v1/me", ""),
-    ("PATCH", "/v1/me", "password=another one"),
+    ("PATCH", "/v1/me", "current_password=correct horse&password=another one"),
     ("GET", "/v1/containers?<audit>", ""),
     ("GET", "/v1/containers?<audit>", "?audit=true"),
     ("POST", "/v1/containers", "image=spindle/mimic&namespace={namespace}"),
@@ -257,10 +257,7 @@ fn label(method: &str, route: &str, with: &str) -> String {
     let path =
         route.split('?').next().unwrap().replace("<first>/<rest..>", "{image}").replace('<', "{").replace('>', "}");
     let what = if route.contains("import") { "" } else { with };
-    let what = what
-        .replace("{new}", "…")
-        .replace("{namespace}", "…")
-        .replace("name=…&password=a wrong one", "a wrong password");
+    let what = what.replace("{new}", "…").replace("{namespace}", "…");
     let what = if what.is_empty() { String::new() } else { format!(" {what}") };
     format!("`{method} {path}{what}`")
 }

@@ -21,7 +21,7 @@ async fn a_token_does_no_more_than_its_scopes_and_than_its_owner() {
     let refused = token.send("DELETE", uri(&made), Body::None).await.expect_error(403, "forbidden");
     assert!(refused.contains("lacks the scope create"), "{refused}");
     token.post("/v1/tokens", "name=more&scopes=admin").await.expect_error(403, "forbidden");
-    token.patch("/v1/me", "password=mine now, really").await.expect_error(403, "forbidden");
+    token.patch("/v1/me", "current_password=x&password=mine now, really").await.expect_error(403, "forbidden");
     let as_password = Caller { http: w.http(), header: ("authorization", basic("ina", text(&given, "token"))) };
     as_password.get(uri(&made)).await.expect(200);
     let as_other = Caller { http: w.http(), header: ("authorization", basic("bob", text(&given, "token"))) };
@@ -56,6 +56,53 @@ async fn an_admins_token_for_a_namespace_is_an_instructors_there() {
     token.post("/v1/users", "name=x&role=admin").await.expect_error(403, "forbidden");
     token.post("/v1/namespaces", "name=x").await.expect_error(403, "forbidden");
     token.post("/v1/users", "name=x&namespaces=db").await.expect(201);
+    let all = admin(&w, "POST", "/v1/tokens", "name=all&scopes=admin").await;
+    let all = bearer(&w, &all);
+    all.post("/v1/users", "name=backdoor&role=admin&password=correct horse").await.expect_error(403, "forbidden");
+    all.patch("/v1/users/ina", "password=correct horse").await.expect_error(403, "forbidden");
+    all.post("/v1/users", "name=y&namespaces=db").await.expect(201);
+}
+
+#[tokio::test]
+async fn an_invitation_ends_with_the_right_to_give_it() {
+    let w = course().await;
+    let made = of_alice(&w).await;
+    let ina = by_password(&w, "ina");
+    let invite = async || ina.post(&format!("{}/invite", uri(&made)), "").await.expect(201).json();
+    let token = ina.post("/v1/tokens", "name=x&scopes=operate&expires_in=1h").await.expect(201).json();
+    let by_token =
+        bearer(&w, &token).post(&format!("{}/invite", uri(&made)), "expires_in=90d").await.expect(201).json();
+    assert_eq!(text(&by_token, "expires_at"), text(&token, "expires_at"), "it lasts no longer than the token");
+    bearer(&w, &by_token).get(uri(&made)).await.expect(200);
+    ina.send("DELETE", &format!("/v1/tokens/{}", text(&token, "id")), Body::None).await.expect(204);
+    bearer(&w, &by_token).get(uri(&made)).await.expect_error(401, "unauthorized");
+    let kept = invite().await;
+    ina.patch(uri(&made), "owner=alice").await.expect(200);
+    bearer(&w, &kept).get(uri(&made)).await.expect(200);
+    ina.patch(uri(&made), "owner=bob").await.expect(200);
+    bearer(&w, &kept).get(uri(&made)).await.expect_error(401, "unauthorized");
+    let last = invite().await;
+    for change in ["role=assistant", "role=instructor&namespaces="] {
+        bearer(&w, &last).get(uri(&made)).await.expect(200);
+        admin(&w, "PATCH", "/v1/users/ina", change).await;
+        bearer(&w, &last).get(uri(&made)).await.expect_error(401, "unauthorized");
+        admin(&w, "PATCH", "/v1/users/ina", "role=instructor&namespaces=db").await;
+    }
+}
+
+#[tokio::test]
+async fn a_link_replaces_no_session_and_looking_at_it_signs_nobody_in() {
+    let w = course().await;
+    let made = of_alice(&w).await;
+    let ina = by_password(&w, "ina");
+    let invited = ina.post(&format!("{}/invite", uri(&made)), "").await.expect(201).json();
+    let link = text(&invited, "url").strip_prefix(&w.http().base).unwrap().to_owned();
+    let looked = w.http().bare("HEAD", &link, Body::None, &[]).await.expect(204);
+    assert!(looked.header("set-cookie").is_empty(), "{looked:?}");
+    let (teacher, _) = session(&w, &format!("name=ina&password={PASSWORD}")).await;
+    let refused = teacher.get(&link).await;
+    assert!(refused.header("set-cookie").is_empty());
+    refused.expect_error(409, "signed_in");
 }
 
 #[tokio::test]
@@ -63,7 +110,11 @@ async fn a_session_ends_with_its_password_its_role_and_its_owner() {
     let w = course().await;
     let form = format!("name=alice&password={PASSWORD}");
     let (first, _) = session(&w, &form).await;
-    first.patch("/v1/me", "password=another horse").await.expect(204);
+    let wrong = first.patch("/v1/me", "current_password=guessed one&password=another horse").await;
+    wrong.expect_error(401, "unauthorized");
+    first.patch("/v1/me", "password=another horse").await.expect_error(400, "missing_field");
+    let change = format!("current_password={PASSWORD}&password=another horse");
+    first.patch("/v1/me", &change).await.expect(204);
     first.get("/v1/me").await.expect_error(401, "unauthorized");
     by_password(&w, "alice").get("/v1/me").await.expect_error(401, "unauthorized");
     let (second, shown) = session(&w, "name=alice&password=another horse").await;
@@ -226,4 +277,20 @@ async fn the_database_has_no_secret_and_no_answer_repeats_a_password() {
     }
     drop(w);
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[tokio::test]
+async fn sessions_are_few_and_nobody_inherits_a_secret() {
+    let w = course().await;
+    let given = by_password(&w, "alice").post("/v1/tokens", "name=x&scopes=read").await.expect(201).json();
+    let form = format!("name=alice&password={PASSWORD}");
+    let (first, _) = session(&w, &form).await;
+    for _ in 0..100 {
+        session(&w, &form).await;
+    }
+    first.get("/v1/me").await.expect_error(401, "unauthorized");
+    assert_eq!(by_password(&w, "alice").get("/v1/sessions").await.expect(200).json().as_array().unwrap().len(), 100);
+    admin(&w, "DELETE", "/v1/users/alice", "").await;
+    admin(&w, "POST", "/v1/users", &format!("name=alice&role=admin&password={PASSWORD}")).await;
+    bearer(&w, &given).get("/v1/me").await.expect_error(401, "unauthorized");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{ImageRef, Invalid, Kind, SandboxName},
+    domain::{ImageRef, Invalid, Kind, Namespace, SandboxName, UserName},
     engine::EngineError,
     relay::Unreachable,
     store::StoreError,
@@ -121,6 +121,9 @@ impl From<StoreError> for Error {
             StoreError::Failed(why) => Self::DatabaseAway(why),
             StoreError::NoNamespace(name) => Self::NoNamespace(name.to_string()),
             StoreError::Quota(why) => Self::Quota(why),
+            StoreError::NoUser => Self::Unauthorized,
+            StoreError::NoMember(namespace, owner) => no_member(&owner, &namespace),
+            StoreError::TooMany(most) => Self::InUse(format!("you have given {most} of them; revoke some first")),
             other => Self::Store(other),
         }
     }
@@ -198,6 +201,12 @@ impl Error {
             source => Self::Engine { what, source },
         }
     }
+}
+
+/// The error about an owner whom `namespace` does not list.
+pub fn no_member(owner: &UserName, namespace: &Namespace) -> Error {
+    let allowed = format!("it is a user whom the namespace {namespace} lists (POST /v1/users makes one)");
+    Invalid::new("owner", owner.as_str(), allowed).into()
 }
 
 /// An error and all its causes in one line, for the place that handles it.

@@ -20,7 +20,8 @@ pub struct GateConfig {
 /// An address such as `https://lab.example.org:8443`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
-    url: String,
+    /// All of it, without a slash at the end.
+    pub url: String,
     /// The name in it, or the IP address, without a port.
     pub name: String,
 }

@@ -7,13 +7,13 @@ impl Config {
     /// The configuration in force as a TOML file, secrets masked.
     pub fn show(&self) -> String {
         // In a comment: if somebody saves this as a file, the mask must not become the password.
-        let password = match &self.admin_password {
-            password if is_default(password) => "the default",
-            Password::Plain(_) => "set, and not shown",
-            Password::Hash(_) => "set as a hash, and not shown",
+        let (password, hash) = match &self.admin_password {
+            password if is_default(password) => ("the default", "not set"),
+            Password::Plain(_) => ("set, and not shown", "not set"),
+            Password::Hash(_) => ("not set", "set, and not shown"),
         };
         let lines: String = self.lines().into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        format!("# admin_password is {password}\n") + &lines
+        format!("# admin_password is {password}\n# admin_password_hash is {hash}\n") + &lines
     }
 
     /// The settings in force without secrets: each key, and its value as in a TOML file.

@@ -41,8 +41,8 @@ pub struct UserName(String);
 impl UserName {
     /// Parses a user's name. `field` is the caller's name for it.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        if text == Who::INSIDE {
-            return Err(Invalid::new(field, text, "it is what Spindle calls those inside a sandbox"));
+        if [Who::INSIDE, "none"].contains(&text) {
+            return Err(Invalid::new(field, text, "it has a meaning of its own, so no user has this name"));
         }
         plain(field, text, ".-_@").map(Self)
     }
@@ -278,6 +278,11 @@ impl Actor {
     /// An admin of that name, with a password.
     pub fn admin(name: &str) -> Self {
         Self { credential: Credential::Password, ..Self::without_credential(Who::User(name.to_owned())) }
+    }
+
+    /// Whether they may know that there is this namespace.
+    pub fn may_know(&self, namespace: &Namespace) -> bool {
+        self.rights.role == Role::Admin || self.rights.namespaces.contains(namespace)
     }
 
     /// Whether it is a person who asks through the API.

@@ -23,6 +23,8 @@ pub enum Verb {
     Extend,
     /// Change when a sandbox is stopped and what wakes it.
     Change,
+    /// Use what only its learner should: the secret of its app.
+    Enter,
     /// Say in which namespace a sandbox is, and whose.
     Assign,
     /// Invite somebody to a sandbox, see and revoke its invitations.
@@ -55,13 +57,14 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::See,
         Self::Create,
         Self::Start,
         Self::Stop,
         Self::Extend,
         Self::Change,
+        Self::Enter,
         Self::Assign,
         Self::Invite,
         Self::Delete,
@@ -92,6 +95,7 @@ impl Verb {
             Verb::Stop => "stop",
             Verb::Extend => "extend",
             Verb::Change => "change",
+            Verb::Enter => "enter",
             Verb::Assign => "assign",
             Verb::Invite => "invite",
             Verb::Delete => "delete",
@@ -115,7 +119,7 @@ impl Verb {
             Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
                 Scope::Read
             }
-            Verb::Start | Verb::Stop | Verb::Extend | Verb::Change | Verb::Invite => Scope::Operate,
+            Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Change | Verb::Invite => Scope::Operate,
             Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
             | Verb::RemoveImage
@@ -129,7 +133,7 @@ impl Verb {
     /// The least role that may do it, where it may do anything.
     pub fn least(self) -> Role {
         match self {
-            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::OwnCredentials => Role::Learner,
+            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::OwnCredentials => Role::Learner,
             Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
             Verb::Create
             | Verb::Change
@@ -210,9 +214,19 @@ fn is_own(actor: &Actor, ownership: &Ownership) -> bool {
 /// Whether what is particular to the verb allows it to somebody of a sufficient role.
 fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
     match (verb, object) {
+        // What a stolen token makes stays when it is revoked: let that be learners.
+        (Verb::ManageUser, Object::User(role, _))
+            if matches!(actor.credential, Credential::Token(_)) && role > Role::Learner =>
+        {
+            false
+        }
         // Whoever sets a learner's password can act as the learner: in other namespaces too.
         (Verb::ManageUser, Object::User(role, namespaces)) if actor.rights.role < Role::Admin => {
             role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
+        }
+        // Assistants look after learners, and do not act as them.
+        (Verb::Enter, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
+            is_own(actor, ownership)
         }
         // A token that is stolen must not outlive its revocation in others.
         (Verb::OwnCredentials, _) => {

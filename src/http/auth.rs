@@ -15,15 +15,25 @@ use rocket::{
 use super::{arrival::request_id, error::ApiError, gate};
 use crate::{
     app::{App, Error},
-    domain::{Actor, Kind},
+    domain::{Actor, Kind, Role},
 };
 
-/// The name of a session's cookie.
-const COOKIE: &str = "spindle";
+/// The name of a session's cookie. Over TLS a browser holds it to this one host and to TLS, by the prefix of its name.
+fn cookie_name(is_secure: bool) -> &'static str {
+    if is_secure { "__Host-spindle" } else { "spindle" }
+}
+
+/// Managed by the API's server: where people reach it, if that is set.
+pub struct Base(pub Option<String>);
 
 /// Where a request comes from.
 pub fn from(request: &Request<'_>) -> Option<IpAddr> {
     gate::peer(request).map(|peer| peer.address)
+}
+
+/// Whether nobody between can read it.
+fn is_secure(request: &Request<'_>) -> bool {
+    gate::peer(request).is_some_and(|peer| peer.is_tls)
 }
 
 /// Who asks, or why the request is refused. The credentials are looked at once per request.
@@ -44,7 +54,7 @@ async fn known(request: &Request<'_>) -> Result<Actor, ApiError> {
             app.identity.by_password(&basic.user_id, &basic.password, from).await?
         }
         None => {
-            let secret = request.cookies().get(COOKIE).ok_or(Error::Unauthorized)?;
+            let secret = request.cookies().get(cookie_name(is_secure(request))).ok_or(Error::Unauthorized)?;
             app.identity.by_secret(secret.value(), &[Kind::Session], from).await?
         }
     };
@@ -63,7 +73,8 @@ pub fn same_site(request: &Request<'_>) -> Result<(), ApiError> {
     let site = header("Sec-Fetch-Site").is_none_or(|site| ["same-origin", "none"].contains(&site));
     let ours = request.host().map(Host::to_string);
     let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
-    let origin = header("Origin").is_none_or(|origin| host(origin) == ours);
+    let public = request.rocket().state::<Base>().and_then(|base| base.0.as_deref());
+    let origin = header("Origin").is_none_or(|origin| host(origin) == ours || public == Some(origin));
     if site && origin {
         return Ok(());
     }
@@ -121,7 +132,7 @@ impl<'r> FromRequest<'r> for &'r Tried {
 /// do not send it.
 pub fn cookie(secret: Option<String>, is_secure: bool) -> Cookie<'static> {
     let age = if secret.is_some() { rocket::time::Duration::days(7) } else { rocket::time::Duration::ZERO };
-    Cookie::build((COOKIE, secret.unwrap_or_default()))
+    Cookie::build((cookie_name(is_secure), secret.unwrap_or_default()))
         .http_only(true)
         .secure(is_secure)
         .same_site(CookieSite::Lax)
@@ -140,7 +151,10 @@ impl<'r> FromRequest<'r> for Caller {
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         match caller(request).await {
             Ok(actor) => {
-                gate::signed_in(request);
+                // The reserve is for those who must get in to mend things.
+                if actor.rights.role >= Role::Assistant {
+                    gate::signed_in(request);
+                }
                 Outcome::Success(Self(actor.clone()))
             }
             // The catcher answers the error itself.
@@ -182,7 +196,7 @@ impl<'r> FromRequest<'r> for Client {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         let program = request.headers().get_one("User-Agent").unwrap_or_default().to_owned();
-        let is_secure = gate::peer(request).is_some_and(|peer| peer.is_tls);
+        let is_secure = is_secure(request);
         let request_id = request_id(request).to_owned();
         Outcome::Success(Self { from: from(request), program, request: request_id, is_secure })
     }

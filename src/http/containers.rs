@@ -10,7 +10,7 @@ use rocket::{
 };
 
 use super::{
-    activity::shown,
+    activity::shown as activity_shown,
     auth::Caller,
     error::ApiError,
     fields::Body,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api,
-    app::{App, Change},
+    app::{App, Asked, Change, View},
     domain::{Actor, Namespace, UserName, Wake},
 };
 
@@ -45,7 +45,7 @@ async fn list(
     audit: Option<&str>,
 ) -> Result<Json<Vec<api::Container>>, ApiError> {
     audit_if_asked(app, &caller.0, audit).await?;
-    Ok(Json(app.asked.views(&caller.0).await?.iter().map(|view| container(view, host)).collect()))
+    Ok(Json(app.asked.views(&caller.0).await?.iter().map(|view| shown(&caller.0, view, host)).collect()))
 }
 
 #[get("/v1/containers/<id>?<audit>")]
@@ -57,7 +57,7 @@ async fn get_one(
     audit: Option<&str>,
 ) -> Result<Json<api::Container>, ApiError> {
     audit_if_asked(app, &caller.0, audit).await?;
-    Ok(Json(container(&app.asked.view(app.asked.get(&caller.0, id).await?), host)))
+    Ok(Json(shown(&caller.0, &app.asked.view(app.asked.get(&caller.0, id).await?), host)))
 }
 
 #[post("/v1/containers", data = "<body>")]
@@ -72,7 +72,7 @@ async fn create(
     // The sandbox is made: a failed look for warnings must not turn the answer into an error.
     let warnings = app.asked.namesakes(&caller.0, &sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
-    let container = container(&app.asked.view(sandbox), host);
+    let container = shown(&caller.0, &app.asked.view(sandbox), host);
     let location = Header::new("Location", container.uri.clone());
     Ok((Status::Created, Created { body: Json(api::Created { container, warnings }), location }))
 }
@@ -115,7 +115,7 @@ async fn patch_one(
         Some("stopped") => app.asked.stop(&caller.0, id).await?,
         _ => app.asked.get(&caller.0, id).await?,
     };
-    Ok(Json(container(&app.asked.view(sandbox), host)))
+    Ok(Json(shown(&caller.0, &app.asked.view(sandbox), host)))
 }
 
 #[delete("/v1/containers/<id>")]
@@ -126,7 +126,7 @@ async fn delete_one(caller: Caller, app: &State<Arc<App>>, id: &str) -> Result<S
 
 #[get("/v1/containers/<id>/activity")]
 async fn activity(caller: Caller, app: &State<Arc<App>>, id: &str) -> Result<Json<api::Activity>, ApiError> {
-    Ok(Json(shown(&app.asked.activity(&caller.0, id).await?)))
+    Ok(Json(activity_shown(&app.asked.activity(&caller.0, id).await?)))
 }
 
 #[post("/v1/containers/<id>/extend", data = "<body>")]
@@ -139,7 +139,13 @@ async fn extend(
 ) -> Result<Json<api::Container>, ApiError> {
     let length = body?.only(&EXTEND)?.text("for")?.map(|text| wishes::length("for", &text)).transpose()?;
     let sandbox = app.asked.extend(&caller.0, id, length).await?;
-    Ok(Json(container(&app.asked.view(sandbox), host)))
+    Ok(Json(shown(&caller.0, &app.asked.view(sandbox), host)))
+}
+
+/// A container as `by` may see it: the URL of its app has its secret.
+fn shown(by: &Actor, view: &View, host: Option<&Host<'_>>) -> api::Container {
+    let container = container(view, host);
+    if Asked::may_enter(by, &view.sandbox) { container } else { api::Container { access: None, ..container } }
 }
 
 async fn audit_if_asked(app: &Arc<App>, by: &Actor, audit: Option<&str>) -> Result<(), ApiError> {

@@ -3,15 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use rocket::{
-    Route, State, delete, get,
-    http::{CookieJar, Header, Status, uri::Host},
+    Request, Route, State, delete, get,
+    http::{CookieJar, Header, Method, Status, uri::Host},
     patch, post,
+    request::{FromRequest, Outcome},
     response::Redirect,
     serde::json::Json,
 };
 
 use super::{
-    auth::{self, Caller, Client},
+    arrival::arrival,
+    auth::{self, Base, Caller, Client},
     error::ApiError,
     fields::{Body, Fields, Taken},
     strict,
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     api::{self, Instant},
     app::{App, Given, NewToken, SignIn},
-    domain::{Grant, Invalid, Kind, Scope, names::shortened},
+    domain::{Grant, Invalid, Kind, Scope, Who, names::shortened},
 };
 
 const TOKEN: Taken = Taken { names: &[&["name", "scopes", "namespaces", "expires_in"]], elsewhere: &[] };
@@ -147,14 +149,46 @@ async fn sign_in(
     Ok((Status::Created, Json(shown(&grant))))
 }
 
+/// How somebody comes by a link.
+enum Follower {
+    /// To be signed in.
+    Guest,
+    /// Signed in as a user, whose session the link of somebody else must not replace.
+    User,
+    /// Only to see whether it leads anywhere, as chat programs do.
+    Onlooker,
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Follower {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        Outcome::Success(match auth::caller(request).await {
+            _ if arrival(request).method == Method::Head => Self::Onlooker,
+            Ok(actor) if matches!(actor.who, Who::User(_)) => Self::User,
+            _ => Self::Guest,
+        })
+    }
+}
+
 /// Signs in whoever follows an invitation's link, and leads on to the container.
 #[get("/v1/invitation/<secret>")]
 async fn follow_link(
+    follower: Follower,
     client: Client,
     app: &State<Arc<App>>,
     cookies: &CookieJar<'_>,
     secret: &str,
 ) -> Result<Redirect, ApiError> {
+    match follower {
+        Follower::Guest => {}
+        Follower::User => {
+            let message = "You are signed in already: sign out first (DELETE /v1/session), or use another browser";
+            return Err(ApiError::new(Status::Conflict, "signed_in", message));
+        }
+        Follower::Onlooker => return Err(ApiError::new(Status::NoContent, "not_signed_in", "")),
+    }
     let with = SignIn::Invitation(secret.to_owned());
     let (actor, (_, secret)) = app.asked.begin_session(with, client.from, &client.program, &client.request).await?;
     cookies.add(auth::cookie(Some(secret), client.is_secure));
@@ -180,6 +214,7 @@ async fn sign_out(
 async fn invite(
     caller: Caller,
     app: &State<Arc<App>>,
+    base: &State<Base>,
     host: Option<&Host<'_>>,
     client: Client,
     id: &str,
@@ -187,7 +222,8 @@ async fn invite(
 ) -> Result<(Status, Json<api::Credential>), ApiError> {
     let (_, given) = app.asked.invite(&caller.0, id, expires_in(&body?.only(&INVITE)?)?).await?;
     let scheme = if client.is_secure { "https" } else { "http" };
-    let base = host.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
+    let asked = || host.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
+    let base = base.0.clone().unwrap_or_else(asked);
     let url = Some(format!("{base}{LINK}{}", given.1));
     Ok((Status::Created, Json(api::Credential { url, ..with_secret(given) })))
 }

@@ -6,7 +6,7 @@ use csv::StringRecord;
 use rocket::{
     Data, Request, Route, State,
     data::{FromData, Outcome as DataOutcome},
-    http::{Accept, ContentType, MediaType, Status},
+    http::{Accept, ContentType, Header, MediaType, Status},
     post,
 };
 
@@ -44,12 +44,19 @@ impl<'r> FromData<'r> for Table {
     type Error = ApiError;
 
     async fn from_data(_: &'r Request<'_>, data: Data<'r>) -> DataOutcome<'r, Self> {
-        let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| fields::invalid_utf8());
+        let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| not_utf8());
         match fields::bytes(data, LIMIT).await.and_then(utf8) {
             Ok(text) => DataOutcome::Success(Self(text)),
             Err(e) => DataOutcome::Error((Status::BadRequest, e)),
         }
     }
+}
+
+/// The results. The sheet has a style of its own, and nothing else.
+#[derive(rocket::Responder)]
+struct Answered {
+    answer: (ContentType, String),
+    policy: Header<'static>,
 }
 
 #[post("/v1/users/import?<passwords>", data = "<table>")]
@@ -59,7 +66,7 @@ async fn import(
     accept: Option<&Accept>,
     passwords: Option<&str>,
     table: Result<Table, ApiError>,
-) -> Result<(Status, (ContentType, String)), ApiError> {
+) -> Result<(Status, Answered), ApiError> {
     let generate = match passwords {
         None => false,
         Some(GENERATE) => true,
@@ -81,7 +88,13 @@ async fn import(
     } else {
         (ContentType::JSON, serde_json::to_string(&done).expect("its keys are strings"))
     };
-    Ok((status, answer))
+    let policy = Header::new("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
+    Ok((status, Answered { answer, policy }))
+}
+
+fn not_utf8() -> ApiError {
+    let message = "The table is not UTF-8; in Excel, save it as \"CSV UTF-8\"";
+    ApiError::new(Status::BadRequest, "invalid_utf8", message)
 }
 
 /// A row by the names of its columns.
@@ -101,9 +114,12 @@ impl Row {
 fn rows(text: &str) -> Result<Vec<(u64, Row)>, ApiError> {
     // Spreadsheets begin a file with a byte order mark, and some countries' write semicolons.
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    // Excel says in a first line which separator it means.
+    let text = text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')).map_or(text.as_str(), |(_, rest)| rest);
     let head = text.lines().next().unwrap_or_default();
-    let delimiter = if head.contains(';') && !head.contains(',') { b';' } else { b',' };
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let delimiter = [b',', b';', b'\t'].into_iter().find(|byte| head.as_bytes().contains(byte)).unwrap_or(b',');
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let unreadable =
         |e: csv::Error| ApiError::new(Status::BadRequest, "invalid_csv", format!("The table cannot be read: {e}"));
     let columns: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(str::to_ascii_lowercase).collect();
@@ -119,21 +135,30 @@ fn rows(text: &str) -> Result<Vec<(u64, Row)>, ApiError> {
         let message = format!("{other:?} is no column of this table, which may have {}{near}", COLUMNS.join(", "));
         return Err(ApiError::new(Status::BadRequest, "unknown_field", message));
     }
+    let twice = |(at, name): (usize, &String)| columns[..at].contains(name).then(|| name.clone());
+    if let Some(name) = columns.iter().enumerate().find_map(twice) {
+        return Err(ApiError::duplicate(None, &name, "a column has a name of its own"));
+    }
     let mut rows = Vec::new();
     for record in reader.into_records() {
         let values = record.map_err(unreadable)?;
+        if values.iter().all(str::is_empty) {
+            continue;
+        }
+        if rows.len() == MOST {
+            return Err(ApiError::invalid("table", "more rows", format!("it has at most {MOST}; send it in parts")));
+        }
         let line = values.position().map_or(0, csv::Position::line);
         rows.push((line, Row { columns: columns.clone(), values }));
-    }
-    if rows.len() > MOST {
-        return Err(ApiError::invalid("table", &format!("{} rows", rows.len()), format!("it has at most {MOST}")));
     }
     Ok(rows)
 }
 
 async fn imported(app: &App, by: &Actor, line: u64, row: &Row, generate: bool) -> api::Imported {
     let name = row.get("name").unwrap_or_default().to_owned();
-    let namespaces = row.get("namespace").map(|list| list.split_whitespace().map(str::to_owned).collect());
+    let namespaces = row
+        .get("namespace")
+        .map(|list| list.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect());
     let namespaces: Vec<String> = namespaces.unwrap_or_default();
     let made = async {
         let wish = wish(row, &name, namespaces.clone(), generate)?;
@@ -155,8 +180,16 @@ async fn imported(app: &App, by: &Actor, line: u64, row: &Row, generate: bool) -
 }
 
 fn wish(row: &Row, name: &str, listed: Vec<String>, generate: bool) -> Result<NewUser, ApiError> {
+    if row.values.len() > row.columns.len() {
+        let allowed = format!(
+            "the first line names {} columns; a cell with a separator in it stands in quotes",
+            row.columns.len()
+        );
+        return Err(ApiError::invalid("row", &format!("{} cells", row.values.len()), allowed));
+    }
     let password = match row.get("password") {
         Some(GENERATE) => NewPassword::Generated,
+        Some("none") => NewPassword::None,
         Some(password) => NewPassword::This(password.to_owned()),
         None if generate => NewPassword::Generated,
         None => NewPassword::None,
@@ -229,7 +262,7 @@ mod tests {
             ("", "invalid_field"),
             ("nmae\nx", "invalid_field"),
             ("name,kex\n", "unknown_field"),
-            ("name,key\na\n", "invalid_csv"),
+            ("name,name\na,b\n", "duplicate_field"),
         ] {
             assert_eq!(rows(bad).err().map(|e| e.code()), Some(code), "{bad:?}");
         }

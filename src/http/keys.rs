@@ -4,6 +4,12 @@ use ssh_key::PublicKey;
 
 use crate::domain::Invalid;
 
+/// The longest line, in bytes: twice what the longest RSA key takes that OpenSSH makes, 16,384 bits.
+const LONGEST: usize = 8 * 1024;
+
+/// At how many places a key is tried to end. Each try reads the line.
+const MOST_ENDS: usize = 512;
+
 /// Reads public keys, one per line, and returns each once. The lines for `authorized_keys` are written anew from the
 /// parsed keys, so that no option slips in. Empty lines and comments are left out.
 ///
@@ -40,10 +46,13 @@ fn is_said(line: &str) -> bool {
 /// Reads one key. A form turns each `+` of a key into a space, even the last letter. Only the right reading is a key,
 /// because a key contains its own length. It has a multiple of four letters, and ends at a space.
 fn read(line: &str) -> Option<PublicKey> {
+    if line.len() > LONGEST {
+        return None;
+    }
     let (kind, rest) = line.trim_start().split_once([' ', '\t'])?;
     let rest = rest.trim_start();
     let ends = |at: &usize| rest.as_bytes().get(*at).is_none_or(|b| matches!(b, b' ' | b'\t'));
-    let keys = (4..=rest.len()).step_by(4).filter(ends).filter_map(|at| {
+    let keys = (4..=rest.len()).step_by(4).filter(ends).take(MOST_ENDS).filter_map(|at| {
         let (key, comment) = rest.split_at(at);
         let line = format!("{kind} {} {}", key.replace(' ', "+"), comment.trim());
         PublicKey::from_openssh(line.trim_end()).ok()
@@ -59,6 +68,12 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_line_that_would_take_long_to_read_is_refused() {
+        assert!(read(&format!("ssh-rsa {}", "AAA ".repeat(4_000))).is_none());
+        assert!(read(&format!("ssh-rsa {}", "AAA ".repeat(2_000))).is_none());
+    }
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti user@example";
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBLVeEvqRoPcIkxIQl8CfFgf3\

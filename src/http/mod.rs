@@ -65,6 +65,8 @@ pub struct ApiSettings {
     pub proxies: Vec<IpNet>,
     /// The name that a `Host` must have; `None`: any.
     pub public_name: Option<String>,
+    /// Where people reach the API, for links; `None`: where the request was sent to.
+    pub public_url: Option<String>,
     /// What TLS is spoken with; `None`: no TLS.
     pub certificates: Option<Arc<Certificates>>,
     /// The most connections. Half of them is for addresses that have signed in lately.
@@ -144,6 +146,7 @@ impl Api {
             .manage(app)
             .manage(refusals::Refusals::default())
             .manage(fields::Lenient(settings.lenient))
+            .manage(auth::Base(settings.public_url))
             .manage(paths)
             .mount("/", callers)
             .mount("/", check_in)
@@ -159,7 +162,7 @@ impl Api {
                 total,
                 strangers: total / 2,
                 of_stranger: OF_STRANGER.min(total.div_ceil(4)),
-                of_known: total.div_ceil(2),
+                of_known: total.div_ceil(4),
             },
             times: settings.times,
             is_api: true,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rocket::{
     Data, Request, Response,
     fairing::{Fairing, Info, Kind},
-    http::{Header, Method, uri::Origin},
+    http::{Header, Method, RawStr, uri::Origin},
 };
 
 use super::{
@@ -36,6 +36,12 @@ pub fn is_kept_out(request: &Request<'_>) -> bool {
     gate::peer(request).is_none()
 }
 
+/// Whether a form begins with the field that makes Rocket change the verb.
+fn is_override(form: &[u8]) -> bool {
+    let first = form.split(|byte| *byte == b'&').find(|field| !field.is_empty());
+    first.is_some_and(|field| RawStr::new(&String::from_utf8_lossy(field)).url_decode_lossy().starts_with("_method"))
+}
+
 /// Gives every request its line in the log.
 pub struct Trace;
 
@@ -48,7 +54,7 @@ impl Fairing for Trace {
     async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
         arrival(request);
         // Rocket lets a form's first field, `_method`, change the verb. Do not allow that.
-        if request.content_type().is_some_and(|t| t.is_form()) && data.peek(8).await.starts_with(b"_method=") {
+        if request.content_type().is_some_and(|t| t.is_form()) && is_override(data.peek(64).await) {
             request.set_method(Method::Post);
         }
         // A slash at the end changes nothing.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{self, Instant},
     app::{App, NewPassword, NewUser, UserChange},
-    domain::{Namespace, Role, User, UserName},
+    domain::{Actor, Namespace, Role, User, UserName},
 };
 
 const CREATE: Taken = Taken { names: &[&["name", "role", "password", "namespaces", "ssh_key"]], elsewhere: &[] };
@@ -30,7 +30,7 @@ const PATCH: Taken = Taken {
 };
 
 const OWN: Taken = Taken {
-    names: &[&["password"]],
+    names: &[&["current_password", "password"]],
     elsewhere: &[(&["role", "namespaces", "name", "ssh_key"], "PATCH /v1/users/{name} takes it")],
 };
 
@@ -61,9 +61,11 @@ async fn me(caller: Caller, app: &State<Arc<App>>) -> Json<api::Me> {
 
 #[patch("/v1/me", data = "<body>")]
 async fn patch_me(caller: Caller, app: &State<Arc<App>>, body: Result<Body, ApiError>) -> Result<Status, ApiError> {
-    match body?.only(&OWN)?.text("password")? {
-        Some(password) => app.asked.change_own_password(&caller.0, password).await?,
-        None => return Err(ApiError::missing("password", "it is the new password")),
+    let fields = body?.only(&OWN)?;
+    match (fields.text("current_password")?, fields.text("password")?) {
+        (Some(current), Some(new)) => app.asked.change_own_password(&caller.0, &current, new).await?,
+        (None, _) => return Err(ApiError::missing("current_password", "it is the password until now")),
+        (_, None) => return Err(ApiError::missing("password", "it is the new password")),
     }
     Ok(Status::NoContent)
 }
@@ -71,12 +73,12 @@ async fn patch_me(caller: Caller, app: &State<Arc<App>>, body: Result<Body, ApiE
 #[get("/v1/users")]
 async fn list(caller: Caller, app: &State<Arc<App>>) -> Result<Json<Vec<api::User>>, ApiError> {
     let users = app.asked.users(&caller.0).await?;
-    Ok(Json(users.iter().map(|user| shown(user, None)).collect()))
+    Ok(Json(users.iter().map(|user| shown(&caller.0, user, None)).collect()))
 }
 
 #[get("/v1/users/<name>", rank = 2)]
 async fn get_one(caller: Caller, app: &State<Arc<App>>, name: &str) -> Result<Json<api::User>, ApiError> {
-    Ok(Json(shown(&app.asked.user(&caller.0, name).await?, None)))
+    Ok(Json(shown(&caller.0, &app.asked.user(&caller.0, name).await?, None)))
 }
 
 #[derive(rocket::Responder)]
@@ -103,7 +105,7 @@ async fn create(
     };
     let (user, password) = app.asked.make_user(&caller.0, wish).await?;
     let location = Header::new("Location", format!("/v1/users/{}", user.name));
-    Ok((Status::Created, Made { body: Json(shown(&user, password)), location }))
+    Ok((Status::Created, Made { body: Json(shown(&caller.0, &user, password)), location }))
 }
 
 #[patch("/v1/users/<name>", data = "<body>", rank = 2)]
@@ -121,7 +123,7 @@ async fn patch_one(
         ssh_key: ssh_key(&fields)?,
     };
     let (user, password) = app.asked.change_user(&caller.0, name, change).await?;
-    Ok(Json(shown(&user, password)))
+    Ok(Json(shown(&caller.0, &user, password)))
 }
 
 #[delete("/v1/users/<name>")]
@@ -156,12 +158,12 @@ fn ssh_key(fields: &Fields) -> Result<Option<Option<String>>, ApiError> {
     }
 }
 
-/// The object for `user`, with a password that was just made.
-fn shown(user: &User, password: Option<String>) -> api::User {
+/// The object for `user`, as `by` may see it, with a password that was just made.
+fn shown(by: &Actor, user: &User, password: Option<String>) -> api::User {
     api::User {
         name: user.name.to_string(),
         role: user.role.word().into(),
-        namespaces: user.namespaces.iter().map(ToString::to_string).collect(),
+        namespaces: user.namespaces.iter().filter(|name| by.may_know(name)).map(ToString::to_string).collect(),
         has_password: user.password.is_some(),
         ssh_key: user.ssh_key.clone(),
         created_at: Instant(user.created_at),

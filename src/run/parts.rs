@@ -52,6 +52,11 @@ pub fn relay(config: &Config) -> Arc<Relay> {
 pub async fn app(config: &Config, relay: Arc<Relay>) -> Result<Arc<App>, Sentence> {
     let store = Store::open(&config.database)?;
     store.belong_to(&config.deployment).await?;
+    if store.user(&config.admin_user).await?.is_some() {
+        // That user's tokens would be an admin's.
+        let name = &config.admin_user;
+        return Err(format!("SPINDLE_ADMIN_USER: {name:?} is another user's name; choose one that nobody has").into());
+    }
     let engine = engine(config)?;
     let app = App::new(Arc::new(store), Arc::new(engine), relay, Arc::new(SystemClock), settings(config));
     app.actions.take_over(config.lines()).await;

@@ -89,12 +89,21 @@ pub async fn serve(config: Config) -> Result<(), Sentence> {
     ended
 }
 
+/// The name that a `Host` must have. Whoever listens on loopback alone, for no proxy, is asked under its names: another
+/// name is a foreign page's, which now leads here.
+fn public_name(config: &Config) -> Option<String> {
+    let named = config.gate.public_url.as_ref().map(|public| public.name.clone());
+    let is_local = config.address.is_loopback() && config.gate.proxies.is_empty();
+    named.or_else(|| is_local.then(|| "localhost".to_owned()))
+}
+
 fn api_settings(config: &Config, certificates: Option<Arc<Certificates>>, connections: u32) -> ApiSettings {
     ApiSettings {
         listen: config.listen(),
         sandboxes: config.subnet,
         proxies: config.gate.proxies.clone(),
-        public_name: config.gate.public_url.as_ref().map(|public| public.name.clone()),
+        public_name: public_name(config),
+        public_url: config.gate.public_url.as_ref().map(|public| public.url.clone()),
         certificates,
         connections,
         times: Times::default(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::{
-    Result, Store,
+    Result, Store, StoreError,
     columns::{Columns, instant, millis, required},
     people::user_named,
 };
@@ -49,6 +49,21 @@ fn grants(c: &Connection, filter: &str, params: impl rusqlite::Params) -> Result
     Ok(grants)
 }
 
+/// The most tokens of a user, and the most invitations given by one.
+const MOST: u32 = 1_000;
+
+/// The most sessions of a user, or of an invitation. A program that signs in each time must not fill the disk.
+const MOST_SESSIONS: u32 = 100;
+
+fn forget_oldest(c: &Connection, newest: &Grant) -> Result<()> {
+    let these = "kind = 'session' AND user = ?1 AND parent IS ?2";
+    let delete = format!(
+        "DELETE FROM credentials WHERE {these} AND id NOT IN
+         (SELECT id FROM credentials WHERE {these} ORDER BY created_at DESC, rowid DESC LIMIT ?3)"
+    );
+    Ok(c.prepare_cached(&delete)?.execute((&newest.user, &newest.parent, MOST_SESSIONS)).map(drop)?)
+}
+
 /// Which of them are meant.
 #[derive(Debug, Clone)]
 pub enum Whose {
@@ -61,9 +76,20 @@ pub enum Whose {
 }
 
 impl Store {
-    /// Records a secret by its `hash`.
-    pub async fn give(&self, grant: Grant, hash: [u8; 32]) -> Result<()> {
+    /// Records a secret by its `hash`. `is_made`: only if there is a user of that name.
+    ///
+    /// # Errors
+    /// [`StoreError::NoUser`]; [`StoreError::TooMany`].
+    pub async fn give(&self, grant: Grant, hash: [u8; 32], is_made: bool) -> Result<()> {
         let job = move |c: &Connection| {
+            if is_made && user_named(c, &grant.user)?.is_none() {
+                return Err(StoreError::NoUser);
+            }
+            let count = "SELECT count(*) FROM credentials WHERE kind = ?1 AND user = ?2";
+            let many: u32 = c.prepare_cached(count)?.query_row((grant.kind.word(), &grant.user), |r| r.get(0))?;
+            if grant.kind != Kind::Session && many >= MOST {
+                return Err(StoreError::TooMany(MOST));
+            }
             let insert = format!(
                 "INSERT INTO credentials ({GRANT}, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
             );
@@ -85,6 +111,9 @@ impl Store {
                 grant.used_from,
                 hash,
             ])?;
+            if grant.kind == Kind::Session {
+                forget_oldest(c, &grant)?;
+            }
             Ok(())
         };
         self.writer.run(job).await
@@ -98,6 +127,13 @@ impl Store {
             Ok(Some((grant, user)))
         };
         self.reader.run(job).await
+    }
+
+    /// One of a kind, by its id, unless it has ended by `now`.
+    pub async fn grant(&self, kind: Kind, id: &str, now: Timestamp) -> Result<Option<Grant>> {
+        let id = id.to_owned();
+        let filter = "id = ?1 AND kind = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
+        self.reader.run(move |c| Ok(grants(c, filter, (id, kind.word(), millis(now)))?.pop())).await
     }
 
     /// Those of one kind, oldest first; what has ended by `now` is left out.

@@ -34,7 +34,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::domain::Namespace;
+use crate::domain::{Namespace, UserName};
 
 pub use actions::ActionEnd;
 pub use check_in::CheckedIn;
@@ -82,6 +82,15 @@ pub enum StoreError {
     /// There is no such namespace.
     #[error("there is no namespace {0}")]
     NoNamespace(Namespace),
+    /// There is no user of that name any more.
+    #[error("the user is gone")]
+    NoUser,
+    /// The namespace does not list the owner.
+    #[error("the namespace {0} does not list {1}")]
+    NoMember(Namespace, UserName),
+    /// There are so many tokens, or invitations, already.
+    #[error("there are {0} already")]
+    TooMany(u32),
     /// A quota is used up; which, and how much of it.
     #[error("{0}")]
     Quota(String),

@@ -1,6 +1,6 @@
 //! People: users, namespaces and their members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -107,11 +107,30 @@ pub(super) fn restore(c: &Connection, name: &Namespace) -> Result<()> {
 }
 
 /// # Errors
+/// [`StoreError::NoNamespace`], and [`StoreError::NoMember`] if the namespace does not list the owner.
+pub(super) fn belongs(c: &Connection, ownership: &Ownership) -> Result<()> {
+    let Ownership { namespace, owner } = ownership;
+    exists(c, namespace)?;
+    let Some(owner) = owner else { return Ok(()) };
+    match user_named(c, owner.as_str())? {
+        Some(user) if user.namespaces.contains(namespace) => Ok(()),
+        _ => Err(StoreError::NoMember(namespace.clone(), owner.clone())),
+    }
+}
+
+/// # Errors
 /// [`StoreError::Quota`] if `more` has no room where `ownership` says; `except`: a sandbox that is not counted.
-pub(super) fn within_quota(c: &Connection, ownership: &Ownership, more: &Usage, except: &SandboxId) -> Result<()> {
+/// `all`: the namespace's own quota is looked at too.
+pub(super) fn within_quota(
+    c: &Connection,
+    ownership: &Ownership,
+    more: &Usage,
+    except: &SandboxId,
+    all: bool,
+) -> Result<()> {
     let Some(course) = course(c, &ownership.namespace)? else { return Ok(()) };
     let owners = ownership.owner.as_ref().map(|owner| (course.owner_quota, Some(owner)));
-    let quotas = [Some((course.quota, None)), owners].into_iter().flatten();
+    let quotas = [Some((course.quota, None)).filter(|_| all), owners].into_iter().flatten();
     for (quota, owner) in quotas.filter(|(quota, _)| *quota != Quota::default()) {
         let used = used(c, &ownership.namespace, owner, Some(except))?;
         if let Some(why) = used.beyond(&quota, more) {
@@ -164,6 +183,8 @@ impl Store {
                 millis(user.created_at),
             ))?;
             if made > 0 {
+                // Nobody inherits what was given to another of that name.
+                c.execute("DELETE FROM credentials WHERE user = ?1", [user.name.as_str()])?;
                 enroll(c, &user)?;
             }
             Ok(made > 0)
@@ -185,7 +206,10 @@ impl Store {
             let values = (user.name.as_str(), user.role.word(), &user.password, &user.ssh_key);
             c.prepare_cached(update)?.execute(values)?;
             if user.role != seen.role {
-                c.execute("DELETE FROM credentials WHERE user = ?1 AND kind = 'session'", [user.name.as_str()])?;
+                c.execute(
+                    "DELETE FROM credentials WHERE user = ?1 AND kind = 'session' AND sandbox IS NULL",
+                    [user.name.as_str()],
+                )?;
             }
             enroll(c, &user)?;
             Ok(true)
@@ -227,23 +251,6 @@ impl Store {
         let job = move |c: &Connection| {
             let Some(course) = course(c, &name)? else { return Ok(None) };
             Ok(Some((course, used(c, &name, None, None)?)))
-        };
-        self.reader.run(job).await
-    }
-
-    /// What each owner uses in a namespace.
-    pub async fn used_by_owners(&self, name: &Namespace) -> Result<BTreeMap<String, Usage>> {
-        let name = name.clone();
-        let job = move |c: &Connection| {
-            let sql = "SELECT DISTINCT owner FROM sandboxes WHERE namespace = ?1 AND owner IS NOT NULL";
-            let mut statement = c.prepare_cached(sql)?;
-            let mut rows = statement.query([name.as_str()])?;
-            let mut all = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                let owner = Columns(row, 0).read("owner", |o| UserName::parse("owner", o).ok())?;
-                all.insert(owner.to_string(), used(c, &name, Some(&owner), None)?);
-            }
-            Ok(all)
         };
         self.reader.run(job).await
     }
@@ -306,11 +313,18 @@ impl Store {
             let Some(sandbox) = rows::load(c, "id = ?1 AND state <> 'deleting'", &[id.as_str()])?.pop() else {
                 return Ok(false);
             };
-            exists(c, &to.namespace)?;
+            belongs(c, &to)?;
+            let from = &sandbox.ownership;
+            if *from == to {
+                return Ok(true);
+            }
             let runs = matches!(sandbox.life.state, State::Running { .. } | State::Starting { .. });
             let mut more = Usage::default();
             more.add(sandbox.recipe.memory, runs);
-            within_quota(c, &to, &more, &id)?;
+            // In the same namespace only the owner's quota has to give room.
+            within_quota(c, &to, &more, &id, from.namespace != to.namespace)?;
+            // Who was invited, was invited to what is somebody else's now.
+            c.execute("DELETE FROM credentials WHERE sandbox = ?1", [id.as_str()])?;
             let update = "UPDATE sandboxes SET namespace = ?2, owner = ?3 WHERE id = ?1";
             let owner = to.owner.as_ref().map(UserName::as_str);
             Ok(c.prepare_cached(update)?.execute((id.as_str(), to.namespace.as_str(), owner))? > 0)

@@ -94,8 +94,8 @@ impl Store {
         self.writer
             .run(move |c| {
                 room(c, capacity)?;
-                people::exists(c, &sandbox.ownership.namespace)?;
-                people::within_quota(c, &sandbox.ownership, &all_of(&sandbox), &sandbox.id)?;
+                people::belongs(c, &sandbox.ownership)?;
+                people::within_quota(c, &sandbox.ownership, &all_of(&sandbox), &sandbox.id, true)?;
                 insert_row(c, &sandbox)?;
                 sandbox.ports = pool.reserve(c, &sandbox.id, &exposed, &avoid)?;
                 sandbox.ports.sort_by_key(|p| p.inside);
@@ -167,7 +167,7 @@ impl Store {
         let job = move |c: &Connection| {
             room(c, capacity)?;
             let start = Usage { containers: 0, ..all_of(&seen) };
-            people::within_quota(c, &seen.ownership, &start, &seen.id)?;
+            people::within_quota(c, &seen.ownership, &start, &seen.id, true)?;
             let done = mark(c, &seen, &to)?;
             if done && by_request {
                 c.execute("UPDATE sandboxes SET quick_ends = 0 WHERE id = ?1", [seen.id.as_str()])?;

@@ -22,6 +22,7 @@ pub fn settings(sandboxes: &str) -> ApiSettings {
         sandboxes: sandboxes.parse().unwrap(),
         proxies: Vec::new(),
         public_name: None,
+        public_url: None,
         certificates: None,
         connections: 256,
         times: Times::default(),

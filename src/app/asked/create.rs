@@ -106,7 +106,7 @@ impl Asked {
     }
 
     async fn try_create(&self, by: &Actor, spec: CreateSpec, acting: &mut Acting) -> Result<Sandbox> {
-        let namespace = Self::namespace_of(by, spec.namespace.clone());
+        let namespace = Self::namespace_of(by, spec.namespace.clone())?;
         in_namespace(by, Verb::Create, &namespace)?;
         acting.within(&namespace);
         let owner = match &spec.owner {

@@ -53,7 +53,8 @@ impl Asked {
     /// Gives a secret.
     async fn give(&self, mut grant: Grant, expires_in: Option<Duration>, secret: Secret) -> Result<Given> {
         grant.expires_at = expires_in.map(|length| plus(grant.created_at, length));
-        self.records.store.give(grant.clone(), secret.hash()).await?;
+        let is_made = grant.sandbox.is_none() && !self.identity.is_configured(&grant.user);
+        self.records.store.give(grant.clone(), secret.hash(), is_made).await?;
         Ok((grant, secret.reveal()))
     }
 
@@ -129,10 +130,9 @@ impl Asked {
 
     /// One of those of `kind` that `by` may revoke.
     async fn credential(&self, by: &Actor, kind: Kind, id: &str) -> Result<Grant> {
-        let all = self.records.store.grants(kind, Whose::All, self.clock.now()).await?;
         let none = || Error::NoCredential(kind, id.chars().take(80).collect());
-        let grant = all.into_iter().find(|grant| grant.id == id).ok_or_else(none)?;
-        let is_own = matches!(&by.who, Who::User(name) if *name == grant.user) && grant.sandbox.is_none();
+        let grant = self.records.store.grant(kind, id, self.clock.now()).await?.ok_or_else(none)?;
+        let is_own = matches!(&by.who, Who::User(name) if *name == grant.user);
         // Whoever may not touch others' must not learn which there are.
         match on_server(by, if is_own { Verb::OwnCredentials } else { Verb::OthersCredentials }) {
             Err(Error::Forbidden(_)) if !is_own => Err(none()),
@@ -202,27 +202,21 @@ impl Asked {
         let mut expires_in = SESSION;
         let (actor, mut grant) = match with {
             SignIn::Password(name, password) => {
-                let actor = self.identity.by_password(&name, &password, from).await?;
-                // A session has all rights of its user; a token may have fewer.
-                if actor.credential != Credential::Password {
-                    return Err(Error::Unauthorized);
-                }
+                // A session has all rights of its user, and a token may have fewer: it is no password here.
+                let (actor, known) = self.identity.verified_by(&name, &password, from).await?;
                 let mut grant = self.grant(Kind::Session, &name)?;
-                grant.password = Some(self.identity.bound(&name, &secret).await?);
+                grant.password = Some(secret.with_password(known.known()));
                 (actor, grant)
             }
             SignIn::Invitation(text) => {
                 let actor = self.identity.by_secret(&text, &[Kind::Invitation], from).await?;
                 let Credential::Invitation(parent) = &actor.credential else { return Err(Error::Unauthorized) };
                 let sandbox = actor.rights.only.clone().ok_or(Error::Unauthorized)?;
-                let all =
-                    self.records.store.grants(Kind::Invitation, Whose::Sandbox(sandbox.clone()), self.clock.now());
-                let invitation = all.await?.into_iter().find(|grant| grant.id == *parent).ok_or(Error::Unauthorized)?;
-                let left =
-                    invitation.expires_at.and_then(|end| Duration::try_from(end.duration_since(self.clock.now())).ok());
-                expires_in = expires_in.min(left.unwrap_or(SESSION));
+                let invitation = self.records.store.grant(Kind::Invitation, parent, self.clock.now()).await?;
+                let invitation = invitation.ok_or(Error::Unauthorized)?;
+                expires_in = expires_in.min(left(&invitation, self.clock.now()).unwrap_or(SESSION));
                 let mut grant = self.grant(Kind::Session, &invitation.user)?;
-                (grant.sandbox, grant.parent) = (Some(sandbox), Some(parent.clone()));
+                (grant.sandbox, grant.parent, grant.scopes) = (Some(sandbox), Some(parent.clone()), BTreeSet::new());
                 (actor, grant)
             }
         };
@@ -264,9 +258,17 @@ impl Asked {
     ) -> Result<(SandboxId, Given)> {
         let sandbox = self.allowed(by, Verb::Invite, reference).await?;
         let mut grant = self.grant(Kind::Invitation, &by.to_string())?;
-        grant.sandbox = Some(sandbox.id.clone());
+        (grant.sandbox, grant.scopes) = (Some(sandbox.id.clone()), BTreeSet::new());
+        let mut expires_in = expires_in.unwrap_or(INVITATION);
+        if let Credential::Token(token) = &by.credential {
+            // It ends with the token by which it was given.
+            let token =
+                self.records.store.grant(Kind::Token, token, grant.created_at).await?.ok_or(Error::Unauthorized)?;
+            expires_in = expires_in.min(left(&token, grant.created_at).unwrap_or(expires_in));
+            grant.parent = Some(token.id);
+        }
         let inviting = self.actions.of(by, Verb::Invite, &sandbox);
-        let given = inviting.around(self.give(grant, Some(expires_in.unwrap_or(INVITATION)), secret()?)).await?;
+        let given = inviting.around(self.give(grant, Some(expires_in), secret()?)).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, invitation = given.0.id, %by, "invited");
         Ok((sandbox.id, given))
     }
@@ -303,4 +305,9 @@ impl Asked {
 
 fn secret() -> Result<Secret> {
     Secret::new().map_err(|e| Error::NoRandom(e.to_string()))
+}
+
+/// How long it lasts from `now` on; `None`: until it is revoked.
+fn left(grant: &Grant, now: jiff::Timestamp) -> Option<Duration> {
+    grant.expires_at.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default())
 }

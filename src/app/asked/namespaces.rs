@@ -7,7 +7,7 @@ use super::{
 use crate::{
     app::{Error, Result, actions::Acting},
     domain::{
-        Act, ActedOn, Actor, Answer, Course, Namespace, Object, ObjectKind, Ownership, Quota, Role, Sandbox, Usage,
+        Act, ActedOn, Actor, Answer, Course, Invalid, Namespace, Object, ObjectKind, Ownership, Quota, Sandbox, Usage,
         UserName, Verb, may,
     },
 };
@@ -155,10 +155,20 @@ impl Asked {
 
     /// In which namespace a new sandbox of `by`'s is, if `wish` does not say: in `default`, or, if that does not list
     /// `by`, in the only one that does.
-    pub(super) fn namespace_of(by: &Actor, wish: Option<Namespace>) -> Namespace {
-        let listed = &by.rights.namespaces;
-        let only = listed.first().filter(|_| by.rights.role < Role::Admin && listed.len() == 1);
-        wish.or_else(|| only.cloned()).unwrap_or_default()
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if several do, and `default` does not.
+    pub(super) fn namespace_of(by: &Actor, wish: Option<Namespace>) -> Result<Namespace> {
+        let (listed, default) = (&by.rights.namespaces, Namespace::default());
+        match wish {
+            Some(namespace) => Ok(namespace),
+            None if by.may_know(&default) || listed.is_empty() => Ok(default),
+            None if listed.len() == 1 => Ok(listed.first().cloned().unwrap_or_default()),
+            None => {
+                let names: Vec<_> = listed.iter().map(Namespace::as_str).collect();
+                Err(Invalid::new("namespace", "", format!("say which of yours: {}", names.join(", "))).into())
+            }
+        }
     }
 
     /// Says in which namespace a sandbox is, and whose it is; `None`: as before.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Asked;
 use crate::{
     app::{Error, Result},
-    domain::{ActionReader, Actor, Answer, Object, Role, Sandbox, Verb, may},
+    domain::{ActionReader, Actor, Answer, Credential, Object, Role, Sandbox, Verb, may},
 };
 
 impl Asked {
@@ -21,6 +21,11 @@ impl Asked {
             Answer::No => Err(forbidden(by, verb)),
             Answer::Hidden => Err(Error::NoSandbox(reference.to_owned())),
         }
+    }
+
+    /// Whether `by` may use what only a sandbox's learner should.
+    pub fn may_enter(by: &Actor, sandbox: &Sandbox) -> bool {
+        may(by, Verb::Enter, Object::Sandbox(&sandbox.id, &sandbox.ownership)) == Answer::Yes
     }
 
     /// Those of `sandboxes` that `by` may see.
@@ -51,7 +56,9 @@ pub(super) fn on_server(by: &Actor, verb: Verb) -> Result<()> {
 pub(super) fn forbidden(by: &Actor, verb: Verb) -> Error {
     let role = by.rights.role.word();
     let least = verb.least().word();
-    Error::Forbidden(if by.rights.role < verb.least() {
+    Error::Forbidden(if verb == Verb::OwnCredentials && matches!(by.credential, Credential::Token(_)) {
+        "a token makes and changes no credentials; use your name and password, or a session".into()
+    } else if by.rights.role < verb.least() {
         format!("{by} may not do this ({}): it takes the role {least}, and {by} has the role {role}", verb.word())
     } else if !by.rights.has(verb.scope()) {
         format!("this token may not be used for this ({}): it lacks the scope {}", verb.word(), verb.scope().word())

@@ -7,7 +7,7 @@ use super::{
     rights::{forbidden, on_server},
 };
 use crate::{
-    app::{Error, Result, actions::Acting, identity::password},
+    app::{Error, Result, actions::Acting, error::no_member, identity::password},
     domain::{
         Act, ActedOn, Actor, Answer, Credential, Invalid, Namespace, Object, ObjectKind, Role, User, UserName, Verb,
         Who, may,
@@ -107,9 +107,19 @@ impl Asked {
     async fn user_for(&self, by: &Actor, verb: Verb, name: &str) -> Result<User> {
         on_server(by, verb)?;
         let none = || Error::NoUser(name.chars().take(80).collect());
+        if self.identity.is_configured(name) && by.rights.role == Role::Admin {
+            let what = "is the configured admin, whom the settings SPINDLE_ADMIN_USER and SPINDLE_ADMIN_PASSWORD make";
+            return Err(Error::Forbidden(format!("{name} {what}")));
+        }
         let user = self.records.store.user(name).await?.ok_or_else(none)?;
         match may(by, verb, as_object(&user)) {
             Answer::Yes => Ok(user),
+            Answer::No if by.rights.role == Role::Instructor && user.role > Role::Learner => {
+                Err(Error::Forbidden(format!("{name} is no learner; an admin does this")))
+            }
+            Answer::No if by.rights.role == Role::Instructor => {
+                Err(Error::Forbidden(format!("{name} is in another course as well; an admin does this")))
+            }
             Answer::No => Err(forbidden(by, verb)),
             Answer::Hidden => Err(none()),
         }
@@ -144,10 +154,22 @@ impl Asked {
         };
         acting.begin_within(user.namespaces.first());
         if self.identity.is_configured(user.name.as_str()) || !self.records.store.insert_user(user.clone()).await? {
-            return Err(Error::Taken(format!("the name {} is another user's", user.name)));
+            return Err(self.user_taken(by, &user.name).await);
         }
         tracing::info!(user = %user.name, role = user.role.word(), %by, "user made");
         Ok((user, told))
+    }
+
+    /// The error about a name that somebody has, and where, as far as `by` may know.
+    async fn user_taken(&self, by: &Actor, name: &UserName) -> Error {
+        Error::Taken(match self.user(by, name.as_str()).await {
+            Ok(user) => {
+                let names = user.namespaces.iter().filter(|name| by.may_know(name));
+                let names: Vec<_> = names.map(Namespace::as_str).collect();
+                format!("{name} is there already, a user of the role {} in {:?}", user.role.word(), names.join(", "))
+            }
+            Err(_) => format!("{name} is the name of a user in another course; an admin adds that user to yours"),
+        })
     }
 
     /// Changes a user.
@@ -192,18 +214,19 @@ impl Asked {
         }
     }
 
-    /// Changes the password of whoever asks.
+    /// Changes the password of whoever asks and knows the `current` one: a session alone may be stolen.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] to whoever has none that could be changed here.
-    pub async fn change_own_password(&self, by: &Actor, new: String) -> Result<()> {
+    /// [`Error::Forbidden`] to whoever has none that could be changed here; [`Error::Unauthorized`] if `current` is
+    /// wrong, or was changed meanwhile; [`Error::TooManyAttempts`].
+    pub async fn change_own_password(&self, by: &Actor, current: &str, new: String) -> Result<()> {
         let on = ActedOn::named(ObjectKind::User, by.to_string());
         let mut acting = self.actions.of(by, Act::ChangeUser, on).changing(["password"]);
-        let changed = self.try_change_own_password(by, new, &mut acting).await;
+        let changed = self.try_change_own_password(by, current, new, &mut acting).await;
         acting.end(changed)
     }
 
-    async fn try_change_own_password(&self, by: &Actor, new: String, acting: &mut Acting) -> Result<()> {
+    async fn try_change_own_password(&self, by: &Actor, current: &str, new: String, acting: &mut Acting) -> Result<()> {
         on_server(by, Verb::OwnCredentials)?;
         let Who::User(name) = &by.who else { return Err(forbidden(by, Verb::OwnCredentials)) };
         if self.identity.is_configured(name) {
@@ -211,10 +234,15 @@ impl Asked {
                 "this password is part of the configuration: SPINDLE_ADMIN_PASSWORD or SPINDLE_ADMIN_PASSWORD_HASH";
             return Err(Error::Forbidden(how.into()));
         }
+        let (_, known) = self.identity.verified_by(name, current, by.from).await?;
         let (hash, _) = self.hashed(NewPassword::This(new)).await?;
         acting.begin();
         loop {
-            let seen = self.records.store.user(name).await?.ok_or_else(|| Error::NoUser(name.clone()))?;
+            let seen = self.records.store.user(name).await?.ok_or(Error::Unauthorized)?;
+            // Whoever sets another password meanwhile wins.
+            if seen.password.as_deref() != Some(known.known()) {
+                return Err(Error::Unauthorized);
+            }
             let user = User { password: hash.clone(), ..seen.clone() };
             if self.records.store.change_user(seen, user).await? {
                 tracing::info!(user = name, "password changed");
@@ -270,10 +298,7 @@ impl Asked {
     /// [`Error::Invalid`] if `owner` is nobody whom `namespace` lists.
     pub(super) async fn belongs(&self, owner: &UserName, namespace: &Namespace) -> Result<User> {
         let user = self.records.store.user(owner.as_str()).await?;
-        user.filter(|user| user.namespaces.contains(namespace)).ok_or_else(|| {
-            let allowed = format!("it is a user whom the namespace {namespace} lists (POST /v1/users makes one)");
-            Invalid::new("owner", owner.as_str(), allowed).into()
-        })
+        user.filter(|user| user.namespaces.contains(namespace)).ok_or_else(|| no_member(owner, namespace))
     }
 }
 
@@ -299,7 +324,7 @@ fn may_be(by: &Actor, role: Role, namespaces: &BTreeSet<Namespace>) -> Result<()
     match may(by, Verb::ManageUser, Object::User(role, namespaces)) {
         Answer::Yes => Ok(()),
         Answer::Hidden => {
-            let allowed = "an instructor adds users to namespaces that list the instructor; name at least one";
+            let allowed = "name at least one of your own; an admin makes a user without any, and DELETE removes a user";
             Err(Invalid::new("namespaces", "", allowed).into())
         }
         Answer::No => Err(forbidden(by, Verb::ManageUser)),

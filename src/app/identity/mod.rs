@@ -19,7 +19,10 @@ use tokio_util::task::TaskTracker;
 use super::{AdminLogin, Error, Result, chain};
 use crate::{
     clock::{RecordClock, Stopwatch},
-    domain::{Actor, Credential, Grant, Kind, Password, Rights, Role, Sandbox, User, Who, names::hex, time::plus},
+    domain::{
+        Actor, Answer, Credential, Grant, Kind, Object, Password, Rights, Role, Sandbox, User, Verb, Who, may,
+        names::hex, time::plus,
+    },
     store::Store,
 };
 use attempts::Attempts;
@@ -100,16 +103,25 @@ impl Identity {
             let is_theirs = !matches!(&actor.who, Who::User(user) if user != name && !name.is_empty());
             return if is_theirs { Ok(actor) } else { Err(Error::Unauthorized) };
         }
+        self.verified_by(name, password, from).await.map(|(actor, _)| actor)
+    }
+
+    /// Whoever has this name and password, and what is recorded of the password that was right.
+    ///
+    /// # Errors
+    /// As [`Identity::by_password`].
+    pub(super) async fn verified_by(&self, name: &str, given: &str, from: Option<IpAddr>) -> Result<(Actor, Password)> {
         let account = self.account(name).await?;
         self.may_try(name, from)?;
         let known = account.as_ref().and_then(|account| account.password.as_ref());
-        if !self.is_right(name, password, known, from).await? {
+        if !self.is_right(name, given, known, from).await? {
             return Err(Error::Unauthorized);
         }
         self.attempts.succeeded(from, name);
-        let rights = account.map(|account| account.rights).ok_or(Error::Unauthorized)?;
+        let Account { password, rights } = account.ok_or(Error::Unauthorized)?;
         let who = Who::User(name.to_owned());
-        Ok(Actor { who, credential: Credential::Password, from, request: None, rights })
+        let actor = Actor { who, credential: Credential::Password, from, request: None, rights };
+        Ok((actor, password.ok_or(Error::Unauthorized)?))
     }
 
     fn may_try(&self, name: &str, from: Option<IpAddr>) -> Result<()> {
@@ -210,6 +222,13 @@ impl Identity {
         if let Some(id) = &grant.sandbox {
             let sandbox = self.store.get(id).await?.filter(|sandbox| sandbox.life.state.is_visible());
             let sandbox = sandbox.ok_or(Error::Unauthorized)?;
+            // An invitation ends with the right to give it.
+            let rights = account.ok_or(Error::Unauthorized)?.rights;
+            let giver = Actor { rights, ..Actor::admin(&grant.user) };
+            let object = Object::Sandbox(&sandbox.id, &sandbox.ownership);
+            if may(&giver, Verb::Invite, object) != Answer::Yes {
+                return Err(Error::Unauthorized);
+            }
             return Ok((Who::Invited(grant.parent.clone().unwrap_or(grant.id.clone())), invited(&sandbox)));
         }
         let account = account.ok_or(Error::Unauthorized)?;
@@ -223,12 +242,6 @@ impl Identity {
         };
         let rights = account.rights.narrowed(&grant.scopes, &grant.namespaces);
         if is_theirs { Ok((Who::User(grant.user.clone()), rights)) } else { Err(Error::Unauthorized) }
-    }
-
-    /// What a session of `name` is bound to: it ends when the password is changed.
-    pub(super) async fn bound(&self, name: &str, secret: &Secret) -> Result<Vec<u8>> {
-        let account = self.account(name).await?.ok_or(Error::Unauthorized)?;
-        Ok(secret.with_password(account.known()))
     }
 
     fn note_use(&self, grant: Grant, from: Option<IpAddr>, now: Timestamp) {

@@ -4,6 +4,7 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version, password_hash::SaltString,
 };
 
+use super::secret::Secret;
 use crate::domain::Invalid;
 
 /// The shortest password that a user may have, in characters.
@@ -51,9 +52,14 @@ pub fn is_hash(text: &str) -> bool {
 /// # Errors
 /// If a user may not have that password. It is not shown.
 pub fn check(password: &str) -> Result<(), Invalid> {
-    if password.chars().count() < SHORTEST || password.len() > LONGEST || password.contains('\0') {
-        let allowed =
-            format!("a password has at least {SHORTEST} characters and at most {LONGEST} bytes, none of them NUL");
+    if password.chars().count() < SHORTEST
+        || password.len() > LONGEST
+        || password.contains('\0')
+        || Secret::parse(password).is_some()
+    {
+        let allowed = format!(
+            "a password has at least {SHORTEST} characters and at most {LONGEST} bytes, none of them NUL, and is no token"
+        );
         return Err(Invalid::new("password", "(not shown)", allowed));
     }
     Ok(())

@@ -19,6 +19,9 @@ use json::Json;
 /// The most that a body may hold.
 const LIMIT: u64 = 64 * 1024;
 
+/// Fields whose values no answer repeats.
+const SECRET: [&str; 3] = ["password", "current_password", "invitation"];
+
 /// Keys and their values, in the order in which they came.
 pub type Pairs = Vec<(String, String)>;
 
@@ -211,7 +214,8 @@ impl Fields {
     /// The field `name` as text, if it is there. A JSON number is text too; `null` is absent.
     pub fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
         let read = self.get(name).map_or(Ok(None), text_of);
-        read.map_err(|shown| ApiError::invalid(name, &shown, "it must be a string"))
+        let shown = |value: String| if SECRET.contains(&name) { "(not shown)".into() } else { value };
+        read.map_err(|value| ApiError::invalid(name, &shown(value), "it must be a string"))
     }
 
     /// As [`Fields::text`], but a JSON number is refused.

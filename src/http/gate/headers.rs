@@ -91,7 +91,8 @@ pub fn check_host<B>(request: &Request<B>, local: IpAddr, public: Option<&str>) 
     if is_ours(host.host(), local, public) {
         return Ok(());
     }
-    let message = format!("This server is not {:?}; SPINDLE_PUBLIC_URL names it {public:?}", host.host());
+    let message =
+        format!("This server is {public:?} and not {:?}; SPINDLE_PUBLIC_URL gives it another name", host.host());
     Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message))
 }
 
