@@ -90,10 +90,10 @@ pub async fn serve(config: Config) -> Result<(), Sentence> {
 }
 
 /// The name that a `Host` must have. Whoever listens on loopback alone, for no proxy, is asked under its names: another
-/// name is a foreign page's, which now leads here.
+/// name is a foreign page's, which now leads here. Such a page has no certificate of ours.
 fn public_name(config: &Config) -> Option<String> {
     let named = config.gate.public_url.as_ref().map(|public| public.name.clone());
-    let is_local = config.address.is_loopback() && config.gate.proxies.is_empty();
+    let is_local = config.address.is_loopback() && config.gate.proxies.is_empty() && config.gate.tls.is_none();
     named.or_else(|| is_local.then(|| "localhost".to_owned()))
 }
 

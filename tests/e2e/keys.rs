@@ -53,7 +53,7 @@ async fn a_wrong_password_is_in_the_log_once_a_second() {
         compared += usize::from(answer.status == 401);
         assert!([401, 429].contains(&answer.status), "{answer:?}");
     }
-    assert!((9..30).contains(&compared), "{compared} were compared, and all others told to wait");
+    assert!((5..30).contains(&compared), "{compared} were compared, and all others told to wait");
     let seconds = started.elapsed().as_secs() as usize + 1;
     let times = |log: &str| -> u64 {
         let lines = log.lines().filter(|line| line.contains("wrong credentials"));

@@ -101,7 +101,7 @@ async fn neither_half_sent_requests_nor_a_stubborn_sandbox_hold_it_up_for_ever()
     let body = json!({"image": "spindle/mimic", "env": {"MIMIC_IGNORE_TERM": "1"}});
     let c = world.http().send("POST", "/v1/containers", Body::Json(body)).await.expect(201).json();
     let mut half = TcpStream::connect(format!("127.0.0.1:{}", world.setting("PORT"))).unwrap();
-    half.write_all(b"POST /v1/containers HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nimage").unwrap();
+    half.write_all(b"POST /v1/containers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nimage").unwrap();
     world.http().patch(&c, "status=stopped").await.expect(200);
     ends_well(&mut world, END);
     drop(half);

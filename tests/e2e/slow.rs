@@ -15,7 +15,7 @@ fn half_sent(at: &str, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46c3BpbmRvY2tlcg==\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YWRtaW46c3BpbmRvY2tlcg==\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nactive-connections=1&image="
     );
     stream.write_all(head.as_bytes()).unwrap();
