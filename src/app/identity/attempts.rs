@@ -113,7 +113,9 @@ impl Attempts {
     /// Notes that `name` has signed in from `address`.
     pub fn succeeded(&self, address: Option<IpAddr>, name: &str) {
         let Some(address) = address.map(network) else { return };
-        self.seen().signed_in.insert(Key::Pair(address, digest(&[name.as_bytes()])), Stopwatch::start());
+        let mut seen = self.seen();
+        seen.make_room();
+        seen.signed_in.insert(Key::Pair(address, digest(&[name.as_bytes()])), Stopwatch::start());
     }
 }
 
