@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::{
     Body, World, id,
-    people::{Caller, PASSWORD, admin, basic, by_password, course, of_alice, text},
+    people::{Caller, PASSWORD, admin, basic, bearer, by_password, course, of_alice, text},
     uri,
 };
 
@@ -72,6 +72,12 @@ async fn a_sandbox_is_given_to_somebody_else_only_where_both_are() {
     assert_eq!(text(&given, "owner"), "bob");
     let nobody = ina.patch(uri(&made), "owner=carol").await.expect_error(400, "invalid_field");
     assert!(nobody.contains("owner: \"carol\"") && nobody.contains("db lists"), "{nobody}");
+    let token = admin(&w, "POST", "/v1/tokens", "name=x&scopes=admin").await;
+    bearer(&w, &token).patch(uri(&made), "owner=bob").await.expect(200);
+    // The words of an error are for whoever made it.
+    w.http().send("POST", "/v1/users", Body::Form("name=alice&namespaces=db")).await.expect_error(409, "name_taken");
+    let seen = ina.get("/v1/actions?verb=make_user&limit=1").await.expect(200).json();
+    assert_eq!(seen[0]["error"], json!({"code": "name_taken", "message": "(name_taken)"}));
     ina.patch(uri(&made), "namespace=default").await.expect_error(404, "namespace_not_found");
     let in_use = w.http().send("DELETE", "/v1/users/bob", Body::None).await.expect_error(409, "in_use");
     assert!(in_use.contains("bob owns 1 container"), "{in_use}");

@@ -29,6 +29,12 @@ async fn a_token_does_no_more_than_its_scopes_and_than_its_owner() {
     let session = format!("name=ina&password={}", text(&given, "token"));
     let refused = w.http().bare("POST", "/v1/session", Body::Form(&session), &[]).await;
     refused.expect_error(401, "unauthorized");
+    // Whoever may more than before needs new tokens.
+    admin(&w, "POST", "/v1/namespaces", "name=net").await;
+    admin(&w, "PATCH", "/v1/users/ina", "namespaces=db,net").await;
+    token.get(uri(&made)).await.expect_error(401, "unauthorized");
+    let given = ina.post("/v1/tokens", "name=grader&scopes=operate&expires_in=2h").await.expect(201).json();
+    let token = bearer(&w, &given);
     // The owner's role is looked at with each request.
     admin(&w, "PATCH", "/v1/users/ina", "role=assistant").await;
     token.patch(uri(&made), "idle_timeout=2h").await.expect_error(403, "forbidden");
@@ -74,6 +80,8 @@ async fn an_invitation_ends_with_the_right_to_give_it() {
         bearer(&w, &token).post(&format!("{}/invite", uri(&made)), "expires_in=90d").await.expect(201).json();
     assert_eq!(text(&by_token, "expires_at"), text(&token, "expires_at"), "it lasts no longer than the token");
     bearer(&w, &by_token).get(uri(&made)).await.expect(200);
+    let me = bearer(&w, &by_token).get("/v1/me").await.expect(200).json();
+    assert_eq!(text(&me, "name"), format!("invitation {}", text(&by_token, "id")), "its own id, not the token's");
     ina.send("DELETE", &format!("/v1/tokens/{}", text(&token, "id")), Body::None).await.expect(204);
     bearer(&w, &by_token).get(uri(&made)).await.expect_error(401, "unauthorized");
     let kept = invite().await;
@@ -125,7 +133,9 @@ async fn a_session_ends_with_its_password_its_role_and_its_owner() {
     admin(&w, "PATCH", "/v1/users/alice", "role=assistant").await;
     third.get("/v1/me").await.expect_error(401, "unauthorized");
     let (fourth, _) = session(&w, "name=alice&password=another horse").await;
-    fourth.send("DELETE", "/v1/session", Body::None).await.expect(204);
+    // Other credentials beside the cookie keep no session alive.
+    let beside = [("cookie", fourth.header.1.as_str()), ("authorization", &basic("alice", "another horse"))];
+    w.http().bare("DELETE", "/v1/session", Body::None, &beside).await.expect(204);
     fourth.get("/v1/me").await.expect_error(401, "unauthorized");
     let (fifth, _) = session(&w, "name=alice&password=another horse").await;
     w.clock.advance(std::time::Duration::from_hours(25));

@@ -140,7 +140,7 @@ async fn list(
     let mut found = app.asked.actions(&by, filter, after.as_deref(), limit + 1).await?;
     let is_last = found.len() <= limit;
     found.truncate(limit);
-    let page = Json(found.iter().map(wire::action).collect());
+    let page = Json(found.iter().map(|action| wire::action(&by, action)).collect());
     Ok(Either::Left(match found.last().filter(|_| !is_last) {
         Some(last) => Listed::More(page, next(origin, &last.id)),
         None => Listed::Page(page),
@@ -165,7 +165,7 @@ fn all(
                     return;
                 }
             };
-            yield page.iter().map(|action| export.line(&wire::action(action))).collect();
+            yield page.iter().map(|action| export.line(&wire::action(&by, action))).collect();
             match page.last().filter(|_| page.len() == MOST) {
                 Some(last) => after = Some(last.id.clone()),
                 None => return,
@@ -185,12 +185,12 @@ fn next(origin: &Origin<'_>, last: &str) -> Header<'static> {
 
 #[get("/v1/actions/<id>")]
 async fn get_one(caller: Caller, app: &State<Arc<App>>, id: &str) -> Result<Json<api::Action>, ApiError> {
-    Ok(Json(wire::action(&app.asked.action(&caller.0, id).await?)))
+    Ok(Json(wire::action(&caller.0, &app.asked.action(&caller.0, id).await?)))
 }
 
 #[post("/v1/actions/<id>/cancel")]
 async fn cancel(caller: Caller, app: &State<Arc<App>>, id: &str) -> Result<Json<api::Action>, ApiError> {
-    Ok(Json(wire::action(&app.asked.cancel(&caller.0, id).await?)))
+    Ok(Json(wire::action(&caller.0, &app.asked.cancel(&caller.0, id).await?)))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The name of a session's cookie. Over TLS a browser holds it to this one host and to TLS, by the prefix of its name.
-fn cookie_name(is_secure: bool) -> &'static str {
+pub fn cookie_name(is_secure: bool) -> &'static str {
     if is_secure { "__Host-spindle" } else { "spindle" }
 }
 

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     api::{self, Instant},
-    app::{App, Given, NewToken, SignIn},
-    domain::{Grant, Invalid, Kind, Scope, Who, names::shortened},
+    app::{App, Error, Given, NewToken, SignIn},
+    domain::{Actor, Grant, Invalid, Kind, Scope, Who, names::shortened},
 };
 
 const TOKEN: Taken = Taken { names: &[&["name", "scopes", "namespaces", "expires_in"]], elsewhere: &[] };
@@ -195,16 +195,20 @@ async fn follow_link(
     Ok(Redirect::to(app.asked.own_path(&actor).await.unwrap_or_else(|| "/v1/me".into())))
 }
 
-/// Signs out. Whoever has no session is signed out already.
+/// Signs out: ends the session in the cookie, whatever other credentials come along. Whoever has none is out already.
 #[delete("/v1/session")]
 async fn sign_out(
-    caller: Option<Caller>,
+    _site: auth::SameSite,
     client: Client,
     app: &State<Arc<App>>,
     cookies: &CookieJar<'_>,
 ) -> Result<Status, ApiError> {
-    if let Some(Caller(actor)) = caller {
-        app.asked.end_session(&actor).await?;
+    if let Some(secret) = cookies.get(auth::cookie_name(client.is_secure)) {
+        match app.identity.by_secret(secret.value(), &[Kind::Session], client.from).await {
+            Ok(actor) => app.asked.end_session(&Actor { request: Some(client.request), ..actor }).await?,
+            Err(Error::Unauthorized) => {}
+            Err(e) => return Err(e.into()),
+        }
     }
     cookies.add(auth::cookie(None, client.is_secure));
     Ok(Status::NoContent)

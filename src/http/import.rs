@@ -162,7 +162,9 @@ async fn imported(app: &App, by: &Actor, line: u64, row: &Row, generate: bool) -
     let namespaces: Vec<String> = namespaces.unwrap_or_default();
     let made = async {
         let wish = wish(row, &name, namespaces.clone(), generate)?;
-        app.asked.make_user(by, wish).await.map_err(ApiError::from)
+        // Hundreds of passwords take a while, in which the caller may lose the right.
+        let by = app.identity.again(by).await?;
+        app.asked.make_user(&by, wish).await.map_err(ApiError::from)
     };
     let of = |status: &'static str| api::Imported {
         line,

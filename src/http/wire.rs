@@ -8,7 +8,10 @@ use rocket::http::uri::Host;
 use crate::{
     api::{self, Instant},
     app::{self, PortView, View},
-    domain::{Action, Carrier, Extension, ImageRef, Limit, PortMapping, PortSpec, Sandbox, Source, State},
+    domain::{
+        Action, Actor, Carrier, Extension, Failure, ImageRef, Limit, PortMapping, PortSpec, Role, Sandbox, Source,
+        State,
+    },
 };
 
 /// The container object for `view`. `host` is the one that the request was sent to.
@@ -66,9 +69,12 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
     }
 }
 
-/// The object for an action.
-pub fn action(action: &Action) -> api::Action {
+/// The object for an action, as `by` may see it. The words of an error are for whoever made it: they may name what others
+/// must not know.
+pub fn action(by: &Actor, action: &Action) -> api::Action {
     let on = &action.on;
+    let is_theirs = by.rights.role == Role::Admin || by.to_string() == action.actor;
+    let words = |f: &Failure| if is_theirs { f.text.clone() } else { format!("({})", f.code) };
     api::Action {
         id: action.id.clone(),
         verb: action.verb.clone(),
@@ -87,7 +93,7 @@ pub fn action(action: &Action) -> api::Action {
         changed: action.changed.clone(),
         started_at: Instant(action.started_at),
         ended_at: instant(action.ended_at),
-        error: action.failure.as_ref().map(|f| api::Failure { code: f.code.clone(), message: f.text.clone() }),
+        error: action.failure.as_ref().map(|f| api::Failure { code: f.code.clone(), message: words(f) }),
     }
 }
 

@@ -85,6 +85,7 @@ impl Store {
             if is_made && user_named(c, &grant.user)?.is_none() {
                 return Err(StoreError::NoUser);
             }
+            c.execute("DELETE FROM credentials WHERE expires_at < ?1", [millis(grant.created_at)])?;
             let count = "SELECT count(*) FROM credentials WHERE kind = ?1 AND user = ?2";
             let many: u32 = c.prepare_cached(count)?.query_row((grant.kind.word(), &grant.user), |r| r.get(0))?;
             if grant.kind != Kind::Session && many >= MOST {
@@ -136,6 +137,13 @@ impl Store {
         self.reader.run(move |c| Ok(grants(c, filter, (id, kind.word(), millis(now)))?.pop())).await
     }
 
+    /// Whether this one is there, and has not ended by `now`.
+    pub async fn is_valid(&self, id: &str, now: Timestamp) -> Result<bool> {
+        let id = id.to_owned();
+        let sql = "SELECT EXISTS (SELECT 1 FROM credentials WHERE id = ?1 AND (expires_at IS NULL OR expires_at > ?2))";
+        self.reader.run(move |c| Ok(c.prepare_cached(sql)?.query_row((id, millis(now)), |r| r.get(0))?)).await
+    }
+
     /// Those of one kind, oldest first; what has ended by `now` is left out.
     pub async fn grants(&self, kind: Kind, whose: Whose, now: Timestamp) -> Result<Vec<Grant>> {
         let job = move |c: &Connection| {
@@ -150,11 +158,12 @@ impl Store {
         self.reader.run(job).await
     }
 
-    /// Changes the name and the end of one.
-    pub async fn change_grant(&self, id: &str, name: String, expires_at: Option<Timestamp>) -> Result<bool> {
+    /// Changes the name and the end of one; `None`: as they are.
+    pub async fn change_grant(&self, id: &str, name: Option<String>, expires_at: Option<Timestamp>) -> Result<bool> {
         let id = id.to_owned();
         let job = move |c: &Connection| {
-            let update = "UPDATE credentials SET name = ?2, expires_at = ?3 WHERE id = ?1";
+            let update =
+                "UPDATE credentials SET name = coalesce(?2, name), expires_at = coalesce(?3, expires_at) WHERE id = ?1";
             Ok(c.execute(update, (id, name, expires_at.map(millis)))? > 0)
         };
         self.writer.run(job).await

@@ -9,7 +9,9 @@ use super::{
     columns::{Columns, instant, millis, required},
     rows,
 };
-use crate::domain::{Course, Memory, Namespace, Ownership, Quota, Role, SandboxId, State, Usage, User, UserName};
+use crate::domain::{
+    Course, Memory, Namespace, Ownership, Quota, Role, Sandbox, SandboxId, State, Usage, User, UserName,
+};
 
 const USER: &str = "name, role, password, ssh_key, created_at";
 
@@ -193,7 +195,8 @@ impl Store {
     }
 
     /// Replaces what is recorded about `seen` by `user`, who has the same name. False, and nothing changed, if it is no
-    /// longer as in `seen`. Whoever has another role signs in anew.
+    /// longer as in `seen`. Whoever has another role signs in anew;
+    /// whoever may more than before needs new tokens too.
     ///
     /// # Errors
     /// [`StoreError::NoNamespace`].
@@ -205,11 +208,12 @@ impl Store {
             let update = "UPDATE users SET role = ?2, password = ?3, ssh_key = ?4 WHERE name = ?1";
             let values = (user.name.as_str(), user.role.word(), &user.password, &user.ssh_key);
             c.prepare_cached(update)?.execute(values)?;
-            if user.role != seen.role {
-                c.execute(
-                    "DELETE FROM credentials WHERE user = ?1 AND kind = 'session' AND sandbox IS NULL",
-                    [user.name.as_str()],
-                )?;
+            // Who may more than before shows that anew: an old token may be somebody else's, who may not.
+            let may_more = user.role > seen.role || !user.namespaces.is_subset(&seen.namespaces);
+            if may_more || user.role != seen.role {
+                let kinds = if may_more { "('session', 'token')" } else { "('session')" };
+                let delete = format!("DELETE FROM credentials WHERE user = ?1 AND sandbox IS NULL AND kind IN {kinds}");
+                c.execute(&delete, [user.name.as_str()])?;
             }
             enroll(c, &user)?;
             Ok(true)
@@ -218,11 +222,11 @@ impl Store {
     }
 
     /// Removes a user with all that lets the user in. How many sandboxes are the user's; nothing is changed unless that
-    /// is 0. `None` if there is no such user.
-    pub async fn remove_user(&self, name: &UserName) -> Result<Option<u32>> {
-        let name = name.clone();
+    /// is 0. `None` if the user is no longer as in `seen`.
+    pub async fn remove_user(&self, seen: &User) -> Result<Option<u32>> {
+        let (seen, name) = (seen.clone(), seen.name.clone());
         let job = move |c: &Connection| {
-            if user_named(c, name.as_str())?.is_none() {
+            if user_named(c, name.as_str())? != Some(seen) {
                 return Ok(None);
             }
             let owns = "SELECT count(*) FROM sandboxes WHERE owner = ?1 AND state <> 'deleting'";
@@ -303,18 +307,21 @@ impl Store {
         self.writer.run(job).await
     }
 
-    /// Says to whom a sandbox belongs. False if it is gone.
+    /// Says to whom a sandbox belongs. False if it is gone, or belongs to others than in `seen`.
     ///
     /// # Errors
     /// [`StoreError::Quota`] if it has no room there; [`StoreError::NoNamespace`].
-    pub async fn assign(&self, id: &SandboxId, to: Ownership) -> Result<bool> {
-        let id = id.clone();
+    pub async fn assign(&self, seen: &Sandbox, to: Ownership) -> Result<bool> {
+        let (id, was) = (seen.id.clone(), seen.ownership.clone());
         let job = move |c: &Connection| {
             let Some(sandbox) = rows::load(c, "id = ?1 AND state <> 'deleting'", &[id.as_str()])?.pop() else {
                 return Ok(false);
             };
-            belongs(c, &to)?;
             let from = &sandbox.ownership;
+            if *from != was {
+                return Ok(false);
+            }
+            belongs(c, &to)?;
             if *from == to {
                 return Ok(true);
             }

@@ -167,7 +167,8 @@ impl Store {
         let job = move |c: &Connection| {
             room(c, capacity)?;
             let start = Usage { containers: 0, ..all_of(&seen) };
-            people::within_quota(c, &seen.ownership, &start, &seen.id, true)?;
+            let now = rows::load(c, "id = ?1", &[seen.id.as_str()])?.pop().map(|now| now.ownership);
+            people::within_quota(c, now.as_ref().unwrap_or(&seen.ownership), &start, &seen.id, true)?;
             let done = mark(c, &seen, &to)?;
             if done && by_request {
                 c.execute("UPDATE sandboxes SET quick_ends = 0 WHERE id = ?1", [seen.id.as_str()])?;

@@ -151,23 +151,19 @@ impl Asked {
         name: Option<String>,
         expires_in: Option<Duration>,
     ) -> Result<Grant> {
-        let mut grant = self.credential(by, Kind::Token, id).await?;
-        let is_named = name.is_some();
-        grant.name = name.unwrap_or(grant.name);
-        let said = [("name", is_named), ("expires_in", expires_in.is_some())];
+        let grant = self.credential(by, Kind::Token, id).await?;
+        let said = [("name", name.is_some()), ("expires_in", expires_in.is_some())];
         let names = said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name));
-        grant.expires_at = expires_in.map(|length| plus(self.clock.now(), length)).or(grant.expires_at);
-        let changing = self.actions.of(by, Act::ChangeToken, &grant).changing(names);
-        changing.around(self.change_grant(by, grant)).await
-    }
-
-    async fn change_grant(&self, by: &Actor, grant: Grant) -> Result<Grant> {
-        let id = grant.id.as_str();
-        if !self.records.store.change_grant(id, grant.name.clone(), grant.expires_at).await? {
-            return Err(Error::NoCredential(Kind::Token, id.to_owned()));
-        }
-        tracing::info!(token = id, name = grant.name, %by, "token changed");
-        Ok(grant)
+        let end = expires_in.map(|length| plus(self.clock.now(), length));
+        let changed = async {
+            let none = || Error::NoCredential(Kind::Token, grant.id.clone());
+            if !self.records.store.change_grant(id, name, end).await? {
+                return Err(none());
+            }
+            tracing::info!(token = id, %by, "token changed");
+            self.records.store.grant(Kind::Token, id, self.clock.now()).await?.ok_or_else(none)
+        };
+        self.actions.of(by, Act::ChangeToken, &grant).changing(names).around(changed).await
     }
 
     /// Revokes a token or a session.

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     app::{Error, Result, actions::Acting},
     domain::{
-        Act, ActedOn, Actor, Answer, Course, Invalid, Namespace, Object, ObjectKind, Ownership, Quota, Sandbox, Usage,
-        UserName, Verb, may,
+        Act, ActedOn, Actor, Answer, Course, Failure, Invalid, Namespace, Object, ObjectKind, Ownership, Quota,
+        Sandbox, Usage, UserName, Verb, may,
     },
 };
 
@@ -183,32 +183,44 @@ impl Asked {
         namespace: Option<Namespace>,
         owner: Option<Option<UserName>>,
     ) -> Result<Sandbox> {
-        let sandbox = self.allowed(by, Verb::Assign, reference).await?;
-        let said = [("namespace", namespace.is_some()), ("owner", owner.is_some())];
-        let names = said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name));
-        let mut acting = self.actions.of(by, Verb::Assign, &sandbox).changing(names);
-        let to = Ownership {
-            namespace: namespace.unwrap_or(sandbox.ownership.namespace.clone()),
-            owner: owner.unwrap_or(sandbox.ownership.owner.clone()),
-        };
-        let assigned = self.try_assign(by, &sandbox, to, &mut acting).await;
-        acting.end(assigned)
+        loop {
+            let sandbox = self.allowed(by, Verb::Assign, reference).await?;
+            let said = [("namespace", namespace.is_some()), ("owner", owner.is_some())];
+            let names = said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name));
+            let mut acting = self.actions.of(by, Verb::Assign, &sandbox).changing(names);
+            let to = Ownership {
+                namespace: namespace.clone().unwrap_or(sandbox.ownership.namespace.clone()),
+                owner: owner.clone().unwrap_or(sandbox.ownership.owner.clone()),
+            };
+            match self.try_assign(by, &sandbox, to, &mut acting).await {
+                // Somebody else assigned it meanwhile: perhaps out of sight.
+                Ok(None) => acting.failed(&Failure::new("changed_meanwhile", "it was assigned to others meanwhile")),
+                other => return acting.end(other).map(|assigned| assigned.unwrap_or(sandbox)),
+            }
+        }
     }
 
-    async fn try_assign(&self, by: &Actor, sandbox: &Sandbox, to: Ownership, acting: &mut Acting) -> Result<Sandbox> {
-        in_namespace(by, Verb::Create, &to.namespace)?;
+    /// `None` if it no longer belongs to whom it did in `sandbox`.
+    async fn try_assign(
+        &self,
+        by: &Actor,
+        sandbox: &Sandbox,
+        to: Ownership,
+        acting: &mut Acting,
+    ) -> Result<Option<Sandbox>> {
+        in_namespace(by, Verb::Assign, &to.namespace)?;
         if let Some(owner) = &to.owner {
             self.belongs(owner, &to.namespace).await?;
         }
         acting.begin();
         let amended = |now: &Sandbox| Sandbox { ownership: to.clone(), ..now.clone() };
-        let record = async { Ok(self.records.store.assign(&sandbox.id, to.clone()).await?) };
+        let record = async { Ok(self.records.store.assign(sandbox, to.clone()).await?) };
         if !self.work.amend(&sandbox.id, amended, record).await? {
-            return Err(Error::NoSandbox(sandbox.name.to_string()));
+            return Ok(None);
         }
         let owner = to.owner.as_ref().map(tracing::field::display);
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, namespace = %to.namespace, owner, %by, "assigned");
-        self.records.again(sandbox).await
+        self.records.again(sandbox).await.map(Some)
     }
 }
 

@@ -60,12 +60,13 @@ impl Asked {
     pub async fn extend(&self, by: &Actor, reference: &str, length: Option<Duration>) -> Result<Sandbox> {
         let sandbox = self.allowed(by, Verb::Extend, reference).await?;
         let now = self.clock.now();
-        if let Some(length) = length {
-            self.within_age(&sandbox, plus(now, length), ("for", &span(length)), &Zone::default(), now)?;
-        }
-        let length = length.or(self.settings.policy.of(&sandbox).idle_limit.span()).unwrap_or_default();
         // A learner keeps no more here than from inside.
-        let length = if by.rights.role == Role::Learner { length.min(self.settings.keep_max) } else { length };
+        let most = if by.rights.role == Role::Learner { self.settings.keep_max } else { Duration::MAX };
+        if let Some(length) = length {
+            let until = plus(now, length.min(most));
+            self.within_age(&sandbox, until, ("for", &span(length)), &Zone::default(), now)?;
+        }
+        let length = length.or(self.settings.policy.of(&sandbox).idle_limit.span()).unwrap_or_default().min(most);
         let until = end_of_age(&self.settings.policy, &sandbox).unwrap_or(Timestamp::MAX).min(plus(now, length));
         let keeping = async { self.keep(&sandbox, by, until, now).await?.ok_or(Error::NotRunning) };
         self.actions.of(by, Verb::Extend, &sandbox).changing(["keep_until"]).around(keeping).await

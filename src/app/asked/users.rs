@@ -265,7 +265,7 @@ impl Asked {
     async fn try_remove_user(&self, by: &Actor, name: &str, acting: &mut Acting) -> Result<()> {
         let user = self.user_for(by, Verb::ManageUser, name).await?;
         acting.begin_within(user.namespaces.first());
-        match self.records.store.remove_user(&user.name).await? {
+        match self.records.store.remove_user(&user).await? {
             None => Err(Error::NoUser(user.name.to_string())),
             Some(0) => {
                 tracing::info!(user = %user.name, %by, "user removed");

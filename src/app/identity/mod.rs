@@ -212,6 +212,24 @@ impl Identity {
         Ok(Actor { who, credential, from, request: None, rights })
     }
 
+    /// The same actor with the rights of now: for what takes long.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] if the credential has ended, or the user is gone.
+    pub async fn again(&self, actor: &Actor) -> Result<Actor> {
+        let Who::User(name) = &actor.who else { return Ok(actor.clone()) };
+        let (rights, now) = (self.account(name).await?.ok_or(Error::Unauthorized)?.rights, self.clock.now());
+        let rights = match &actor.credential {
+            Credential::Token(id) => {
+                let grant = self.store.grant(Kind::Token, id, now).await?.ok_or(Error::Unauthorized)?;
+                rights.narrowed(&grant.scopes, &grant.namespaces)
+            }
+            Credential::Session(id) if !self.store.is_valid(id, now).await? => return Err(Error::Unauthorized),
+            _ => rights,
+        };
+        Ok(Actor { rights, ..actor.clone() })
+    }
+
     async fn rights(
         &self,
         grant: &Grant,
@@ -219,25 +237,33 @@ impl Identity {
         secret: &Secret,
         now: Timestamp,
     ) -> Result<(Who, Rights)> {
+        let last = grant.used_at.unwrap_or(grant.created_at);
+        if grant.kind == Kind::Session && plus(last, IDLE_SESSION) <= now {
+            return Err(Error::Unauthorized);
+        }
+        if let Some(parent) = &grant.parent
+            && !self.store.is_valid(parent, now).await?
+        {
+            return Err(Error::Unauthorized);
+        }
         if let Some(id) = &grant.sandbox {
             let sandbox = self.store.get(id).await?.filter(|sandbox| sandbox.life.state.is_visible());
             let sandbox = sandbox.ok_or(Error::Unauthorized)?;
-            // An invitation ends with the right to give it.
+            // An invitation holds while its giver may give it.
             let rights = account.ok_or(Error::Unauthorized)?.rights;
             let giver = Actor { rights, ..Actor::admin(&grant.user) };
             let object = Object::Sandbox(&sandbox.id, &sandbox.ownership);
             if may(&giver, Verb::Invite, object) != Answer::Yes {
                 return Err(Error::Unauthorized);
             }
-            return Ok((Who::Invited(grant.parent.clone().unwrap_or(grant.id.clone())), invited(&sandbox)));
+            // The parent of a session is its invitation; that of an invitation a token.
+            let parent = grant.parent.as_ref().filter(|_| grant.kind == Kind::Session);
+            return Ok((Who::Invited(parent.unwrap_or(&grant.id).clone()), invited(&sandbox)));
         }
         let account = account.ok_or(Error::Unauthorized)?;
         let is_theirs = match grant.kind {
             Kind::Token => true,
-            Kind::Session => {
-                let last = grant.used_at.unwrap_or(grant.created_at);
-                plus(last, IDLE_SESSION) > now && grant.password == Some(secret.with_password(account.known()))
-            }
+            Kind::Session => grant.password == Some(secret.with_password(account.known())),
             Kind::Invitation => false,
         };
         let rights = account.rights.narrowed(&grant.scopes, &grant.namespaces);
