@@ -42,6 +42,16 @@ pub fn descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
 }
 
+/// Has the system get big blocks of memory back as soon as they are free. Without this glibc learns from the first
+/// password's hash, of 19 MiB, to keep blocks of that size for later, in each thread.
+pub fn return_big_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number that malloc reads, before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
 /// Raises this process's limit on descriptors as far as it may. Returns the limit then, `None` if there is none, and
 /// why it was not raised.
 pub fn raise_descriptors() -> (Option<u64>, io::Result<()>) {

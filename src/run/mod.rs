@@ -12,7 +12,7 @@ mod systemd;
 
 use std::{error::Error, ffi::OsString, path::Path};
 
-use spindle::{config::Config, http};
+use spindle::{config::Config, host, http};
 use tokio::runtime::Runtime;
 
 pub use doctor::doctor;
@@ -57,6 +57,7 @@ where
 {
     log::start(&config)?;
     descriptors::raise_limit(&mut config);
+    host::return_big_blocks();
     Runtime::new()?.block_on(command(config))
 }
 

@@ -35,8 +35,8 @@ const REMEMBERED: Duration = Duration::from_mins(5);
 /// The most that are remembered.
 const MOST_REMEMBERED: usize = 4_096;
 
-/// How many passwords are hashed at once: each takes 19 MiB.
-const HASHING: usize = 2;
+/// How many passwords are hashed at once: each takes 19 MiB, and a core for tens of milliseconds.
+const HASHING: usize = 1;
 
 /// A session ends when it was not used for so long.
 const IDLE_SESSION: Duration = Duration::from_hours(24);
