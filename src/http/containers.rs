@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rocket::{
     Route, State, delete, get,
-    http::{Header, Status, uri::Host},
+    http::{Status, uri::Host},
     patch, post,
     serde::json::Json,
 };
@@ -14,6 +14,7 @@ use super::{
     auth::Caller,
     error::ApiError,
     fields::Body,
+    made::Made,
     strict,
     wire::container,
     wishes::{self, CREATE, EXTEND, PATCH},
@@ -29,12 +30,6 @@ pub fn routes() -> Vec<Route> {
     let mut routes = strict::bare(rocket::routes![list, get_one, delete_one, activity]);
     routes.extend(strict::with_body(rocket::routes![create, patch_one, extend]));
     routes
-}
-
-#[derive(rocket::Responder)]
-struct Created {
-    body: Json<api::Created>,
-    location: Header<'static>,
 }
 
 #[get("/v1/containers?<audit>")]
@@ -66,15 +61,14 @@ async fn create(
     app: &State<Arc<App>>,
     host: Option<&Host<'_>>,
     body: Result<Body, ApiError>,
-) -> Result<(Status, Created), ApiError> {
+) -> Result<Made<api::Created>, ApiError> {
     let spec = wishes::create_spec(app, &body?.only(&CREATE)?)?;
     let sandbox = app.asked.create(&caller.0, spec).await?;
     // The sandbox is made: a failed look for warnings must not turn the answer into an error.
     let warnings = app.asked.namesakes(&caller.0, &sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
     let container = shown(&caller.0, &app.asked.view(sandbox), host);
-    let location = Header::new("Location", container.uri.clone());
-    Ok((Status::Created, Created { body: Json(api::Created { container, warnings }), location }))
+    Ok(Made::at(container.uri.clone(), api::Created { container, warnings }))
 }
 
 #[patch("/v1/containers/<id>", data = "<body>")]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rocket::{
     Request, Route, State, delete, get,
-    http::{CookieJar, Header, Method, Status, uri::Host},
+    http::{CookieJar, Method, Status, uri::Host},
     patch, post,
     request::{FromRequest, Outcome},
     response::Redirect,
@@ -16,6 +16,7 @@ use super::{
     auth::{self, Base, Caller, Client},
     error::ApiError,
     fields::{Body, Fields, Taken},
+    made::Made,
     strict,
     users::namespaces,
     wire::instant,
@@ -65,18 +66,12 @@ async fn tokens(
     Ok(Json(app.asked.credentials(&caller.0, Kind::Token, user).await?.iter().map(shown).collect()))
 }
 
-#[derive(rocket::Responder)]
-struct Made {
-    body: Json<api::Credential>,
-    location: Header<'static>,
-}
-
 #[post("/v1/tokens", data = "<body>")]
 async fn make_token(
     caller: Caller,
     app: &State<Arc<App>>,
     body: Result<Body, ApiError>,
-) -> Result<(Status, Made), ApiError> {
+) -> Result<Made<api::Credential>, ApiError> {
     let fields = body?.only(&TOKEN)?;
     let missing = "it is a list of read, operate, create and admin; each of them includes read";
     let scopes = fields.list("scopes")?.filter(|scopes| !scopes.is_empty());
@@ -88,8 +83,7 @@ async fn make_token(
         expires_in: expires_in(&fields)?,
     };
     let given = app.asked.make_token(&caller.0, wish).await?;
-    let location = Header::new("Location", format!("/v1/tokens/{}", given.0.id));
-    Ok((Status::Created, Made { body: Json(with_secret(given)), location }))
+    Ok(Made::at(format!("/v1/tokens/{}", given.0.id), with_secret(given)))
 }
 
 #[patch("/v1/tokens/<id>", data = "<body>")]
@@ -224,7 +218,7 @@ async fn invite(
     id: &str,
     body: Result<Body, ApiError>,
 ) -> Result<(Status, Json<api::Credential>), ApiError> {
-    let (_, given) = app.asked.invite(&caller.0, id, expires_in(&body?.only(&INVITE)?)?).await?;
+    let given = app.asked.invite(&caller.0, id, expires_in(&body?.only(&INVITE)?)?).await?;
     let scheme = if client.is_secure { "https" } else { "http" };
     let asked = || host.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
     let base = base.0.clone().unwrap_or_else(asked);

@@ -16,6 +16,7 @@ mod health;
 mod images;
 mod import;
 mod keys;
+mod made;
 mod namespaces;
 mod paths;
 mod refusals;

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use rocket::{
-    Route, State, delete, get,
-    http::{Header, Status},
-    patch, post,
-    serde::json::Json,
-};
+use rocket::{Route, State, delete, get, http::Status, patch, post, serde::json::Json};
 
 use super::{
     auth::Caller,
     error::ApiError,
     fields::{Body, Fields, Taken},
+    made::Made,
     strict,
     wishes::pairs,
 };
@@ -48,24 +44,17 @@ async fn get_one(caller: Caller, app: &State<Arc<App>>, name: &str) -> Result<Js
     Ok(Json(shown(&app.asked.namespace(&caller.0, name).await?)))
 }
 
-#[derive(rocket::Responder)]
-struct Made {
-    body: Json<api::Namespace>,
-    location: Header<'static>,
-}
-
 #[post("/v1/namespaces", data = "<body>")]
 async fn create(
     caller: Caller,
     app: &State<Arc<App>>,
     body: Result<Body, ApiError>,
-) -> Result<(Status, Made), ApiError> {
+) -> Result<Made<api::Namespace>, ApiError> {
     let fields = body?.only(&CREATE)?;
     let name = fields.text("name")?.ok_or_else(|| ApiError::missing("name", "it is the namespace's name"))?;
     let name = Namespace::parse("name", &name)?;
     let made = app.asked.make_namespace(&caller.0, name, change(&fields)?).await?;
-    let location = Header::new("Location", format!("/v1/namespaces/{}", made.0.name));
-    Ok((Status::Created, Made { body: Json(shown(&made)), location }))
+    Ok(Made::at(format!("/v1/namespaces/{}", made.0.name), shown(&made)))
 }
 
 #[patch("/v1/namespaces/<name>", data = "<body>")]

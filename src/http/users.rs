@@ -2,18 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use rocket::{
-    Route, State, delete, get,
-    http::{Header, Status},
-    patch, post,
-    serde::json::Json,
-};
+use rocket::{Route, State, delete, get, http::Status, patch, post, serde::json::Json};
 
 use super::{
     auth::Caller,
     error::ApiError,
     fields::{Body, Fields, Taken},
     keys::ssh_keys,
+    made::Made,
     strict,
 };
 use crate::{
@@ -81,18 +77,12 @@ async fn get_one(caller: Caller, app: &State<Arc<App>>, name: &str) -> Result<Js
     Ok(Json(shown(&caller.0, &app.asked.user(&caller.0, name).await?, None)))
 }
 
-#[derive(rocket::Responder)]
-struct Made {
-    body: Json<api::User>,
-    location: Header<'static>,
-}
-
 #[post("/v1/users", data = "<body>")]
 async fn create(
     caller: Caller,
     app: &State<Arc<App>>,
     body: Result<Body, ApiError>,
-) -> Result<(Status, Made), ApiError> {
+) -> Result<Made<api::User>, ApiError> {
     let fields = body?.only(&CREATE)?;
     let name =
         fields.text("name")?.ok_or_else(|| ApiError::missing("name", "it is the name that the user signs in with"))?;
@@ -104,8 +94,7 @@ async fn create(
         ssh_key: ssh_key(&fields)?.flatten(),
     };
     let (user, password) = app.asked.make_user(&caller.0, wish).await?;
-    let location = Header::new("Location", format!("/v1/users/{}", user.name));
-    Ok((Status::Created, Made { body: Json(shown(&caller.0, &user, password)), location }))
+    Ok(Made::at(format!("/v1/users/{}", user.name), shown(&caller.0, &user, password)))
 }
 
 #[patch("/v1/users/<name>", data = "<body>", rank = 2)]

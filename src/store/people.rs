@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 
 use super::{
     Result, Store, StoreError,
@@ -296,9 +296,9 @@ impl Store {
             if course(c, &name)?.is_none() {
                 return Ok(None);
             }
-            let count = |sql: &str| c.query_row(sql, [name.as_str()], |r| r.get::<_, u32>(0)).optional();
-            let sandboxes = count("SELECT count(*) FROM sandboxes WHERE namespace = ?1")?.unwrap_or_default();
-            let members = count("SELECT count(*) FROM members WHERE namespace = ?1")?.unwrap_or_default();
+            let count = |sql: &str| c.query_row(sql, [name.as_str()], |r| r.get::<_, u32>(0));
+            let sandboxes = count("SELECT count(*) FROM sandboxes WHERE namespace = ?1")?;
+            let members = count("SELECT count(*) FROM members WHERE namespace = ?1")?;
             if (sandboxes, members) == (0, 0) {
                 c.execute("DELETE FROM namespaces WHERE name = ?1", [name.as_str()])?;
             }

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use super::{
     Asked,
     rights::{forbidden, on_server},
-    users::is_signed_in,
 };
 use crate::{
     app::{
@@ -13,10 +12,7 @@ use crate::{
         actions::Acting,
         identity::{self, Secret},
     },
-    domain::{
-        Act, ActedOn, Actor, Credential, Grant, Kind, Namespace, ObjectKind, Role, SandboxId, Scope, Verb, Who,
-        time::plus,
-    },
+    domain::{Act, ActedOn, Actor, Credential, Grant, Kind, Namespace, ObjectKind, Scope, Verb, Who, time::plus},
     store::Whose,
 };
 
@@ -91,8 +87,7 @@ impl Asked {
         on_server(by, Verb::OwnCredentials)?;
         let Who::User(user) = &by.who else { return Err(forbidden(by, Verb::OwnCredentials)) };
         for namespace in &wish.namespaces {
-            let known = by.rights.role == Role::Admin || by.rights.namespaces.contains(namespace);
-            if !known || self.records.store.course(namespace).await?.is_none() {
+            if !by.may_know(namespace) || self.records.store.course(namespace).await?.is_none() {
                 return Err(Error::NoNamespace(namespace.to_string()));
             }
         }
@@ -121,7 +116,7 @@ impl Asked {
                 user
             }
         };
-        if !is_signed_in(by) && !by.rights.has(Scope::Read) {
+        if !by.rights.has(Scope::Read) {
             return Err(forbidden(by, Verb::OwnCredentials));
         }
         let whose = if whose == "*" { Whose::All } else { Whose::User(whose.to_owned()) };
@@ -246,12 +241,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::Forbidden`].
-    pub async fn invite(
-        &self,
-        by: &Actor,
-        reference: &str,
-        expires_in: Option<Duration>,
-    ) -> Result<(SandboxId, Given)> {
+    pub async fn invite(&self, by: &Actor, reference: &str, expires_in: Option<Duration>) -> Result<Given> {
         let sandbox = self.allowed(by, Verb::Invite, reference).await?;
         let mut grant = self.grant(Kind::Invitation, &by.to_string())?;
         (grant.sandbox, grant.scopes) = (Some(sandbox.id.clone()), BTreeSet::new());
@@ -266,7 +256,7 @@ impl Asked {
         let inviting = self.actions.of(by, Verb::Invite, &sandbox);
         let given = inviting.around(self.give(grant, Some(expires_in), secret()?)).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, invitation = given.0.id, %by, "invited");
-        Ok((sandbox.id, given))
+        Ok(given)
     }
 
     /// The path in the API of the one sandbox that `by` is invited to.
@@ -289,9 +279,9 @@ impl Asked {
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::Forbidden`], [`Error::NoCredential`].
     pub async fn uninvite(&self, by: &Actor, reference: &str, id: &str) -> Result<()> {
-        let all = self.invitations(by, reference).await?;
-        let known = all.iter().any(|grant| grant.id == id);
-        if !known {
+        let sandbox = self.allowed(by, Verb::Invite, reference).await?;
+        let known = self.records.store.grant(Kind::Invitation, id, self.clock.now()).await?;
+        if known.and_then(|grant| grant.sandbox) != Some(sandbox.id) {
             return Err(Error::NoCredential(Kind::Invitation, id.chars().take(80).collect()));
         }
         let on = ActedOn::named(ObjectKind::Invitation, id);

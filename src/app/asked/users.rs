@@ -9,8 +9,7 @@ use super::{
 use crate::{
     app::{Error, Result, actions::Acting, error::no_member, identity::password},
     domain::{
-        Act, ActedOn, Actor, Answer, Credential, Invalid, Namespace, Object, ObjectKind, Role, User, UserName, Verb,
-        Who, may,
+        Act, ActedOn, Actor, Answer, Invalid, Namespace, Object, ObjectKind, Role, User, UserName, Verb, Who, may,
     },
 };
 
@@ -329,9 +328,4 @@ fn may_be(by: &Actor, role: Role, namespaces: &BTreeSet<Namespace>) -> Result<()
         }
         Answer::No => Err(forbidden(by, Verb::ManageUser)),
     }
-}
-
-/// Whether `by` signed in with what is theirs alone.
-pub(super) fn is_signed_in(by: &Actor) -> bool {
-    matches!(by.credential, Credential::Password | Credential::Session(_))
 }
