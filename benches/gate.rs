@@ -32,6 +32,9 @@ const FROM_INSIDE: usize = 20_000;
 /// admin:correct horse. The default password is for loopback alone.
 const SIGNED_IN: [(&str, &str); 1] = [("authorization", "Basic YWRtaW46Y29ycmVjdCBob3JzZQ==")];
 
+/// How long wrong passwords come.
+const QUARTER: Duration = Duration::from_secs(15);
+
 /// At most so long each siege is kept up.
 const SIEGE: Duration = Duration::from_secs(30);
 
@@ -93,9 +96,24 @@ async fn beside_hostile_clients(world: &Docker, to: SocketAddr) {
     }
 }
 
-/// Wrong passwords from two addresses, as fast as the slowest minute in which they make `BAD_LOGINS`.
+/// Signed-in requests for as long as the wrong passwords come: a tenth of what the machine could answer.
+async fn requests_meanwhile(http: &Http) -> Samples {
+    let mut samples = Samples::default();
+    let mut next = interval(Duration::from_millis(10));
+    let started = Instant::now();
+    while started.elapsed() < QUARTER {
+        next.tick().await;
+        samples
+            .time(send(&Http::from_address(&http.base, [127, 0, 0, 1].into()), "GET", "/v1/containers", Body::None))
+            .await
+            .expect(200);
+    }
+    samples
+}
+
+/// Wrong passwords from two addresses, so many that a minute has `BAD_LOGINS`, for a quarter of one.
 async fn beside_bad_logins(world: &Docker) {
-    let mut alone = requests(world.http()).await;
+    let mut alone = requests_meanwhile(world.http()).await;
     let mut siege = JoinSet::new();
     for n in 0..20_u8 {
         let guesser = Http::from_address(&world.http().base, [127, 0, 9, n % 2 + 1].into());
@@ -116,7 +134,7 @@ async fn beside_bad_logins(world: &Docker) {
             answers
         });
     }
-    let mut besieged = timeout(SIEGE, requests(world.http())).await.expect("the requests end");
+    let mut besieged = timeout(SIEGE, requests_meanwhile(world.http())).await.expect("the requests end");
     let (mut wrong, mut slowed) = (0, 0);
     while let Some(Ok([w, s])) = siege.join_next().await {
         (wrong, slowed) = (wrong + w, slowed + s);

@@ -43,7 +43,7 @@ pub use asked::{
     Pull, PullEnd, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};
-pub use identity::password;
+pub use identity::{new_id, password};
 pub use pass::Pass;
 pub use settings::{AdminLogin, Settings};
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};

@@ -5,12 +5,13 @@ use std::{
     os::fd::AsFd,
 };
 
+use jiff::Timestamp;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use spindle::{
-    app::password,
+    app::{new_id, password},
     clock::{Clock, SystemClock},
     config::Config,
-    domain::{Role, User, UserName},
+    domain::{Act, ActedOn, Action, ActionState, Actor, ObjectKind, Role, User, UserName, action::actor_word},
     store::Store,
 };
 
@@ -72,13 +73,14 @@ pub fn reset_admin(config: &Config, name: &str) -> Result<(), Sentence> {
     let hash = Some(password::hash(&told)?);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
+        let created_at = SystemClock.now();
         let made = match store.user(name.as_str()).await? {
             Some(seen) => {
                 let user = User { role: Role::Admin, password: hash, ..seen.clone() };
                 store.change_user(seen, user).await?
             }
             None => {
-                let (role, created_at) = (Role::Admin, SystemClock.now());
+                let role = Role::Admin;
                 let namespaces = std::collections::BTreeSet::new();
                 let user = User { name: name.clone(), role, namespaces, password: hash, ssh_key: None, created_at };
                 store.insert_user(user).await?
@@ -87,7 +89,28 @@ pub fn reset_admin(config: &Config, name: &str) -> Result<(), Sentence> {
         if !made {
             return Err("the user was changed at the same moment; try again".into());
         }
+        store.begin_action(reset(&name, created_at)?, |_| {});
+        store.written().await;
         println!("{name} is an admin now, with the password {told}");
         Ok(())
+    })
+}
+
+/// What is recorded of it: whoever may run this is nobody that the server knows.
+fn reset(name: &UserName, at: Timestamp) -> Result<Action, Sentence> {
+    let by = Actor::server();
+    Ok(Action {
+        id: new_id()?,
+        verb: Act::ChangeUser.word().to_owned(),
+        actor: actor_word(&by.who),
+        credential: "reset-admin".to_owned(),
+        from: None,
+        request: None,
+        on: ActedOn::named(ObjectKind::User, name.as_str()),
+        changed: vec!["role".into(), "password".into()],
+        started_at: at,
+        state: ActionState::Success,
+        ended_at: Some(at),
+        failure: None,
     })
 }

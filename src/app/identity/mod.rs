@@ -85,7 +85,7 @@ impl Identity {
     /// If the machine gives no random numbers.
     pub async fn hash(&self, password: String) -> std::result::Result<String, getrandom::Error> {
         let _turn = self.hashing.acquire().await.expect("it is never closed");
-        tokio::task::spawn_blocking(move || password::hash(&password)).await.expect("hashing does not panic")
+        password::aside(move || password::hash(&password)).await.expect("hashing does not panic")
     }
 
     /// Whether a caller's text contains the configured password, so that the log must not repeat it.
@@ -153,7 +153,7 @@ impl Identity {
         self.may_try(name, from)?;
         let password = password.to_owned();
         let verify = move || password::verify(hash.as_deref(), &password);
-        let is_right = tokio::task::spawn_blocking(verify).await.unwrap_or_default();
+        let is_right = password::aside(verify).await.unwrap_or_default();
         if !is_right {
             self.attempts.failed(from, name);
         }

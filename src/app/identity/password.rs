@@ -1,8 +1,12 @@
 //! Passwords: hashed with argon2id, slowly and one after another, so that guessing costs more than serving.
 
+use std::thread;
+
 use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version, password_hash::SaltString,
 };
+use rustix::process::setpriority_process;
+use tokio::sync::oneshot;
 
 use super::secret::Secret;
 use crate::domain::Invalid;
@@ -20,6 +24,23 @@ const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789-";
 fn argon2() -> Argon2<'static> {
     let params = Params::new(19_456, 2, 1, None).expect("the parameters are allowed");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// How much less than others hashing gets of a busy machine, as `nice` counts it.
+const NICE: i32 = 15;
+
+/// Hashes or compares on a thread of its own that leaves the cores to those who are signed in. `None` if there is no
+/// thread, or it panicked.
+pub async fn aside<T: Send + 'static>(hashing: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, when_done) = oneshot::channel();
+    let on_it = move || {
+        // Linux counts it for this thread alone. Without it others wait longer.
+        let _ = setpriority_process(None, NICE);
+        // Whoever asked may have gone.
+        let _ = done.send(hashing());
+    };
+    thread::Builder::new().name("password".into()).spawn(on_it).ok()?;
+    when_done.await.ok()
 }
 
 /// The hash of a password as a PHC string. It takes tens of milliseconds.
