@@ -173,3 +173,18 @@ async fn an_assistant_does_not_see_the_secret_of_a_learners_app() {
     let kept = by_password(&w, "asta").post(&format!("{}/extend", uri(&made)), "").await.expect(200).json();
     assert!(kept["access"].is_null(), "{kept}");
 }
+
+#[tokio::test]
+async fn a_token_for_a_namespace_that_was_removed_is_none_for_its_successor() {
+    let w = course().await;
+    for name in ["one", "two"] {
+        admin(&w, "POST", "/v1/namespaces", &format!("name={name}")).await;
+    }
+    let one = admin(&w, "POST", "/v1/tokens", "name=one&scopes=read&namespaces=one").await;
+    let both = admin(&w, "POST", "/v1/tokens", "name=both&scopes=read&namespaces=one,two").await;
+    admin(&w, "DELETE", "/v1/namespaces/one", "").await;
+    admin(&w, "POST", "/v1/namespaces", "name=one").await;
+    bearer(&w, &one).get("/v1/namespaces").await.expect_error(401, "unauthorized");
+    let left = bearer(&w, &both).get("/v1/me").await.expect(200).json();
+    assert_eq!(left["namespaces"], json!(["two"]));
+}

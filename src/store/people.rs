@@ -300,6 +300,10 @@ impl Store {
             let sandboxes = count("SELECT count(*) FROM sandboxes WHERE namespace = ?1")?;
             let members = count("SELECT count(*) FROM members WHERE namespace = ?1")?;
             if (sandboxes, members) == (0, 0) {
+                // A token for it alone would be one for whatever gets its name later.
+                c.execute("DELETE FROM credentials WHERE namespaces = ?1", [name.as_str()])?;
+                let names = "trim(replace(' ' || namespaces || ' ', ' ' || ?1 || ' ', ' '))";
+                c.execute(&format!("UPDATE credentials SET namespaces = {names}"), [name.as_str()])?;
                 c.execute("DELETE FROM namespaces WHERE name = ?1", [name.as_str()])?;
             }
             Ok(Some((sandboxes, members)))
