@@ -40,7 +40,7 @@ pub use crate::{clock::Stopwatch, store::Change};
 pub use actions::Actions;
 pub use asked::{
     Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, SignIn, UserChange, View,
+    Pull, PullEnd, PullState, SignIn, Told, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::{new_id, password};

@@ -189,7 +189,13 @@ impl From<Kind> for ObjectKind {
     }
 }
 
-fn one_of<T: Copy>(field: &'static str, text: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Result<T, Invalid> {
+/// Reads one of the words of `all`.
+pub(super) fn one_of<T: Copy>(
+    field: &'static str,
+    text: &str,
+    all: &[T],
+    word: impl Fn(T) -> &'static str,
+) -> Result<T, Invalid> {
     let words: Vec<&str> = all.iter().map(|one| word(*one)).collect();
     let near = nearest(text, words.iter().copied()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let found = all.iter().copied().find(|one| word(*one) == text);

@@ -4,6 +4,7 @@ pub mod account;
 pub mod act;
 pub mod action;
 pub mod decision;
+pub mod event;
 pub mod evidence;
 pub mod explain;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use account::{Course, Grant, Kind, Password, Quota, Usage, User};
 pub use act::{Act, ActionState, ObjectKind};
 pub use action::{ActedOn, Action, ActionFilter, ActionReader, Failure};
 pub use decision::{Decided, Decision};
+pub use event::{Event, EventFilter, EventOn, Fact, Happened, LatelyBy};
 pub use evidence::{Evidence, EvidenceLog, Source};
 pub use explain::{PortUse, RECENT, Reports, Sight, explain};
 pub use grace::Grace;

@@ -9,6 +9,7 @@ mod check_in;
 mod containers;
 mod credentials;
 mod error;
+mod events;
 mod export;
 mod fields;
 mod gate;
@@ -112,6 +113,7 @@ fn callers() -> Vec<Route> {
         namespaces::routes(),
         credentials::routes(),
         actions::routes(),
+        events::routes(),
     ];
     all.concat()
 }

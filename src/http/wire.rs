@@ -9,8 +9,8 @@ use crate::{
     api::{self, Instant},
     app::{self, PortView, View},
     domain::{
-        Action, Actor, Carrier, Extension, Failure, ImageRef, Limit, PortMapping, PortSpec, Role, Sandbox, Source,
-        State,
+        Action, Actor, Carrier, Event, EventOn, Extension, Fact, Failure, ImageRef, Limit, PortMapping, PortSpec, Role,
+        Sandbox, Source, State,
     },
 };
 
@@ -94,6 +94,30 @@ pub fn action(by: &Actor, action: &Action) -> api::Action {
         started_at: Instant(action.started_at),
         ended_at: instant(action.ended_at),
         error: action.failure.as_ref().map(|f| api::Failure { code: f.code.clone(), message: words(f) }),
+    }
+}
+
+/// The object for an event.
+pub fn event(event: &Event) -> api::Event {
+    let on = |on: &EventOn| api::EventOn {
+        kind: "container".into(),
+        name: format!("/{}", on.name),
+        container_id: on.container.as_ref().map(ToString::to_string),
+        image: on.image.clone(),
+        namespace: on.ownership.namespace.to_string(),
+        owner: on.ownership.owner.as_ref().map(ToString::to_string),
+        labels: on.labels.iter().map(|l| (l.key().to_owned(), l.value().to_owned())).collect(),
+    };
+    let fact = |fact: &Fact| match fact {
+        Fact::Text(text) => api::Fact::Text(text.clone()),
+        Fact::Number(number) => api::Fact::Number(*number),
+    };
+    api::Event {
+        id: event.id,
+        at: Instant(event.at),
+        what: event.what.word().into(),
+        object: event.on.as_ref().map(on),
+        detail: event.detail.iter().map(|(key, value)| (key.clone(), fact(value))).collect(),
     }
 }
 

@@ -6,10 +6,14 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use super::{Result, rows};
 use crate::domain::{Sandbox, SandboxId};
@@ -22,6 +26,10 @@ pub struct Known {
     changed: Mutex<HashSet<i64>>,
     /// Rows that were changed and may be committed.
     touched: Mutex<HashSet<i64>>,
+    /// Something happened, and may be committed.
+    is_news: AtomicBool,
+    /// Changes when something that happened is committed.
+    pub(super) news: watch::Sender<()>,
 }
 
 /// A poisoned lock is fine: behind it is a set of numbers or a copy of the disk, and no panic leaves them half done.
@@ -38,10 +46,10 @@ impl Known {
         drop(statement);
         *lock(&known.changed) = all;
         let hears = Arc::clone(&known);
-        writer.update_hook(Some(move |_, _: &str, table: &str, row| {
-            if table == "sandboxes" {
-                lock(&hears.touched).insert(row);
-            }
+        writer.update_hook(Some(move |_, _: &str, table: &str, row| match table {
+            "sandboxes" => drop(lock(&hears.touched).insert(row)),
+            "events" => hears.is_news.store(true, Ordering::Relaxed),
+            _ => {}
         }))?;
         Ok(known)
     }
@@ -50,6 +58,9 @@ impl Known {
     pub fn committed(&self) {
         let touched = std::mem::take(&mut *lock(&self.touched));
         lock(&self.changed).extend(touched);
+        if self.is_news.swap(false, Ordering::Relaxed) {
+            self.news.send_replace(());
+        }
     }
 
     /// All sandboxes, oldest first, as they are committed.

@@ -8,6 +8,7 @@ mod check_in;
 mod columns;
 mod credentials;
 mod decisions;
+mod events;
 mod evidence;
 mod failures;
 #[cfg(test)]

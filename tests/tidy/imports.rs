@@ -6,7 +6,7 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
     ("api", &[], &["serde", "jiff"]),
     ("clock", &["domain"], &["jiff", "rustix"]),
     ("host", &[], &["tokio", "rustix", "libc", "ipnet"]),
-    ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror"]),
+    ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror", "serde_json"]),
     (
         "engine",
         &["domain", "engine"],

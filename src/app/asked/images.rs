@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, MutexGuard},
+    time::Duration,
 };
 
 use futures_util::StreamExt;
@@ -11,9 +12,13 @@ use tokio::sync::{oneshot, watch};
 use super::{Asked, rights::on_server};
 use crate::{
     app::{Error, Result, actions::Acting},
-    domain::{Actor, Failure, ImageRef, Verb, image::problems, policy::least_idle_limit},
+    clock::Stopwatch,
+    domain::{Actor, Fact, Failure, Happened, ImageRef, Verb, image::problems, policy::least_idle_limit},
     engine::{EngineError, ImageDetails, LayerProgress},
 };
+
+/// How often those who follow hear of a pull.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// An image, and how many of our sandboxes were made from it.
 #[derive(Debug, Clone)]
@@ -192,6 +197,12 @@ impl Asked {
                 acting.cancelled(&Error::ShuttingDown.to_string());
             }
         }
+        let status = match &ended {
+            Some(PullEnd::Here) => "here",
+            Some(PullEnd::Failed(_)) => "failed",
+            Some(PullEnd::Cancelled(_)) | None => "cancelled",
+        };
+        self.tell_of_pull(image, status, &tell.borrow());
         tell.send_modify(|state| state.ended = ended);
     }
 
@@ -208,12 +219,27 @@ impl Asked {
 
     async fn pull(&self, image: &ImageRef, tell: &watch::Sender<PullState>) -> std::result::Result<(), EngineError> {
         let mut news = self.engine.pull(image).await?;
+        let mut told: Option<Stopwatch> = None;
         while let Some(layer) = news.next().await {
             let layer = layer?;
             tell.send_modify(|state| state.takes(layer));
+            if told.as_ref().is_none_or(|told| told.elapsed() >= NEWS) {
+                told = Some(Stopwatch::start());
+                let state = tell.borrow().clone();
+                self.tell_of_pull(image, "pulling", &state);
+            }
         }
         // Its last line does not matter: the image must be here.
         self.engine.image(image).await.map(drop)
+    }
+
+    /// Tells those who follow how far a pull is.
+    fn tell_of_pull(&self, image: &ImageRef, status: &str, state: &PullState) {
+        let ((done, layers), (bytes, of)) = (state.layers(), state.bytes());
+        let numbers = [("layers_done", done as u64), ("layers", layers as u64), ("bytes", bytes), ("bytes_of", of)];
+        let words = [("image", Fact::from(image.tagged())), ("status", status.into())];
+        let detail = words.into_iter().chain(numbers.map(|(key, number)| (key, number.into())));
+        self.records.tell(Happened::Pull, None, detail.collect());
     }
 
     /// The pull of this image that is under way, which `by` shares; one whose task has panicked does not count.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::Asked;
 use crate::{
     app::{Error, Result, chain},
-    domain::{Actor, Recipe, Sandbox, SandboxId, State, Verb, Wake, WakeFailure},
+    domain::{Actor, Happened, Recipe, Sandbox, SandboxId, State, Verb, Wake, WakeFailure},
     relay::Event,
 };
 
@@ -76,7 +76,11 @@ impl Asked {
                 waking.cancelled("it may not be woken any more");
                 Ok(false)
             }
-            started => waking.end(started).map(|_| true),
+            started => {
+                waking.end(started)?;
+                self.records.tell(Happened::Woken, Some(id), vec![]);
+                Ok(true)
+            }
         }
     }
 

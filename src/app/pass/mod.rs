@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::RecordClock,
     domain::{
-        Awaiting, ContainerId, Plan, Sandbox, SandboxId, plan,
+        Awaiting, ContainerId, LatelyBy, Plan, Sandbox, SandboxId, plan,
         rules::{Rule, broken},
     },
     engine::{CheckIn, Engine},
@@ -52,6 +52,8 @@ struct Own {
     awaiting: Awaiting,
     /// Who is being warned.
     being_warned: HashSet<SandboxId>,
+    /// Who has used each running sandbox lately.
+    uses: HashMap<SandboxId, LatelyBy>,
 }
 
 /// The one pass, whoever wakes it. Its first fields are the parts that it uses, each by itself.
@@ -152,6 +154,7 @@ impl Pass {
         self.tell_where_to_check_in(&known).await;
         let mut plan = plan(&known, &observed, &self.settings.policy, grace, now);
         self.note(&known, grace, now).await;
+        self.tell_of_use(&known, now);
         self.usage.sample_cpu(&known, now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());

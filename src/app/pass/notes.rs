@@ -1,11 +1,11 @@
 //! Notes: record the decisions of a pass that are worth a line.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::Pass;
-use crate::domain::{Decided, Grace, Sandbox, State, StopReason, deadline};
+use crate::domain::{Decided, Grace, Happened, LatelyBy, Sandbox, SandboxId, State, StopReason, deadline};
 
 impl Pass {
     /// Remembers which sandboxes were kept though the awaited deadline has come, and which are only held.
@@ -24,6 +24,17 @@ impl Pass {
             (sandbox.id.clone(), self.records.decision(sandbox, decided, self.usage.why(sandbox, now), now))
         };
         self.records.remember(notable.into_iter().map(decision).collect()).await;
+    }
+
+    /// Tells those who follow whose evidence is of another class than at the last pass: whether people, only programs, or
+    /// nobody used it lately.
+    pub(super) fn tell_of_use(&self, known: &[Arc<Sandbox>], now: Timestamp) {
+        let running = known.iter().filter(|s| matches!(s.life.state, State::Running { .. }));
+        let uses: HashMap<SandboxId, LatelyBy> = running.map(|s| (s.id.clone(), LatelyBy::of(s, now))).collect();
+        let before = std::mem::replace(&mut self.own().uses, uses.clone());
+        for (id, by) in uses.into_iter().filter(|(id, by)| before.get(id).is_some_and(|before| before != by)) {
+            self.records.tell(Happened::Evidence, Some(&id), vec![("class", by.word().into())]);
+        }
     }
 
     /// Remembers a decision, with what we know of the sandbox by now, if it still runs.

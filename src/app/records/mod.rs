@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{Error, Result, Settings, actions::Actions, next::Next, vitals::Vitals};
 use crate::{
     clock::RecordClock,
-    domain::{EndedBy, Sandbox, SandboxId, SandboxRef, Seen, State, Wake},
+    domain::{EndedBy, Fact, Happened, Sandbox, SandboxId, SandboxRef, Seen, State, Wake},
     relay::{Load, Relay, Request, Response, Unopened, Unreachable},
     store::{Change, Store},
 };
@@ -169,10 +169,18 @@ impl Records {
         }
     }
 
+    /// Tells those who follow what no row shows. If the store fails, others log it.
+    pub fn tell(&self, what: Happened, on: Option<&SandboxId>, detail: Vec<(&'static str, Fact)>) {
+        self.store.tell(what, on.cloned(), detail, |_| {});
+    }
+
     /// Logs once that the relay is away, and once that it is back.
     pub fn note_relay(&self, counted: &Result<()>) {
         match counted {
-            Ok(()) if std::mem::take(&mut self.table().is_missed) => tracing::info!("the relay is back"),
+            Ok(()) if std::mem::take(&mut self.table().is_missed) => {
+                tracing::info!("the relay is back");
+                self.tell(Happened::RelayBack, None, vec![]);
+            }
             Ok(()) => {}
             Err(e) if self.misses_relay(e) => {}
             Err(e) => tracing::warn!(
@@ -198,6 +206,7 @@ impl Records {
                 error = %why,
                 "the relay is away: until it is back nothing is created or started, and nobody is stopped for being idle"
             );
+            self.tell(Happened::RelayLost, None, vec![("why", why.to_string().into())]);
         }
     }
 

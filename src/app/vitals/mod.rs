@@ -15,7 +15,7 @@ use super::{Error, Result, Settings, next::Next};
 use crate::{
     clock::RecordClock,
     domain::{
-        Grace, Hold, Sandbox,
+        Fact, Grace, Happened, Hold, Sandbox,
         rules::{Rule, broken},
     },
     engine::{CheckIn, EngineError, EngineInfo},
@@ -155,9 +155,17 @@ impl Vitals {
         Some(CheckIn { url, period: self.settings.report_period })
     }
 
+    /// Tells those who follow. If the store fails, others log it.
+    fn tell(&self, what: Happened, detail: Vec<(&'static str, Fact)>) {
+        self.store.tell(what, None, detail, |_| {});
+    }
+
     /// Notes that the engine answered a pass.
     pub fn engine_is_seen(&self, info: &EngineInfo) {
         let before = self.state().engine.replace(Ok(info.clone()));
+        if matches!(before, Some(Err(_))) {
+            self.tell(Happened::EngineBack, vec![]);
+        }
         if !matches!(before, Some(Ok(_))) {
             tracing::info!(version = info.version, api_version = info.api_version, "the engine answers");
         }
@@ -168,6 +176,7 @@ impl Vitals {
         let before = self.state().engine.replace(Err(why.to_string()));
         if !matches!(before, Some(Err(_))) {
             tracing::warn!(error = %why, "the engine cannot be looked at; nothing is stopped or forgotten");
+            self.tell(Happened::EngineLost, vec![("why", why.to_string().into())]);
         }
     }
 
