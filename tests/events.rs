@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{

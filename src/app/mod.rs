@@ -111,6 +111,8 @@ impl App {
     ) -> Arc<Self> {
         let scale = store.scale().filter(|scale| scale.boot == clock.boot());
         let clock = Arc::new(RecordClock::new(clock, scale.map(|scale| scale.ahead)));
+        let of_events = Arc::clone(&clock);
+        store.tell_time_by(move || of_events.now());
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let work = ground(store, engine, &relay, clock, settings, &tasks);
         let asked = Asked::new(&work, relay, closing.clone(), tasks.clone());

@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn who_used_it_lately() {
         let now = at(10_000);
-        let used = |source, ago| {
+        let used = |source, ago: i64| {
             let mut sandbox = running(9_990);
             sandbox.life.evidence.record(Evidence { source, at: at(10_000 - ago) });
             LatelyBy::of(&sandbox, now)

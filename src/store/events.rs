@@ -1,14 +1,13 @@
 //! Events: what happened, in rows that triggers write and readers follow. Only the newest are kept.
 
-use std::collections::BTreeMap;
-
+use jiff::Timestamp;
 use rusqlite::{Connection, Row};
-use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::{
     Result, Store,
-    columns::{Columns, corrupt, instant, required},
+    columns::{Columns, millis, required},
+    known::Now,
 };
 use crate::domain::{ContainerId, Event, EventOn, Fact, Happened, Label, Namespace, Ownership, SandboxId, UserName};
 
@@ -21,11 +20,11 @@ impl Store {
         &self,
         what: Happened,
         on: Option<SandboxId>,
-        detail: Vec<(&'static str, Fact)>,
+        detail: &[(&str, Fact)],
         then: impl FnOnce(Result<()>) + Send + 'static,
     ) {
-        let detail: Map<_, _> = detail.into_iter().map(|(key, fact)| (key.to_owned(), value(fact))).collect();
-        let detail = (!detail.is_empty()).then(|| Value::Object(detail).to_string());
+        let lines: Vec<String> = detail.iter().map(|(key, fact)| written(key, fact)).collect();
+        let detail = (!lines.is_empty()).then(|| lines.join("\n"));
         let job = move |c: &Connection| {
             let done = match on {
                 Some(id) => c
@@ -73,47 +72,59 @@ impl Store {
         self.reader.run(job).await
     }
 
+    /// Says by which clock it is told when something happened. Without one nobody is told when.
+    pub fn tell_time_by(&self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) {
+        self.known.tell_time_by(Now(Box::new(clock)));
+    }
+
     /// Changes whenever more has happened.
     pub fn news(&self) -> watch::Receiver<()> {
         self.known.news.subscribe()
     }
 }
 
-fn value(fact: Fact) -> Value {
+/// A fact as a line: `key=text` or `key#number`.
+fn written(key: &str, fact: &Fact) -> String {
     match fact {
-        Fact::Text(text) => text.into(),
-        Fact::Number(number) => number.into(),
+        Fact::Text(text) => format!("{key}={}", text.replace('\n', " ")),
+        Fact::Number(number) => format!("{key}#{number}"),
     }
 }
 
-fn fact(value: Value) -> Option<Fact> {
-    match value {
-        Value::String(text) => Some(Fact::Text(text)),
-        Value::Number(number) => number.as_u64().map(Fact::Number),
-        _ => None,
-    }
+/// Reads [`written`].
+fn fact(line: &str) -> Option<(String, Fact)> {
+    let at = line.find(['=', '#'])?;
+    let (key, text) = (line[..at].to_owned(), &line[at + 1..]);
+    let is_number = line.as_bytes()[at] == b'#';
+    Some((key, if is_number { Fact::Number(text.parse().ok()?) } else { text.into() }))
 }
 
-/// The pairs of an object in JSON.
-fn pairs<T>(text: Option<&str>, what: &str, read: impl Fn(String, Value) -> Option<T>) -> Result<Vec<T>> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| corrupt(what))?;
-    object.into_iter().map(|(key, value)| required(read(key, value), what)).collect()
+/// Adds the time to what has happened in a transaction.
+pub(super) fn stamp(c: &Connection, at: Timestamp) -> rusqlite::Result<()> {
+    c.prepare_cached("UPDATE events SET at = ?1 WHERE at IS NULL")?.execute([millis(at)]).map(drop)
+}
+
+fn label(line: &str) -> Option<Label> {
+    let (key, value) = line.split_once('=')?;
+    Label::parse(key, value).ok()
+}
+
+/// All lines of a text, each read by `read`.
+fn lines<T, C: FromIterator<T>>(text: Option<&str>, what: &str, read: impl Fn(&str) -> Option<T>) -> Result<C> {
+    text.unwrap_or_default().lines().map(|line| required(read(line), what)).collect()
 }
 
 fn read(row: &Row<'_>) -> Result<Event> {
     let c = &mut Columns(row, 0);
-    let (id, at) = (c.next::<i64>()? as u64, instant(c.next()?)?);
+    let (id, at) = (c.next::<i64>()? as u64, c.instant()?.unwrap_or_default());
     let what = c.read("what", |word| Happened::parse(word).ok())?;
     let sandbox = c.maybe("sandbox", SandboxId::parse)?;
     let (name, container) = (c.next::<Option<String>>()?, c.maybe("container", ContainerId::parse)?);
     let image = c.next::<Option<String>>()?;
     let namespace = c.maybe("namespace", |text| Namespace::parse("namespace", text).ok())?;
     let owner = c.maybe("owner", |text| UserName::parse("owner", text).ok())?;
-    let label = |key: String, value: Value| Label::parse(&key, value.as_str()?).ok();
-    let labels = pairs(c.text()?, "labels", label)?;
-    let detail: BTreeMap<_, _> =
-        pairs(c.text()?, "detail", |key, value| Some((key, fact(value)?)))?.into_iter().collect();
+    let labels = lines(c.text()?, "labels", label)?;
+    let detail = lines(c.text()?, "detail", fact)?;
     let on = sandbox.map(|id| EventOn {
         id,
         name: name.unwrap_or_default(),

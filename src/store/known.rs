@@ -6,17 +6,28 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::{Result, rows};
 use crate::domain::{Sandbox, SandboxId};
+
+/// A clock.
+pub struct Now(pub Box<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
+}
 
 /// The sandboxes by row number, oldest first.
 #[derive(Debug, Default)]
@@ -28,6 +39,8 @@ pub struct Known {
     touched: Mutex<HashSet<i64>>,
     /// Something happened, and may be committed.
     is_news: AtomicBool,
+    /// By which clock it is told when.
+    clock: OnceLock<Now>,
     /// Changes when something that happened is committed.
     pub(super) news: watch::Sender<()>,
 }
@@ -52,6 +65,16 @@ impl Known {
             _ => {}
         }))?;
         Ok(known)
+    }
+
+    /// Says by which clock it is told when something happened. The first one counts.
+    pub fn tell_time_by(&self, clock: Now) {
+        let _ = self.clock.set(clock);
+    }
+
+    /// When what has happened in this transaction happened; `None`: nothing has, or nobody knows.
+    pub fn happened_at(&self) -> Option<Timestamp> {
+        self.clock.get().filter(|_| self.is_news.load(Ordering::Relaxed)).map(|now| now.0())
     }
 
     /// The touched rows are committed. A rollback does no harm: they are only read again.

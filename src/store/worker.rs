@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 #[cfg(test)]
 use super::faults::{Failing, Fault};
-use super::{Result, StoreError, failures::Failures, heartbeat::Place, known::Known};
+use super::{Result, StoreError, events::stamp, failures::Failures, heartbeat::Place, known::Known};
 
 /// Work on the connection, or `None` if it cannot be done. The returned answer is called after the group's commit, with
 /// the reason if that failed.
@@ -238,7 +238,10 @@ fn commit(connection: &Connection, place: Option<&Place>, known: &Known, failure
         group.into_iter().map(|job| job(Some(connection).filter(|c| !c.is_autocommit()))).collect();
     let ended = match begun {
         Ok(()) if connection.is_autocommit() => Err(failures.why().unwrap_or_default()),
-        Ok(()) => connection.execute_batch("COMMIT").map_err(|e| failures.note(&e)),
+        Ok(()) => {
+            let stamped = known.happened_at().map_or(Ok(()), |at| stamp(connection, at));
+            stamped.and_then(|()| connection.execute_batch("COMMIT")).map_err(|e| failures.note(&e))
+        }
         failed => failed,
     };
     if !connection.is_autocommit() {

@@ -6,7 +6,7 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
     ("api", &[], &["serde", "jiff"]),
     ("clock", &["domain"], &["jiff", "rustix"]),
     ("host", &[], &["tokio", "rustix", "libc", "ipnet"]),
-    ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror", "serde_json"]),
+    ("store", &["domain"], &["rusqlite", "tokio", "jiff", "thiserror"]),
     (
         "engine",
         &["domain", "engine"],
@@ -52,6 +52,7 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
             "thiserror",
             "getrandom",
             "argon2",
+            "rustix",
             "sha2",
             "subtle",
             "governor",

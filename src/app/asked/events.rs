@@ -18,7 +18,7 @@ const PAGE: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// What happened before this number, after the one that was asked for, is not kept.
     Missed(u64),
 }
@@ -88,7 +88,7 @@ impl Following {
             };
             self.last = newest.id;
             let wanted = page.into_iter().filter(|event| self.filter.wants(event) && sees(&self.by, event));
-            self.read.extend(wanted.map(Told::Event));
+            self.read.extend(wanted.map(|event| Told::Event(Box::new(event))));
         }
     }
 }

@@ -239,7 +239,7 @@ impl Asked {
         let numbers = [("layers_done", done as u64), ("layers", layers as u64), ("bytes", bytes), ("bytes_of", of)];
         let words = [("image", Fact::from(image.tagged())), ("status", status.into())];
         let detail = words.into_iter().chain(numbers.map(|(key, number)| (key, number.into())));
-        self.records.tell(Happened::Pull, None, detail.collect());
+        self.records.tell(Happened::Pull, None, &detail.collect::<Vec<_>>());
     }
 
     /// The pull of this image that is under way, which `by` shares; one whose task has panicked does not count.

@@ -78,7 +78,7 @@ impl Asked {
             }
             started => {
                 waking.end(started)?;
-                self.records.tell(Happened::Woken, Some(id), vec![]);
+                self.records.tell(Happened::Woken, Some(id), &[]);
                 Ok(true)
             }
         }

@@ -33,7 +33,7 @@ impl Pass {
         let uses: HashMap<SandboxId, LatelyBy> = running.map(|s| (s.id.clone(), LatelyBy::of(s, now))).collect();
         let before = std::mem::replace(&mut self.own().uses, uses.clone());
         for (id, by) in uses.into_iter().filter(|(id, by)| before.get(id).is_some_and(|before| before != by)) {
-            self.records.tell(Happened::Evidence, Some(&id), vec![("class", by.word().into())]);
+            self.records.tell(Happened::Evidence, Some(&id), &[("class", by.word().into())]);
         }
     }
 

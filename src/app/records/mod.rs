@@ -170,7 +170,7 @@ impl Records {
     }
 
     /// Tells those who follow what no row shows. If the store fails, others log it.
-    pub fn tell(&self, what: Happened, on: Option<&SandboxId>, detail: Vec<(&'static str, Fact)>) {
+    pub fn tell(&self, what: Happened, on: Option<&SandboxId>, detail: &[(&str, Fact)]) {
         self.store.tell(what, on.cloned(), detail, |_| {});
     }
 
@@ -179,7 +179,7 @@ impl Records {
         match counted {
             Ok(()) if std::mem::take(&mut self.table().is_missed) => {
                 tracing::info!("the relay is back");
-                self.tell(Happened::RelayBack, None, vec![]);
+                self.tell(Happened::RelayBack, None, &[]);
             }
             Ok(()) => {}
             Err(e) if self.misses_relay(e) => {}
@@ -206,7 +206,7 @@ impl Records {
                 error = %why,
                 "the relay is away: until it is back nothing is created or started, and nobody is stopped for being idle"
             );
-            self.tell(Happened::RelayLost, None, vec![("why", why.to_string().into())]);
+            self.tell(Happened::RelayLost, None, &[("why", why.to_string().into())]);
         }
     }
 

@@ -156,7 +156,7 @@ impl Vitals {
     }
 
     /// Tells those who follow. If the store fails, others log it.
-    fn tell(&self, what: Happened, detail: Vec<(&'static str, Fact)>) {
+    fn tell(&self, what: Happened, detail: &[(&str, Fact)]) {
         self.store.tell(what, None, detail, |_| {});
     }
 
@@ -164,7 +164,7 @@ impl Vitals {
     pub fn engine_is_seen(&self, info: &EngineInfo) {
         let before = self.state().engine.replace(Ok(info.clone()));
         if matches!(before, Some(Err(_))) {
-            self.tell(Happened::EngineBack, vec![]);
+            self.tell(Happened::EngineBack, &[]);
         }
         if !matches!(before, Some(Ok(_))) {
             tracing::info!(version = info.version, api_version = info.api_version, "the engine answers");
@@ -176,7 +176,7 @@ impl Vitals {
         let before = self.state().engine.replace(Err(why.to_string()));
         if !matches!(before, Some(Err(_))) {
             tracing::warn!(error = %why, "the engine cannot be looked at; nothing is stopped or forgotten");
-            self.tell(Happened::EngineLost, vec![("why", why.to_string().into())]);
+            self.tell(Happened::EngineLost, &[("why", why.to_string().into())]);
         }
     }
 

@@ -1,0 +1,2 @@
+-- How apps are reached.
+ALTER TABLE sandboxes ADD COLUMN access TEXT;
