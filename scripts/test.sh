@@ -31,20 +31,27 @@ ensure_faketime() {
         --no-install-recommends faketime >/dev/null || say "faketime could not be installed"
 }
 
-# A registry of the tests' own, from Debian's package, which is unpacked and not installed: that would start a service.
-# Without it the tests that pull say that they are skipped.
-ensure_registry() {
-    local folder=$target/registry
-    if [ ! -x "$folder/usr/bin/docker-registry" ]; then
-        command -v apt-get >/dev/null || return 0
-        say "fetching docker-registry"
-        mkdir -p "$folder"
-        if ! (cd "$folder" && apt-get -qq download docker-registry && dpkg-deb --extract docker-registry_*.deb .) 2>/dev/null; then
-            say "docker-registry could not be fetched"
-            return 0
-        fi
+# fetch PACKAGE FOLDER PROGRAM: a program of the tests' own, from Debian's package, which is unpacked and not installed:
+# that would start a service.
+fetch() {
+    local package=$1 folder=$target/$2 program=$target/$2/$3
+    [ ! -x "$program" ] || return 0
+    command -v apt-get >/dev/null || return 1
+    say "fetching $package"
+    mkdir -p "$folder"
+    (cd "$folder" && apt-get -qq download "$package" && dpkg-deb --extract "$package"_*.deb . && rm "$package"_*.deb) 2>/dev/null && return 0
+    say "$package could not be fetched"
+    return 1
+}
+
+# Without these the tests that pull, and those of the figures, say that they are skipped.
+ensure_programs() {
+    if fetch docker-registry registry usr/bin/docker-registry; then
+        export SPINDLE_TEST_REGISTRY=$target/registry/usr/bin/docker-registry
     fi
-    export SPINDLE_TEST_REGISTRY=$folder/usr/bin/docker-registry
+    if fetch prometheus prometheus usr/bin/prometheus; then
+        export SPINDLE_TEST_PROMETHEUS=$target/prometheus/usr/bin
+    fi
 }
 
 # What test deployments have in Docker, one thing a line: kind, id, deployment, name.
@@ -129,7 +136,7 @@ exec 9>"${TMPDIR:-/tmp}/spindle-test-$(id -u).lock"
 flock --nonblock 9 || { say "another run of the tests is under way; waiting for it" && flock 9; }
 
 ensure_faketime 9>&-
-ensure_registry
+ensure_programs
 raise_kernel_limits 9>&-
 "$here/images.sh" base postgres django jupyter mimic 9>&- # Sees to the engine first.
 find_docker || fail "no Docker Engine answers"

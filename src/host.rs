@@ -52,6 +52,26 @@ pub fn return_big_blocks() {
     }
 }
 
+/// What this process uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Bytes of memory that are resident.
+    pub resident: u64,
+    /// Descriptors that are open.
+    pub descriptors: u64,
+    /// Descriptors that it may have.
+    pub descriptors_limit: u64,
+}
+
+/// What this process uses. What the kernel does not tell is 0.
+pub fn process() -> Process {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or_default();
+    let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
+    let descriptors_limit = getrlimit(Resource::Nofile).current.unwrap_or_default();
+    Process { resident: pages * rustix::param::page_size() as u64, descriptors, descriptors_limit }
+}
+
 /// Raises this process's limit on descriptors as far as it may. Returns the limit then, `None` if there is none, and
 /// why it was not raised.
 pub fn raise_descriptors() -> (Option<u64>, io::Result<()>) {

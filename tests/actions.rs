@@ -115,7 +115,7 @@ const DONE: [[&str; 4]; 17] = [
     ["a connection", "start", "alice", "success"],
     ["admin", "pull", "spindle/mimic:twin", "success"],
     ["admin", "remove_image", "spindle/mimic:twin", "success"],
-    ["mallory", "sign_in", "mallory", "failed"],
+    ["(nobody)", "sign_in", "mallory", "failed"],
     ["admin", "delete", "alice", "success"],
     ["admin", "create", "dora", "success"],
     ["Spindle itself", "configure", "spindle", "success"],
@@ -139,7 +139,7 @@ async fn every_way_of_acting_is_recorded_and_no_secret() {
     assert!(create["request_id"].is_string() && create["ended_at"].is_string() && create["error"].is_null());
     assert_eq!(of("configure", "Spindle itself")["changed"], json!(["log"]));
     assert_eq!(of("start", "a connection")["from"], "127.0.0.1");
-    let sign_in = of("sign_in", "mallory");
+    let sign_in = of("sign_in", "(nobody)");
     assert_eq!(sign_in["error"], json!({"code": "unauthorized", "message": "wrong credentials"}));
     assert_eq!((&sign_in["object"]["kind"], &sign_in["from"]), (&json!("user"), &json!("127.0.0.1")));
 }

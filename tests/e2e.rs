@@ -17,6 +17,7 @@ mod e2e {
     mod keys;
     mod lab_images;
     mod labs;
+    mod metrics;
     mod outage;
     mod period;
     mod ports;

@@ -189,3 +189,16 @@ async fn the_engine_and_use_are_told_of() {
     assert_eq!(told[1].1["detail"], json!({"class": "person"}));
     assert_eq!(told[2].1["object"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_the_credentials_of_its_reader() {
+    let w = course().await;
+    let token = admin(&w, "POST", "/v1/tokens", "name=x&scopes=read").await;
+    let request = w.http().client.get(format!("{}/v1/events", w.http().base)).bearer_auth(text(&token, "token"));
+    let mut stream = Stream { response: request.send().await.unwrap(), text: String::new() };
+    admin(&w, "DELETE", &format!("/v1/tokens/{}", text(&token, "id")), "").await;
+    of_alice(&w).await;
+    assert_eq!(stream.next().await, None, "it ends before what happens next is told");
+    let last = "18446744073709551615";
+    assert_eq!(names(&kept(&admins(&w), &format!("&after={last}&type=created")).await), ["missed", "created"]);
+}

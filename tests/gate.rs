@@ -1,5 +1,7 @@
 //! The gate before the API under hostile clients, on the scripted engine and over real connections.
 
+#[path = "gate/held.rs"]
+mod held;
 mod support;
 #[path = "gate/tls.rs"]
 mod tls;

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::{
     Body, World, id,
-    people::{Caller, PASSWORD, admin, basic, bearer, by_password, course, of_alice, text},
+    people::{Caller, PASSWORD, admin, basic, bearer, by_password, course, of_alice, session, text},
     uri,
 };
 
@@ -58,7 +58,7 @@ async fn a_name_that_others_have_is_taken_and_nothing_else_is_told() {
     assert_eq!(eve["namespaces"], json!(["net"]), "the other course's name is not told");
     let told = nils.post("/v1/users", "name=alice&namespaces=net").await.expect_error(409, "name_taken");
     assert!(told.contains("a user in another course; an admin adds"), "{told}");
-    admin(&w, "PATCH", "/v1/users/nils", "namespaces=net,db").await;
+    admin(&w, "PATCH", "/v1/users/nils", &format!("namespaces=net,db&password={PASSWORD}")).await;
     let told = nils.post("/v1/containers", "image=spindle/mimic").await.expect_error(400, "invalid_field");
     assert!(told.contains("say which of yours: db, net"), "{told}");
 }
@@ -187,4 +187,26 @@ async fn a_token_for_a_namespace_that_was_removed_is_none_for_its_successor() {
     bearer(&w, &one).get("/v1/namespaces").await.expect_error(401, "unauthorized");
     let left = bearer(&w, &both).get("/v1/me").await.expect(200).json();
     assert_eq!(left["namespaces"], json!(["two"]));
+}
+
+#[tokio::test]
+async fn who_may_more_than_before_gets_a_new_password_and_key() {
+    let w = course().await;
+    admin(&w, "POST", "/v1/namespaces", "name=web").await;
+    let ina = by_password(&w, "ina");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ina";
+    ina.patch("/v1/users/alice", &format!("ssh_key={}", key.replace(' ', "%20"))).await.expect(200);
+    let (signed_in, _) = session(&w, &format!("name=alice&password={PASSWORD}")).await;
+    let moved = admin(&w, "PATCH", "/v1/users/alice", "namespaces=db,web").await;
+    assert_eq!(moved["ssh_key"], json!(null), "{moved}");
+    by_password(&w, "alice").get("/v1/me").await.expect_error(401, "unauthorized");
+    signed_in.get("/v1/me").await.expect_error(401, "unauthorized");
+    admin(&w, "PATCH", "/v1/users/alice", &format!("role=assistant&password={PASSWORD}")).await;
+    by_password(&w, "alice").get("/v1/me").await.expect(200);
+    // Who may less keeps them.
+    admin(&w, "PATCH", "/v1/users/alice", "role=learner").await;
+    by_password(&w, "alice").get("/v1/me").await.expect(200);
+    let word =
+        by_password(&w, "alice").patch("/v1/me", &format!("current_password={PASSWORD}&password=generate")).await;
+    word.expect_error(400, "invalid_field");
 }

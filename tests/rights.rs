@@ -111,6 +111,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/actions/<id>", ""),
     ("POST", "/v1/actions/<id>/cancel", ""),
     ("GET", "/v1/events", "?follow=false"),
+    ("GET", "/metrics", ""),
 ];
 
 /// People of two namespaces, `a` and `b`, each with a session.

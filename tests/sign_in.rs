@@ -31,7 +31,7 @@ async fn a_token_does_no_more_than_its_scopes_and_than_its_owner() {
     refused.expect_error(401, "unauthorized");
     // Whoever may more than before needs new tokens.
     admin(&w, "POST", "/v1/namespaces", "name=net").await;
-    admin(&w, "PATCH", "/v1/users/ina", "namespaces=db,net").await;
+    admin(&w, "PATCH", "/v1/users/ina", &format!("namespaces=db,net&password={PASSWORD}")).await;
     token.get(uri(&made)).await.expect_error(401, "unauthorized");
     let given = ina.post("/v1/tokens", "name=grader&scopes=operate&expires_in=2h").await.expect(201).json();
     let token = bearer(&w, &given);
@@ -130,7 +130,7 @@ async fn a_session_ends_with_its_password_its_role_and_its_owner() {
     let (third, _) = session(&w, "name=alice&password=another horse").await;
     third.send("DELETE", &format!("/v1/sessions/{}", text(&shown, "id")), Body::None).await.expect(204);
     second.get("/v1/me").await.expect_error(401, "unauthorized");
-    admin(&w, "PATCH", "/v1/users/alice", "role=assistant").await;
+    admin(&w, "PATCH", "/v1/users/alice", "role=assistant&password=another horse").await;
     third.get("/v1/me").await.expect_error(401, "unauthorized");
     let (fourth, _) = session(&w, "name=alice&password=another horse").await;
     // Other credentials beside the cookie keep no session alive.

@@ -12,6 +12,7 @@ mod next;
 mod pass;
 mod records;
 mod settings;
+mod tally;
 mod usage;
 mod vitals;
 mod work;
@@ -39,13 +40,14 @@ use work::Work;
 pub use crate::{clock::Stopwatch, store::Change};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, SignIn, Told, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Figures, Given, Health, Image, NewPassword, NewToken, NewUser,
+    PortView, Pull, PullEnd, PullState, SignIn, Told, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::{new_id, password};
 pub use pass::Pass;
 pub use settings::{AdminLogin, Settings};
+pub use tally::{CheckInResult, Passes};
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};
 
 #[cfg(test)]

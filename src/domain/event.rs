@@ -35,6 +35,8 @@ pub enum Happened {
     Changed,
     /// A connection woke a sandbox; [`Happened::Started`] comes too.
     Woken,
+    /// A connection could not wake a sandbox.
+    WakeFailed,
     /// Those inside were warned of a stop.
     Warned,
     /// A sandbox is kept for longer.
@@ -55,7 +57,7 @@ pub enum Happened {
 
 impl Happened {
     /// All of them, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Created,
         Self::Adopted,
         Self::Started,
@@ -65,6 +67,7 @@ impl Happened {
         Self::Renamed,
         Self::Changed,
         Self::Woken,
+        Self::WakeFailed,
         Self::Warned,
         Self::Extended,
         Self::Evidence,
@@ -87,6 +90,7 @@ impl Happened {
             Happened::Renamed => "renamed",
             Happened::Changed => "changed",
             Happened::Woken => "woken",
+            Happened::WakeFailed => "wake_failed",
             Happened::Warned => "warned",
             Happened::Extended => "extended",
             Happened::Evidence => "evidence",

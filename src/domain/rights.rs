@@ -53,11 +53,13 @@ pub enum Verb {
     OthersCredentials,
     /// See what was done.
     SeeActions,
+    /// See the figures of the whole server.
+    Measure,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -79,6 +81,7 @@ impl Verb {
         Self::OwnCredentials,
         Self::OthersCredentials,
         Self::SeeActions,
+        Self::Measure,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -110,15 +113,20 @@ impl Verb {
             Verb::OwnCredentials => "own_credentials",
             Verb::OthersCredentials => "others_credentials",
             Verb::SeeActions => "see_actions",
+            Verb::Measure => "measure",
         }
     }
 
     /// The scope that a token needs for it.
     pub fn scope(self) -> Scope {
         match self {
-            Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
-                Scope::Read
-            }
+            Verb::See
+            | Verb::SeeImages
+            | Verb::SeeUsers
+            | Verb::SeeNamespaces
+            | Verb::SeeActions
+            | Verb::Audit
+            | Verb::Measure => Scope::Read,
             Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Change | Verb::Invite => Scope::Operate,
             Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
@@ -134,7 +142,7 @@ impl Verb {
     pub fn least(self) -> Role {
         match self {
             Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::OwnCredentials => Role::Learner,
-            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
+            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions | Verb::Measure => Role::Assistant,
             Verb::Create
             | Verb::Change
             | Verb::Assign

@@ -108,6 +108,17 @@ pub struct CheckIn {
     pub period: Duration,
 }
 
+/// How often the engine was asked something, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What was asked, such as `create`.
+    pub call: &'static str,
+    /// `ok`, `refused`, `timeout` or `unavailable`.
+    pub outcome: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
 /// How many terminals an announcement reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Announced {
@@ -266,6 +277,11 @@ pub trait Engine: Containers + Images + Inside {
     /// Checks whether the engine answers, as cheaply as possible.
     async fn answers(&self) -> Result<()> {
         self.info().await.map(drop)
+    }
+
+    /// What it was asked since our start.
+    fn calls(&self) -> Vec<Call> {
+        Vec::new()
     }
 
     /// How many bytes of memory its machine has.

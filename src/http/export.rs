@@ -125,7 +125,8 @@ fn row<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
 fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = format!("{}{text}", if formula { "'" } else { "" });
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    // Some spreadsheets separate by other characters, and would see a formula after them.
+    if text.contains(['"', ',', ';', '\t', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 #[cfg(test)]
@@ -138,6 +139,7 @@ mod tests {
         for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"] {
             assert_eq!(cell(formula), format!("'{formula}"));
         }
+        assert_eq!(cell("x;=1"), "\"x;=1\"");
         assert_eq!(row(["a,b", "say \"hi\"", "=a\nb"]), "\"a,b\",\"say \"\"hi\"\"\",\"'=a\nb\"\r\n");
     }
 }

@@ -18,6 +18,7 @@ mod images;
 mod import;
 mod keys;
 mod made;
+mod metrics;
 mod namespaces;
 mod paths;
 mod refusals;
@@ -120,7 +121,7 @@ fn callers() -> Vec<Route> {
 
 /// The routes for everybody.
 fn open() -> Vec<Route> {
-    [health::routes(), credentials::open()].concat()
+    [health::routes(), credentials::open(), metrics::routes()].concat()
 }
 
 /// Every route of the API, by its method and path.
@@ -148,6 +149,7 @@ impl Api {
         let server = rocket(settings.grace)
             .manage(app)
             .manage(refusals::Refusals::default())
+            .manage(metrics::Requests::default())
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
             .manage(paths)

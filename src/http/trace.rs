@@ -11,6 +11,7 @@ use rocket::{
 use super::{
     arrival::{Arrival, arrival},
     gate,
+    metrics::Requests,
     paths::Paths,
     refusals::Refusals,
 };
@@ -80,6 +81,9 @@ impl Fairing for Trace {
             }
         }
         let status = response.status().code;
+        if let Some(requests) = request.rocket().state::<Requests>() {
+            requests.count(request, status, watch.elapsed());
+        }
         let ms = watch.elapsed().as_millis() as u64;
         let peer = gate::peer(request).map(|peer| peer.address.to_string()).unwrap_or_default();
         let door = request.rocket().state::<DoorOnly>().is_some();

@@ -59,6 +59,9 @@ async fn me(caller: Caller, app: &State<Arc<App>>) -> Json<api::Me> {
 async fn patch_me(caller: Caller, app: &State<Arc<App>>, body: Result<Body, ApiError>) -> Result<Status, ApiError> {
     let fields = body?.only(&OWN)?;
     match (fields.text("current_password")?, fields.text("password")?) {
+        (_, Some(new)) if new == GENERATE => {
+            return Err(ApiError::invalid("password", GENERATE, "it is a word of other requests; choose a password"));
+        }
         (Some(current), Some(new)) => app.asked.change_own_password(&caller.0, &current, new).await?,
         (None, _) => return Err(ApiError::missing("current_password", "it is the password until now")),
         (_, None) => return Err(ApiError::missing("password", "it is the new password")),

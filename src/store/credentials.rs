@@ -76,13 +76,14 @@ pub enum Whose {
 }
 
 impl Store {
-    /// Records a secret by its `hash`. `is_made`: only if there is a user of that name.
+    /// Records a secret by its `hash`. `seen`: only if its user is still so; what ended the user's secrets meanwhile ends
+    /// this one too.
     ///
     /// # Errors
     /// [`StoreError::NoUser`]; [`StoreError::TooMany`].
-    pub async fn give(&self, grant: Grant, hash: [u8; 32], is_made: bool) -> Result<()> {
+    pub async fn give(&self, grant: Grant, hash: [u8; 32], seen: Option<User>) -> Result<()> {
         let job = move |c: &Connection| {
-            if is_made && user_named(c, &grant.user)?.is_none() {
+            if seen.is_some() && user_named(c, &grant.user)? != seen {
                 return Err(StoreError::NoUser);
             }
             c.execute("DELETE FROM credentials WHERE expires_at < ?1", [millis(grant.created_at)])?;

@@ -72,6 +72,25 @@ impl Store {
         self.reader.run(job).await
     }
 
+    /// How often each sort of event has happened since the database was made; stops by their reason.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`](super::StoreError::Failed).
+    pub async fn tallies(&self) -> Result<Vec<(Happened, String, u64)>> {
+        let job = |c: &Connection| {
+            let mut statement = c.prepare_cached("SELECT what, reason, count FROM tallies")?;
+            let mut rows = statement.query(())?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let c = &mut Columns(row, 0);
+                let what = c.read("what", |word| Happened::parse(word).ok())?;
+                found.push((what, c.next()?, c.next::<i64>()? as u64));
+            }
+            Ok(found)
+        };
+        self.reader.run(job).await
+    }
+
     /// Says by which clock it is told when something happened. Without one nobody is told when.
     pub fn tell_time_by(&self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) {
         self.known.tell_time_by(Now(Box::new(clock)));

@@ -215,6 +215,10 @@ impl Store {
                 let delete = format!("DELETE FROM credentials WHERE user = ?1 AND sandbox IS NULL AND kind IN {kinds}");
                 c.execute(&delete, [user.name.as_str()])?;
             }
+            if user.password != seen.password {
+                let delete = "DELETE FROM credentials WHERE user = ?1 AND sandbox IS NULL AND kind = 'session'";
+                c.execute(delete, [user.name.as_str()])?;
+            }
             enroll(c, &user)?;
             Ok(true)
         };

@@ -30,7 +30,7 @@ const DONE: [[&str; 4]; 16] = [
     ["admin", "change_namespace", "db", "success"],
     ["admin", "make_user", "ann", "success"],
     ["admin", "change_user", "ann", "success"],
-    ["ann", "sign_in", "ann", "failed"],
+    ["(nobody)", "sign_in", "ann", "failed"],
     ["ann", "sign_in", "", "success"],
     ["ann", "revoke", "", "success"],
     ["admin", "make_token", "script", "success"],

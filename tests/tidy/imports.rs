@@ -61,7 +61,7 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
     ("loops", &["app"], &["tokio", "tokio_util", "tokio_cron_scheduler", "tracing", "futures_util"]),
     (
         "http",
-        &["app", "domain", "api"],
+        &["app", "domain", "api", "host"],
         &[
             "rocket",
             "serde",
@@ -75,6 +75,7 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
             "jiff",
             "ssh_key",
             "csv",
+            "prometheus_client",
             "hyper",
             "hyper_util",
             "http_body_util",

@@ -24,6 +24,9 @@ pub use acting::Acting;
 /// actions have the request's id.
 const NAMED: usize = 32;
 
+/// Who tried to sign in and was not let in. It is no user's name, and whoever tries does not choose it.
+const NOBODY: &str = "(nobody)";
+
 /// How often what is older than `SPINDLE_ACTIONS_KEEP` is forgotten.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 
@@ -70,7 +73,8 @@ impl Actions {
 
     /// Records that somebody who said to be `user` was not let in, so many `times` since the last record.
     pub fn sign_in_failed(self: &Arc<Self>, user: &str, from: Option<std::net::IpAddr>, times: u64) {
-        let tried = Actor { who: Who::User(user.to_owned()), credential: Credential::Password, ..Actor::inside(from) };
+        let tried =
+            Actor { who: Who::User(NOBODY.to_owned()), credential: Credential::Password, ..Actor::inside(from) };
         let text = if times == 1 { "wrong credentials".into() } else { format!("wrong credentials, {times} times") };
         self.of(&tried, Act::SignIn, ActedOn::named(ObjectKind::User, user))
             .failed(&Failure::new("unauthorized", &text));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Asked;
 use crate::{
-    app::Result,
+    app::{CheckInResult, Result},
     domain::{
         State, StopReason, Token,
         rules::{Rule, broken},
@@ -18,6 +18,17 @@ impl Asked {
     /// # Errors
     /// [`Error::Store`](crate::app::Error::Store) if the report could not be written; the reporter may try again.
     pub async fn check_in(&self, token: Option<&str>, peer: Option<IpAddr>, value: u64) -> Result<()> {
+        let checked_in = self.try_check_in(token, peer, value).await;
+        self.records.tally.checked_in(match &checked_in {
+            Ok(true) => CheckInResult::Recorded,
+            Ok(false) => CheckInResult::Unknown,
+            Err(_) => CheckInResult::Failed,
+        });
+        checked_in.map(drop)
+    }
+
+    /// Whether a running sandbox reported.
+    async fn try_check_in(&self, token: Option<&str>, peer: Option<IpAddr>, value: u64) -> Result<bool> {
         // A server that listens on IPv6 sees IPv4 peers in their mapped form.
         let peer = peer.map(|p| p.to_canonical());
         let now = self.clock.now();
@@ -35,11 +46,11 @@ impl Asked {
         {
             self.records.mark(&seen, State::Stopping { since: now, reason: StopReason::Idle }).await?;
         }
-        match done {
+        match &done {
             Some(done) if done.first => tracing::info!(sandbox = %done.id, value, "first check-in"),
             Some(done) => tracing::debug!(sandbox = %done.id, value, "check-in"),
             None => tracing::debug!(?peer, "check-in from no running sandbox"),
         }
-        Ok(())
+        Ok(done.is_some())
     }
 }

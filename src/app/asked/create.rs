@@ -15,6 +15,9 @@ use crate::{
     store::StoreError,
 };
 
+/// The most ports of a container: all share the ports of the server.
+const MOST_PORTS: usize = 32;
+
 /// The words with which the errors of a creation begin.
 const DOING: &str = "the container could not be created";
 
@@ -126,6 +129,10 @@ impl Asked {
             Err(e) => return Err(Error::engine(DOING, e)),
         };
         let check_in = self.where_to_check_in().await?;
+        if image.exposed.len() > MOST_PORTS {
+            let allowed = format!("it exposes {} ports, and a container has at most {MOST_PORTS}", image.exposed.len());
+            return Err(Invalid::new("image", spec.image.as_str(), allowed).into());
+        }
         let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
         let no_new_privileges = labels.no_new_privileges;
         // An image that sets `TZ` itself overrides the configured zone.

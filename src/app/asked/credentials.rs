@@ -12,7 +12,7 @@ use crate::{
         actions::Acting,
         identity::{self, Secret},
     },
-    domain::{Act, ActedOn, Actor, Credential, Grant, Kind, Namespace, ObjectKind, Scope, Verb, Who, time::plus},
+    domain::{Act, ActedOn, Actor, Credential, Grant, Kind, Namespace, ObjectKind, Scope, User, Verb, Who, time::plus},
     store::Whose,
 };
 
@@ -46,12 +46,28 @@ pub enum SignIn {
 }
 
 impl Asked {
-    /// Gives a secret.
-    async fn give(&self, mut grant: Grant, expires_in: Option<Duration>, secret: Secret) -> Result<Given> {
+    /// Gives a secret, if its user is still as `seen`.
+    async fn give(
+        &self,
+        mut grant: Grant,
+        seen: Option<User>,
+        expires_in: Option<Duration>,
+        secret: Secret,
+    ) -> Result<Given> {
         grant.expires_at = expires_in.map(|length| plus(grant.created_at, length));
-        let is_made = grant.sandbox.is_none() && !self.identity.is_configured(&grant.user);
-        self.records.store.give(grant.clone(), secret.hash(), is_made).await?;
+        self.records.store.give(grant.clone(), secret.hash(), seen).await?;
         Ok((grant, secret.reveal()))
+    }
+
+    /// The user of that name; `None` if that is the configured admin. Whoever asks must have the rights that `by` had, by
+    /// a credential that still holds.
+    async fn still(&self, by: &Actor, name: &str) -> Result<Option<User>> {
+        let user = if self.identity.is_configured(name) { None } else { self.records.store.user(name).await? };
+        // After the look at the user, so that whatever ends the credential later changes the user too.
+        if self.identity.again(by).await?.rights != by.rights {
+            return Err(Error::Unauthorized);
+        }
+        if user.is_none() && !self.identity.is_configured(name) { Err(Error::Unauthorized) } else { Ok(user) }
     }
 
     /// A record of `kind` for `user`, with nothing in it yet.
@@ -93,8 +109,9 @@ impl Asked {
         }
         let mut grant = self.grant(Kind::Token, user)?;
         (grant.name, grant.scopes, grant.namespaces) = (wish.name, wish.scopes, wish.namespaces);
+        let seen = self.still(by, user).await?;
         acting.begin_on(&grant);
-        let given = self.give(grant, wish.expires_in, secret()?).await?;
+        let given = self.give(grant, seen, wish.expires_in, secret()?).await?;
         tracing::info!(token = given.0.id, name = given.0.name, %by, "token made");
         Ok(given)
     }
@@ -191,13 +208,14 @@ impl Asked {
     ) -> Result<(Actor, Given)> {
         let secret = secret()?;
         let mut expires_in = SESSION;
-        let (actor, mut grant) = match with {
+        let (actor, seen, mut grant) = match with {
             SignIn::Password(name, password) => {
                 // A session has all rights of its user, and a token may have fewer: it is no password here.
                 let (actor, known) = self.identity.verified_by(&name, &password, from).await?;
+                let seen = self.still(&actor, &name).await?;
                 let mut grant = self.grant(Kind::Session, &name)?;
                 grant.password = Some(secret.with_password(known.known()));
-                (actor, grant)
+                (actor, seen, grant)
             }
             SignIn::Invitation(text) => {
                 let actor = self.identity.by_secret(&text, &[Kind::Invitation], from).await?;
@@ -208,14 +226,14 @@ impl Asked {
                 expires_in = expires_in.min(left(&invitation, self.clock.now()).unwrap_or(SESSION));
                 let mut grant = self.grant(Kind::Session, &invitation.user)?;
                 (grant.sandbox, grant.parent, grant.scopes) = (Some(sandbox), Some(parent.clone()), BTreeSet::new());
-                (actor, grant)
+                (actor, None, grant)
             }
         };
         grant.name = program.chars().filter(|c| !c.is_control()).take(120).collect();
         grant.used_from = from.map(|from| from.to_string());
         let actor = Actor { request: Some(request.to_owned()), ..actor };
         let signing_in = self.actions.of(&actor, Act::SignIn, &grant);
-        let given = signing_in.around(self.give(grant, Some(expires_in), secret)).await?;
+        let given = signing_in.around(self.give(grant, seen, Some(expires_in), secret)).await?;
         tracing::info!(session = given.0.id, by = %actor, "signed in");
         Ok((Actor { credential: Credential::Session(given.0.id.clone()), ..actor }, given))
     }
@@ -254,7 +272,7 @@ impl Asked {
             grant.parent = Some(token.id);
         }
         let inviting = self.actions.of(by, Verb::Invite, &sandbox);
-        let given = inviting.around(self.give(grant, Some(expires_in), secret()?)).await?;
+        let given = inviting.around(self.give(grant, None, Some(expires_in), secret()?)).await?;
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, invitation = given.0.id, %by, "invited");
         Ok(given)
     }

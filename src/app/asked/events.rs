@@ -1,6 +1,6 @@
 //! Events: what happens to what a caller may see, from any time that is still kept, and as it happens.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
@@ -13,6 +13,9 @@ use crate::{
 
 /// How many events are read at a time.
 const PAGE: usize = 500;
+
+/// How often it is seen that a follower's credentials still hold, while nothing happens.
+const RENEWAL: Duration = Duration::from_secs(15);
 
 /// What a follower hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +43,8 @@ struct Following {
 
 impl Asked {
     /// What happened after event `after`, oldest first, and what happens from now on if `follow`. Without `after` a
-    /// follower hears what happens from now on, and others all that is kept. The stream ends when the server does, or
-    /// when the store cannot be read.
+    /// follower hears what happens from now on, and others all that is kept. The stream ends when the server or the
+    /// follower's credentials do, or when the store cannot be read.
     ///
     /// # Errors
     /// [`Error::DatabaseAway`](crate::app::Error::DatabaseAway), [`Error::Store`](crate::app::Error::Store).
@@ -57,7 +60,7 @@ impl Asked {
         let (oldest, newest) = self.records.store.events_kept().await?;
         let last = after.unwrap_or(if follow { newest } else { oldest - 1 });
         // Greater numbers were given by a database that is lost.
-        let has_missed = last + 1 < oldest || last > newest;
+        let has_missed = last.saturating_add(1) < oldest || last > newest;
         let last = if has_missed { oldest - 1 } else { last };
         let read = has_missed.then_some(Told::Missed(oldest)).into_iter().collect();
         let following = Following { asked: Arc::clone(self), by: by.clone(), filter, news, last, follow, read };
@@ -83,7 +86,9 @@ impl Following {
                 tokio::select! {
                     () = self.asked.closing.cancelled() => return None,
                     changed = self.news.changed() => changed.ok()?,
+                    () = tokio::time::sleep(RENEWAL) => {}
                 }
+                self.by = self.asked.identity.again(&self.by).await.ok()?;
                 continue;
             };
             self.last = newest.id;

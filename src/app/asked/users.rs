@@ -202,6 +202,11 @@ impl Asked {
             let mut user = seen.clone();
             user.role = change.role.unwrap_or(user.role);
             user.namespaces = change.namespaces.clone().unwrap_or(user.namespaces);
+            // Whoever may more than before gets a new password and key, or none: somebody who may less than that now has
+            // perhaps set the old ones.
+            if user.role > seen.role || !user.namespaces.is_subset(&seen.namespaces) {
+                (user.password, user.ssh_key) = (None, None);
+            }
             user.password = hash.clone().unwrap_or(user.password);
             user.ssh_key = change.ssh_key.clone().unwrap_or(user.ssh_key);
             may_be(by, user.role, &user.namespaces)?;

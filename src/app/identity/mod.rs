@@ -202,7 +202,7 @@ impl Identity {
             return Err(Error::Unauthorized);
         }
         let account = if self.is_configured(&grant.user) { Some(self.configured()) } else { user.map(of_user) };
-        let (who, rights) = self.rights(&grant, account, &secret, now).await?;
+        let (who, rights) = self.rights(&grant, account, Some(&secret), now).await?;
         let credential = match grant.kind {
             Kind::Token => Credential::Token(grant.id.clone()),
             Kind::Session => Credential::Session(grant.id.clone()),
@@ -217,24 +217,30 @@ impl Identity {
     /// # Errors
     /// [`Error::Unauthorized`] if the credential has ended, or the user is gone.
     pub async fn again(&self, actor: &Actor) -> Result<Actor> {
-        let Who::User(name) = &actor.who else { return Ok(actor.clone()) };
-        let (rights, now) = (self.account(name).await?.ok_or(Error::Unauthorized)?.rights, self.clock.now());
-        let rights = match &actor.credential {
-            Credential::Token(id) => {
-                let grant = self.store.grant(Kind::Token, id, now).await?.ok_or(Error::Unauthorized)?;
-                rights.narrowed(&grant.scopes, &grant.namespaces)
+        let (kind, id) = match (&actor.credential, &actor.who) {
+            (Credential::Token(id), _) => (Kind::Token, id),
+            (Credential::Session(id), _) => (Kind::Session, id),
+            (Credential::Invitation(id), _) => (Kind::Invitation, id),
+            (Credential::Password, Who::User(name)) => {
+                let rights = self.account(name).await?.ok_or(Error::Unauthorized)?.rights;
+                return Ok(Actor { rights, ..actor.clone() });
             }
-            Credential::Session(id) if !self.store.is_valid(id, now).await? => return Err(Error::Unauthorized),
-            _ => rights,
+            (Credential::Password | Credential::None, _) => return Ok(actor.clone()),
         };
+        let now = self.clock.now();
+        let grant = self.store.grant(kind, id, now).await?.ok_or(Error::Unauthorized)?;
+        let account = self.account(&grant.user).await?;
+        let (_, rights) = self.rights(&grant, account, None, now).await?;
         Ok(Actor { rights, ..actor.clone() })
     }
 
+    /// Whose `grant` is, and what it gives. `secret`: the one that was shown; a session is bound to its user's password
+    /// by it. `None`: it was shown before, and a new password has ended the session.
     async fn rights(
         &self,
         grant: &Grant,
         account: Option<Account>,
-        secret: &Secret,
+        secret: Option<&Secret>,
         now: Timestamp,
     ) -> Result<(Who, Rights)> {
         let last = grant.used_at.unwrap_or(grant.created_at);
@@ -263,7 +269,7 @@ impl Identity {
         let account = account.ok_or(Error::Unauthorized)?;
         let is_theirs = match grant.kind {
             Kind::Token => true,
-            Kind::Session => grant.password == Some(secret.with_password(account.known())),
+            Kind::Session => secret.is_none_or(|s| grant.password == Some(s.with_password(account.known()))),
             Kind::Invitation => false,
         };
         let rights = account.rights.narrowed(&grant.scopes, &grant.namespaces);

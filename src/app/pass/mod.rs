@@ -22,7 +22,7 @@ use super::{
     vitals::Vitals, work::Work,
 };
 use crate::{
-    clock::RecordClock,
+    clock::{RecordClock, Stopwatch},
     domain::{
         Awaiting, ContainerId, LatelyBy, Plan, Sandbox, SandboxId, plan,
         rules::{Rule, broken},
@@ -109,6 +109,7 @@ impl Pass {
     /// that a slow sandbox delays nobody.
     pub async fn converge(self: &Arc<Self>) -> ConvergeReport {
         let _turn = self.turn.lock().await;
+        let took = Stopwatch::start();
         let mut report = ConvergeReport { at: Some(self.clock.now()), ..ConvergeReport::default() };
         if let Err(e) = self.pass(&mut report).await {
             tracing::error!(error = chain(&e), "a pass could not read the store");
@@ -119,6 +120,7 @@ impl Pass {
             // This pass could not look: the next one that can begins with a grace.
             self.vitals.impair();
         }
+        self.records.tally.passed(took.elapsed());
         self.vitals.set_report(report.clone());
         report
     }

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Pass;
 use crate::{
     app::{Error, chain, work::Tried},
     domain::{
         Actor, Deadline, Decided, Failure, Sandbox, State, StopReason, Verb, Who, explain,
         rules::{Rule, broken},
+        time::plus,
     },
 };
+
+/// Use that is younger than this, and than the idle limit, forbids an idle stop.
+const YOUNG: Duration = Duration::from_mins(10);
 
 impl Pass {
     /// Stops a sandbox whose deadline has passed, unless the deadline has moved since the decision.
@@ -95,10 +101,30 @@ impl Pass {
         }
         self.work.note_cut_off(known, Some(known.life.state.clone()), self.work.ending());
         self.records.shown(known, true).await;
+        if seen.reason() == StopReason::Idle {
+            self.count_if_young(known, now).await;
+        }
         tracing::info!(
             sandbox = %known.id, name = %known.name, reason = seen.reason().word(), by = %Who::Pass, why,
             limit = %self.settings.policy.of(known).idle_limit, "stopping"
         );
         Ok(true)
+    }
+
+    /// Counts an idle stop of what a person had just used. By the law there is none; who watches this number need not
+    /// believe the law.
+    async fn count_if_young(&self, known: &Sandbox, now: Timestamp) {
+        let policy = self.settings.policy.of(known);
+        let young = policy.idle_limit.span().map_or(YOUNG, |limit| limit.min(YOUNG));
+        if let Ok(Some(stopped)) = self.records.store.get(&known.id).await
+            && let Some(used) = stopped.life.evidence.newest(|s| s.is_interactive() && policy.evidence.count(s))
+            && plus(used.at, young) > now
+        {
+            self.records.tally.stopped_young();
+            tracing::error!(
+                sandbox = %known.id, source = used.source.word(), at = %used.at,
+                "a sandbox was stopped as idle that somebody had just used"
+            );
+        }
     }
 }

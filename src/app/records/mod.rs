@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
-use super::{Error, Result, Settings, actions::Actions, next::Next, vitals::Vitals};
+use super::{Error, Result, Settings, actions::Actions, next::Next, tally::Tally, vitals::Vitals};
 use crate::{
     clock::RecordClock,
     domain::{EndedBy, Fact, Happened, Sandbox, SandboxId, SandboxRef, Seen, State, Wake},
@@ -32,6 +32,7 @@ struct Table {
 pub struct Records {
     pub(super) store: Arc<Store>,
     pub(super) actions: Arc<Actions>,
+    pub(super) tally: Tally,
     relay: Arc<Relay>,
     clock: Arc<RecordClock>,
     settings: Arc<Settings>,
@@ -54,7 +55,18 @@ impl Records {
     ) -> Self {
         let telling = tokio::sync::Mutex::default();
         let actions = Arc::new(Actions::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&settings)));
-        Self { store, actions, relay, clock, settings, vitals, next, telling, table: Mutex::default() }
+        Self {
+            store,
+            actions,
+            tally: Tally::default(),
+            relay,
+            clock,
+            settings,
+            vitals,
+            next,
+            telling,
+            table: Mutex::default(),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -46,6 +46,8 @@ pub struct Usage {
     tasks: TaskTracker,
     /// What each port has carried.
     counts: Mutex<HashMap<(SandboxId, u16), Count>>,
+    /// The bytes that connections carried, to sandboxes and from them.
+    carried: (AtomicU64, AtomicU64),
     /// The relay's counts could not be read.
     is_relay_away: AtomicBool,
     /// The last cpu measurement of each sandbox for which cpu counts.
@@ -74,6 +76,7 @@ impl Usage {
             settings,
             tasks,
             counts: Mutex::default(),
+            carried: Default::default(),
             is_relay_away: AtomicBool::new(false),
             cpu: Mutex::default(),
             cpu_looks: Arc::default(),
@@ -121,7 +124,9 @@ impl Usage {
         {
             let before = self.counts();
             for count in &mut counts {
-                let known = before.get(&(count.sandbox.clone(), count.inside)).and_then(|c| c.last_use);
+                let known = before.get(&(count.sandbox.clone(), count.inside));
+                self.carry(known, count);
+                let known = known.and_then(|c| c.last_use);
                 let Some((generation, at)) = count.last_use.filter(|last| Some(*last) != known) else { continue };
                 let is_little = |before| (SignedDuration::ZERO..step).contains(&at.duration_since(before));
                 if known.is_some_and(|(g, before)| g == generation && is_little(before)) {
@@ -137,6 +142,19 @@ impl Usage {
         }
         self.counts().extend(counts.into_iter().map(|count| ((count.sandbox.clone(), count.inside), count)));
         Ok(())
+    }
+
+    /// Adds what was carried since the count `before`. A relay that begins anew counts from zero.
+    fn carry(&self, before: Option<&Count>, now: &Count) {
+        let more = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        let (was_in, was_out) = before.map_or((0, 0), |before| (before.bytes_in, before.bytes_out));
+        self.carried.0.fetch_add(more(now.bytes_in, was_in), Ordering::Relaxed);
+        self.carried.1.fetch_add(more(now.bytes_out, was_out), Ordering::Relaxed);
+    }
+
+    /// The bytes that connections carried since the server's start, to sandboxes and from them.
+    pub fn carried(&self) -> (u64, u64) {
+        (self.carried.0.load(Ordering::Relaxed), self.carried.1.load(Ordering::Relaxed))
     }
 
     /// Another relay answers: forget which connections are open; it tells them itself.

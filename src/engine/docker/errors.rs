@@ -1,10 +1,15 @@
 //! Translates Docker's errors into ours. Docker tells some things only in its sentences.
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use bollard::errors::Error;
 
-use crate::engine::{EngineError, Result};
+use crate::engine::{Call, EngineError, Result};
 
 /// Phrases by which Docker 20.10 to 29 say that a host port is not free.
 const PORT_HELD: [&str; 3] = ["port is already allocated", "address already in use", "failed to bind host port"];
@@ -22,21 +27,27 @@ pub fn translate(error: Error, missing: impl Into<Option<EngineError>>) -> Engin
     match error {
         Error::DockerResponseServerError { status_code, message } => match (status_code, missing.into()) {
             (404, Some(missing)) => missing,
-            (400, _) if message.contains("Range of CPUs") => EngineError::TooManyCpus(message.trim().to_owned()),
+            (400, _) if message.contains("Range of CPUs") => EngineError::TooManyCpus(plain(&message)),
             (400, _) if message.contains("invalid reference format") => EngineError::NoImage,
             (409, _) if message.contains(REMOVING) => EngineError::Removing,
             (409, _) if message.contains(BY_CONTAINER) => EngineError::NameTaken(holder(&message)),
             (409, _) if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
-                EngineError::ImageInUse(message.trim().to_owned())
+                EngineError::ImageInUse(plain(&message))
             }
-            _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(message.trim().to_owned()),
-            _ => EngineError::Refused(message.trim().to_owned()),
+            _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(plain(&message)),
+            _ => EngineError::Refused(plain(&message)),
         },
-        Error::DockerStreamError { error } => EngineError::Refused(error.trim().to_owned()),
+        Error::DockerStreamError { error } => EngineError::Refused(plain(&error)),
         Error::RequestTimeoutError => EngineError::Unavailable("a request timed out".to_owned()),
         Error::JsonDataError { message, .. } => EngineError::Refused(format!("its answer does not read: {message}")),
         other => EngineError::Unavailable(root_cause(&other)),
     }
+}
+
+/// The engine's words on one line. Some are others', such as a registry's, and must not steer a terminal or forge a line
+/// of the log.
+fn plain(words: &str) -> String {
+    words.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn holder(message: &str) -> String {
@@ -59,15 +70,41 @@ pub async fn within<T>(
     future: impl Future<Output = std::result::Result<T, Error>>,
     missing: impl Into<Option<EngineError>>,
 ) -> Result<T> {
-    match tokio::time::timeout(deadline, future).await {
+    let done = match tokio::time::timeout(deadline, future).await {
         Ok(result) => result.map_err(|e| translate(e, missing)),
         Err(_) => Err(EngineError::Timeout { call, deadline }),
-    }
+    };
+    let outcome = match &done {
+        Ok(_) => "ok",
+        Err(EngineError::Timeout { .. }) => "timeout",
+        Err(EngineError::Unavailable(_)) => "unavailable",
+        Err(_) => "refused",
+    };
+    *counted().entry((call, outcome)).or_default() += 1;
+    done
+}
+
+/// The calls of this process. It has one engine.
+fn counted() -> MutexGuard<'static, BTreeMap<(&'static str, &'static str), u64>> {
+    static CALLS: Mutex<BTreeMap<(&str, &str), u64>> = Mutex::new(BTreeMap::new());
+    CALLS.lock().expect("no holder panics")
+}
+
+/// What the engine was asked, by call and outcome.
+pub fn calls() -> Vec<Call> {
+    counted().iter().map(|((call, outcome), count)| Call { call, outcome, count: *count }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_others_stay_on_their_line() {
+        let error = Error::DockerStreamError { error: "oops\n2026 INFO signed in by=admin\u{1b}[31m\n".into() };
+        let said = translate(error, None).to_string();
+        assert_eq!(said, "oops 2026 INFO signed in by=admin [31m");
+    }
 
     #[test]
     fn dockers_sentences_are_understood() {

@@ -22,7 +22,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
-use super::{Engine, EngineError, EngineInfo, Event, Result};
+use super::{Call, Engine, EngineError, EngineInfo, Event, Result};
 
 /// How this deployment's containers are made.
 #[derive(Debug, Clone)]
@@ -101,6 +101,10 @@ impl Engine for DockerEngine {
     async fn answers(&self) -> Result<()> {
         let client = self.client().await?;
         self.seen(within(QUICK, "ping", client.ping(), None).await).map(drop)
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        errors::calls()
     }
 
     async fn memory(&self) -> Result<u64> {

@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Hall,
     answer::{Body, Refusal},
+    arrived::{Arrived, arrived},
     greeting::Manner,
     headers,
     peers::{Peer, Seat},
@@ -44,7 +45,7 @@ pub struct Forward {
 
 /// A connection to Rocket, until dropped.
 struct Inner {
-    sender: SendRequest<Timed>,
+    sender: SendRequest<Arrived<Timed>>,
     seat: Seat,
     _driver: AbortOnDropHandle<hyper::Result<()>>,
 }
@@ -79,10 +80,11 @@ impl Forward {
         }
         let fate = Arc::default();
         let request = request.map(|body| Timed::new(body, self.hall.rules.times.body, Arc::clone(&fate)));
+        let request = arrived(request).await.map_err(|_| refusal(&fate))?;
         let mut inner = self.inner().await?;
         inner.seat.give_to(peer);
         let Ok(mut response) = inner.sender.send_request(request).await else {
-            return Err(fate.get().map_or_else(broken_off, |fate| fate.refusal()));
+            return Err(refusal(&fate));
         };
         *self.inner.lock().expect("no holder panics") = Some(inner);
         headers::end_hop(response.headers_mut());
@@ -134,16 +136,22 @@ impl Forward {
     async fn connect(&self) -> io::Result<Inner> {
         let stream = TcpStream::connect(self.hall.inside).await?;
         stream.set_nodelay(true)?;
-        let seat = self.hall.peers.seat(stream.local_addr()?.port());
+        let seat = self.hall.peers.seat(stream.local_addr()?);
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
         Ok(Inner { sender, seat, _driver: driver })
     }
 }
 
-fn broken_off() -> Refusal {
-    let message = "Something went wrong in Spindle; the log may say what";
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+/// Why there is no answer of Rocket's.
+fn refusal(fate: &OnceLock<Fate>) -> Refusal {
+    fate.get().map_or_else(
+        || {
+            let message = "Something went wrong in Spindle; the log may say what";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+        },
+        |fate| fate.refusal(),
+    )
 }
 
 /// A request's body, for whose arrival there is a limited time from the head on.

@@ -3,6 +3,7 @@
 //! read, each address has a share, a head and a body have a time, and only requests that are whole are passed on.
 
 mod answer;
+mod arrived;
 mod forward;
 mod greeting;
 mod headers;

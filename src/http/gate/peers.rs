@@ -1,8 +1,8 @@
-//! Who is on the other side of the gate. Rocket sees only the gate, so each of the gate's own ports stands for somebody.
+//! Who is on the other side of the gate. Rocket sees only the gate, so each of the gate's own sockets stands for somebody.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
@@ -19,46 +19,47 @@ pub struct Peer {
     pub is_tls: bool,
 }
 
-/// Managed by a server behind a gate: whose request comes from which port of the gate.
+/// Managed by a server behind a gate: whose request comes from which socket of the gate. Programs on this
+/// machine may bind the same port at another address.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Mutex<HashMap<u16, Peer>>>);
+pub struct Peers(Arc<Mutex<HashMap<SocketAddr, Peer>>>);
 
-/// A port of the gate's, until dropped.
+/// A socket of the gate's, until dropped.
 #[derive(Debug)]
 pub struct Seat {
     peers: Peers,
-    port: u16,
+    socket: SocketAddr,
 }
 
 impl Peers {
-    /// Takes a seat at `port`, in which nobody sits yet.
-    pub fn seat(&self, port: u16) -> Seat {
-        Seat { peers: self.clone(), port }
+    /// Takes a seat at `socket`, in which nobody sits yet.
+    pub fn seat(&self, socket: SocketAddr) -> Seat {
+        Seat { peers: self.clone(), socket }
     }
 
-    /// Whose requests come from `port`; `None`: it is not the gate's.
-    pub fn at(&self, port: u16) -> Option<Peer> {
-        self.0.lock().expect("no holder panics").get(&port).copied()
+    /// Whose requests come from `socket`; `None`: it is not the gate's.
+    pub fn at(&self, socket: SocketAddr) -> Option<Peer> {
+        self.0.lock().expect("no holder panics").get(&socket).copied()
     }
 }
 
 impl Seat {
-    /// The next request from this port is `peer`'s.
+    /// The next request from this socket is `peer`'s.
     pub fn give_to(&self, peer: Peer) {
-        self.peers.0.lock().expect("no holder panics").insert(self.port, peer);
+        self.peers.0.lock().expect("no holder panics").insert(self.socket, peer);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.peers.0.lock().expect("no holder panics").remove(&self.port);
+        self.peers.0.lock().expect("no holder panics").remove(&self.socket);
     }
 }
 
 /// Who sent the request; `None`: it came around the gate, from a program on this machine.
 pub fn peer(request: &Request<'_>) -> Option<Peer> {
     // Looked up once: when the answer is logged, the connection may be gone.
-    *request.local_cache(|| request.rocket().state::<Peers>()?.at(request.remote()?.port()))
+    *request.local_cache(|| request.rocket().state::<Peers>()?.at(request.remote()?))
 }
 
 /// Tells the gate that the request came with right credentials: its address has a part in the reserve from now on.

@@ -57,3 +57,20 @@ BEGIN
     INSERT INTO happened (sandbox, what, detail)
     VALUES (new.sandbox, new.decided, 'why=' || replace(new.why, char(10), ' '));
 END;
+CREATE TRIGGER events_of_wakes AFTER UPDATE OF wake_failed_at ON sandboxes
+WHEN new.wake_failed_at IS NOT NULL AND old.wake_failed_at IS NOT new.wake_failed_at BEGIN
+    INSERT INTO happened (sandbox, what, detail)
+    VALUES (new.id, 'wake_failed', 'why=' || replace(new.wake_failure, char(10), ' '));
+END;
+-- How often each sort of event has happened, and why, where that is one of few words.
+CREATE TABLE tallies (
+    what          TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    count         INTEGER NOT NULL,
+    PRIMARY KEY (what, reason)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER events_are_counted AFTER INSERT ON events BEGIN
+    INSERT INTO tallies (what, reason, count)
+    VALUES (new.what, iif(new.what = 'stopped', coalesce(substr(new.detail, 8), ''), ''), 1)
+    ON CONFLICT (what, reason) DO UPDATE SET count = count + 1;
+END;
