@@ -10,11 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
-    Body, Http, World,
-    docker::{Docker, wait_for},
-    free_port,
-};
+use crate::support::{Body, Http, World, docker::Docker, free_port};
 
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ansible/files");
 
@@ -39,6 +35,12 @@ impl Prometheus {
         serve.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let child = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, http: Http::new(format!("http://127.0.0.1:{port}")) }
+    }
+
+    /// Whether it answers.
+    async fn is_ready(&self) -> bool {
+        let asked = self.http.client.get(format!("{}/-/ready", self.http.base)).send().await;
+        asked.is_ok_and(|answer| answer.status() == 200)
     }
 
     /// What an expression yields.
@@ -94,12 +96,11 @@ async fn prometheus_reads_the_figures_and_knows_all_that_is_asked_for() {
     world.until(&c, |c| c["status"] == "stopped").await;
     let server = world.http().base.trim_start_matches("http://").to_owned();
     let prometheus = Prometheus::of(&programs, &server, world.log_path().parent().unwrap());
-    let ready = format!("{}/-/ready", prometheus.http.base);
-    let address = ready.trim_start_matches("http://").trim_end_matches("/-/ready").to_owned();
-    wait_for("Prometheus", Duration::from_secs(20), || std::net::TcpStream::connect(&address).is_ok());
     let started = std::time::Instant::now();
-    while prometheus.ask("spindle_stops_total{reason=\"requested\"} == 1").await.is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(30), "it reads nothing: {:?}", prometheus.ask("up").await);
+    while !prometheus.is_ready().await
+        || prometheus.ask("spindle_stops_total{reason=\"requested\"} == 1").await.is_empty()
+    {
+        assert!(started.elapsed() < Duration::from_secs(30), "it reads nothing");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(prometheus.ask("up{job=\"spindle\"} == 1").await.len(), 1);
