@@ -39,8 +39,8 @@ use work::Work;
 pub use crate::{clock::Stopwatch, store::Change};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, SignIn, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, Page,
+    PortView, Pull, PullEnd, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rocket::{
     Route, State, delete, get,
-    http::{Status, uri::Host},
+    http::{
+        Header, Status,
+        uri::{Host, Origin},
+    },
     patch, post,
     serde::json::Json,
 };
@@ -15,6 +18,7 @@ use super::{
     error::ApiError,
     fields::Body,
     made::Made,
+    selecting::{self, Parameters},
     strict,
     wire::container,
     wishes::{self, CREATE, EXTEND, PATCH},
@@ -27,20 +31,35 @@ use crate::{
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
-    let mut routes = strict::bare(rocket::routes![list, get_one, delete_one, activity]);
+    let mut routes = strict::bare(rocket::routes![get_one, delete_one, activity]);
+    routes.extend(strict::selecting(rocket::routes![list], &selecting::LIST, false));
     routes.extend(strict::with_body(rocket::routes![create, patch_one, extend]));
     routes
 }
 
-#[get("/v1/containers?<audit>")]
+#[derive(rocket::Responder)]
+enum Listed {
+    Page(Json<Vec<api::Container>>),
+    More(Json<Vec<api::Container>>, Header<'static>),
+}
+
+#[get("/v1/containers")]
 async fn list(
     caller: Caller,
     app: &State<Arc<App>>,
     host: Option<&Host<'_>>,
-    audit: Option<&str>,
-) -> Result<Json<Vec<api::Container>>, ApiError> {
-    audit_if_asked(app, &caller.0, audit).await?;
-    Ok(Json(app.asked.views(&caller.0).await?.iter().map(|view| shown(&caller.0, view, host)).collect()))
+    origin: &Origin<'_>,
+    parameters: Result<Parameters, ApiError>,
+) -> Result<Listed, ApiError> {
+    let parameters = parameters?;
+    let (selection, page) = (parameters.selection()?, parameters.page()?);
+    audit_if_asked(app, &caller.0, parameters.get("audit")).await?;
+    let (views, next) = app.asked.views(&caller.0, &selection, page).await?;
+    let shown = Json(views.iter().map(|view| shown(&caller.0, view, host)).collect());
+    Ok(match next {
+        Some(last) => Listed::More(shown, selecting::next(origin, &last.to_string())),
+        None => Listed::Page(shown),
+    })
 }
 
 #[get("/v1/containers/<id>?<audit>")]

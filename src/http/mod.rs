@@ -20,6 +20,7 @@ mod made;
 mod namespaces;
 mod paths;
 mod refusals;
+mod selecting;
 mod strict;
 mod trace;
 mod users;

@@ -28,6 +28,12 @@ pub fn asking(routes: Vec<Route>, names: &[&str]) -> Vec<Route> {
     wrapped(routes, Some(names), false, false)
 }
 
+/// The same, for routes that select containers, with a body or without. Only they take `label`, and it may come more
+/// than once.
+pub fn selecting(routes: Vec<Route>, names: &[&str], body: bool) -> Vec<Route> {
+    wrapped(routes, Some(names), body, false)
+}
+
 /// The same with a body. Each route examines its fields itself.
 pub fn with_body(routes: Vec<Route>) -> Vec<Route> {
     wrapped(routes, None, true, false)
@@ -94,7 +100,7 @@ impl Strict {
                 let elsewhere = self.body.then_some("fields belong into the body (curl -d)");
                 return Err(ApiError::unknown("query parameter", name, &takes, elsewhere));
             }
-            if given[..at].contains(name) {
+            if given[..at].contains(name) && name != "label" {
                 return Err(ApiError::duplicate(None, name, "send it once"));
             }
         }

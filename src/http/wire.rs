@@ -114,11 +114,7 @@ pub fn name(sandbox: &Sandbox) -> String {
 
 /// A state's name in the API (`CONTRACT.md` 8).
 pub fn status(state: &State) -> &'static str {
-    match state {
-        State::Running { .. } => "running",
-        State::Stopping { .. } => "stopping",
-        State::Creating | State::Starting { .. } | State::Stopped { .. } | State::Deleting => "stopped",
-    }
+    state.status()
 }
 
 /// A sandbox's policy, and how long before a stop it is warned.

@@ -46,6 +46,12 @@ impl Store {
         self.reader.run(move |c| known.read(c)).await
     }
 
+    /// As [`Store::all`], those after the row `number`, each with the number of its row.
+    pub async fn all_after(&self, number: i64) -> Result<Vec<(i64, Arc<Sandbox>)>> {
+        let known = Arc::clone(&self.known);
+        self.reader.run(move |c| known.read_after(c, number)).await
+    }
+
     /// The visible sandboxes that `reference` may mean.
     pub async fn meant(&self, reference: &SandboxRef) -> Result<Vec<Sandbox>> {
         let (filter, key) = match reference {

@@ -38,7 +38,7 @@ use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
 pub use namespaces::CourseChange;
 pub use users::{NewPassword, NewUser, UserChange};
-pub use view::{PortView, View};
+pub use view::{Page, PortView, View};
 
 /// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its first fields are
 /// the parts that it uses, each by itself.
