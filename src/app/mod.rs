@@ -36,11 +36,11 @@ use records::Records;
 use usage::Usage;
 use work::Work;
 
-pub use crate::{clock::Stopwatch, store::Change};
+pub use crate::{clock::Stopwatch, domain::Change};
 pub use actions::Actions;
 pub use asked::{
     Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, Page,
-    PortView, Pull, PullEnd, PullState, SignIn, UserChange, View,
+    PortView, Power, Pull, PullEnd, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;

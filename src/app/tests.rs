@@ -14,7 +14,8 @@ use super::*;
 use crate::{
     clock::ManualClock,
     domain::{
-        Actor, ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Sandbox, Source, State, StopReason, Wake, fixtures,
+        Actor, ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Sandbox, Selection, Source, State, StopReason, Wake,
+        fixtures,
     },
     engine::{
         EngineError,

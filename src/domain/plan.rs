@@ -47,6 +47,8 @@ pub enum Step {
     RecordReach(SandboxId, Reach),
     /// Others have paused, resumed or renamed it, or changed its limits.
     RecordShown(SandboxId, Box<Observed>),
+    /// People have changed its name, limits or keys: make the engine do its part, if it has not.
+    Settle(SandboxId),
     /// We have heard since who ended its last run.
     RecordEndedBy(SandboxId, EndedBy),
     /// The engine does not show it any more: look once more, then forget it.
@@ -74,6 +76,7 @@ impl Step {
             | Step::FinishStart(_)
             | Step::FinishDelete(_)
             | Step::Discard(_)
+            | Step::Settle(_)
             | Step::RemoveOrphan(..) => false,
         }
     }
@@ -91,6 +94,7 @@ impl Step {
             | Step::RecordStopped(id)
             | Step::RecordReach(id, ..)
             | Step::RecordShown(id, _)
+            | Step::Settle(id)
             | Step::RecordEndedBy(id, _)
             | Step::Forget(id) => Some(id),
             Step::Adopt(_) | Step::RemoveOrphan(..) => None,
@@ -216,6 +220,10 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
 
 /// What others have changed on a sandbox whose state is the same.
 fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
+    // Until then nobody knows who changed what.
+    if sandbox.life.seen.unsettled {
+        return Some(Step::Settle(sandbox.id.clone()));
+    }
     let called = sandbox.life.seen.called.as_deref().unwrap_or(sandbox.name.as_str());
     let is_other = shown.name.as_ref().is_some_and(|name| name != called)
         || shown.memory.is_some_and(|memory| memory != sandbox.recipe.memory)

@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     api,
-    app::{App, Asked, Change, View},
-    domain::{Actor, Namespace, UserName, Wake},
+    app::{App, Asked, View},
+    domain::Actor,
 };
 
 /// The routes of this file.
@@ -99,35 +99,10 @@ async fn patch_one(
     body: Result<Body, ApiError>,
 ) -> Result<Json<api::Container>, ApiError> {
     let fields = body?.only(&PATCH)?;
-    let status = fields.string("status")?;
     app.asked.get(&caller.0, id).await?;
     // Read all fields before doing anything, so that a refused request changes nothing.
-    if let Some(other) = status.as_deref().filter(|s| !["running", "stopped"].contains(s)) {
-        return Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\""));
-    }
-    let wake = fields.string("wake")?.map(|w| Wake::parse("wake", &w)).transpose()?;
-    let (own, to_default) = wishes::own_policy(app, &fields)?;
-    let namespace = fields.string("namespace")?.map(|n| Namespace::parse("namespace", &n)).transpose()?;
-    let owner = match fields.string("owner")?.as_deref() {
-        None => None,
-        Some("" | "none") => Some(None),
-        Some(name) => Some(Some(UserName::parse("owner", name)?)),
-    };
-    let change = Change { own, to_default, keep_until: wishes::keep_until(&fields)? };
-    if namespace.is_some() || owner.is_some() {
-        app.asked.assign(&caller.0, id, namespace, owner).await?;
-    }
-    if !change.is_empty() {
-        app.asked.change(&caller.0, id, change).await?;
-    }
-    if let Some(wake) = wake {
-        app.asked.set_wake(&caller.0, id, wake).await?;
-    }
-    let sandbox = match status.as_deref() {
-        Some("running") => app.asked.start(&caller.0, id).await?,
-        Some("stopped") => app.asked.stop(&caller.0, id).await?,
-        _ => app.asked.get(&caller.0, id).await?,
-    };
+    let (change, power) = (wishes::change(app, &fields)?, wishes::power(&fields)?);
+    let sandbox = app.asked.patch(&caller.0, id, change, power).await?;
     Ok(Json(shown(&caller.0, &app.asked.view(sandbox), host)))
 }
 

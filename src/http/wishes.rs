@@ -11,18 +11,20 @@ use super::{
     keys::ssh_keys,
 };
 use crate::{
-    app::{App, CreateSpec},
+    app::{App, Change, CreateSpec, Power},
     domain::{
-        Cpus, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake, Zone,
+        Cpus, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake,
+        Zone,
         policy::{least_idle_limit, parse_span},
     },
 };
 
 /// Fields that can be set only at creation.
-const AT_CREATION: &[&str] = &["image", "name", "ssh_key", "env", "tz", "memory", "cpus", "labels"];
+const AT_CREATION: &[&str] = &["image", "env", "tz"];
 
 /// Fields that can be set at any time, besides the policy.
-const AT_ANY_TIME: &[&str] = &["wake", "keep_until", "namespace", "owner"];
+const AT_ANY_TIME: &[&str] =
+    &["wake", "keep_until", "namespace", "owner", "name", "ssh_key", "memory", "cpus", "labels"];
 
 /// The fields that `POST /v1/containers` takes.
 pub const CREATE: Taken = Taken {
@@ -74,7 +76,7 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_keys: filled(fields.string("ssh_key")?).map(|k| ssh_keys("ssh_key", &k)).transpose()?,
         zone: zone(filled(fields.string("tz")?), &mut env)?,
-        env,
+        launch: Launch { env, ..Launch::default() },
         own: own_policy(app, fields)?.0,
         keep_until: keep_until(fields)?.flatten(),
         memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
@@ -82,6 +84,46 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         labels: labels(fields.object("labels", Some(label_list))?)?,
         wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
     })
+}
+
+/// Reads how a container shall be different.
+pub fn change(app: &App, fields: &Fields) -> Result<Change, ApiError> {
+    let (own, to_default) = own_policy(app, fields)?;
+    let keys = match fields.string("ssh_key")?.as_deref() {
+        None => None,
+        Some("" | "none") => Some(app.asked.keys(None)),
+        Some(keys) => Some(app.asked.keys(Some(&ssh_keys("ssh_key", keys)?))),
+    };
+    Ok(Change {
+        own,
+        to_default,
+        keep_until: keep_until(fields)?,
+        wake: fields.string("wake")?.map(|w| Wake::parse("wake", &w)).transpose()?,
+        namespace: fields.string("namespace")?.map(|n| Namespace::parse("namespace", &n)).transpose()?,
+        owner: match fields.string("owner")?.as_deref() {
+            None => None,
+            Some("" | "none") => Some(None),
+            Some(name) => Some(Some(UserName::parse("owner", name)?)),
+        },
+        name: fields.string("name")?.map(|n| SandboxName::parse(n.trim_start_matches('/'))).transpose()?,
+        memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
+        cpus: fields.text("cpus")?.map(|c| Cpus::parse(&c)).transpose()?,
+        labels: match fields.has("labels") {
+            true => Some(labels(fields.object("labels", Some(label_list))?)?),
+            false => None,
+        },
+        ssh_key: keys,
+    })
+}
+
+/// Reads whether a container shall run.
+pub fn power(fields: &Fields) -> Result<Option<Power>, ApiError> {
+    match fields.string("status")?.as_deref() {
+        None => Ok(None),
+        Some("running") => Ok(Some(Power::On)),
+        Some("stopped") => Ok(Some(Power::Off)),
+        Some(other) => Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\"")),
+    }
 }
 
 /// Reads the time zone for users inside, from the field or from the variable `TZ`, which is taken out of `env`.

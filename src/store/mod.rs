@@ -4,6 +4,7 @@
 //! is not on the disk (`IDLENESS.md`, rule 14).
 
 mod actions;
+mod changes;
 mod check_in;
 mod columns;
 mod credentials;
@@ -14,6 +15,7 @@ mod failures;
 mod faults;
 mod heartbeat;
 mod known;
+mod launch;
 mod migrations;
 mod people;
 mod policies;
@@ -44,7 +46,6 @@ use failures::Failures;
 pub use faults::Fault;
 use heartbeat::Place;
 use known::Known;
-pub use policies::Change;
 pub use ports::PortPool;
 pub use sandboxes::Counts;
 use scale::Kept;

@@ -10,12 +10,12 @@ use super::{
     columns::millis,
     decisions,
     evidence::{self, record_evidence},
-    known, people, ports,
+    known, launch, people, ports,
     rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
     ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,
-    Usage, Wake, WakeFailure, deadline,
+    Usage, WakeFailure, deadline,
     rules::{Rule, broken},
 };
 
@@ -249,14 +249,6 @@ impl Store {
         self.writer.run(move |c| Ok(c.execute(sql, (id, state, generation))? == 1)).await
     }
 
-    /// Sets which connections wake a sandbox.
-    pub async fn set_wake(&self, id: &SandboxId, wake: Wake) -> Result<()> {
-        let (id, wake) = (id.as_str().to_owned(), wake.word());
-        self.writer
-            .run(move |c| Ok(c.execute("UPDATE sandboxes SET wake = ?2 WHERE id = ?1", (id, wake)).map(drop)?))
-            .await
-    }
-
     /// Records that a sandbox could not be woken.
     pub async fn set_wake_failure(&self, id: &SandboxId, failure: WakeFailure) -> Result<()> {
         let row = (id.as_str().to_owned(), millis(failure.at), failure.why);
@@ -300,18 +292,20 @@ pub(super) fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
     Ok(changed == 1)
 }
 
+/// SQLite's error, or ours if it is about a name that another sandbox has.
+pub(super) fn name_taken(error: rusqlite::Error) -> StoreError {
+    if error.to_string().contains("sandboxes.name") { StoreError::NameTaken } else { error.into() }
+}
+
 pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     let (columns, values): (Vec<_>, Vec<_>) = rows::columns_of(s).into_iter().unzip();
     let places = vec!["?"; columns.len()].join(", ");
     let sql = format!("INSERT INTO sandboxes ({}) VALUES ({places})", columns.join(", "));
     let inserted = c.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values));
     match inserted {
-        Err(e) if e.to_string().contains("sandboxes.name") => return Err(StoreError::NameTaken),
-        other => other?,
+        Err(e) => return Err(name_taken(e)),
+        Ok(inserted) => inserted,
     };
-    let mut label = c.prepare_cached("INSERT INTO labels (sandbox, key, value) VALUES (?1, ?2, ?3)")?;
-    for l in &s.recipe.labels {
-        label.execute((s.id.as_str(), l.key(), l.value()))?;
-    }
-    Ok(())
+    rows::insert_labels(c, s)?;
+    s.recipe.launch.as_ref().map_or(Ok(()), |launched| launch::insert(c, &s.id, launched))
 }

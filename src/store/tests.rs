@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, EvidenceLog, Extension, Life, Limit, Policy, PortSpec, Reach, Rhythm, Sandbox,
-    SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token, deadline,
+    Change, Decided, Decision, Evidence, EvidenceLog, Extension, Label, Life, Limit, Policy, PortSpec, Reach, Rhythm,
+    Sandbox, SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token, Wake, deadline,
     fixtures::{self, at, running},
 };
 
@@ -71,7 +71,7 @@ fn used(seen: &Sandbox, generation: u64, seconds: i64) -> Vec<(SandboxId, u64, E
 async fn what_is_written_is_read_back_whole() {
     let store = Store::in_memory().unwrap();
     let mut sandbox = creating(1);
-    sandbox.recipe.labels = vec![crate::domain::Label::parse("course", "db 101").unwrap()];
+    sandbox.recipe.labels = vec![Label::parse("course", "db 101").unwrap()];
     sandbox.recipe.app_port = PortSpec::parse("8000");
     sandbox.recipe.own.idle_limit = Some(Limit::Never);
     sandbox.recipe.own.evidence = crate::domain::Sources::read("cpu=7");
@@ -246,14 +246,20 @@ async fn what_is_known_is_what_is_on_the_disk() {
     same("a report").await;
     store.record_use(used(&a, a.life.generation, 9)).await.unwrap();
     same("use").await;
-    let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
-    store.change(&a.id, change, POLICY, at(300)).await.unwrap();
-    same("a change of policy").await;
+    let name = SandboxName::parse("another").ok();
+    let labels = Some(vec![Label::parse("group", "a").unwrap()]);
+    let change = Change { keep_until: Some(Some(at(900))), name, labels, wake: Some(Wake::Never), ..Change::default() };
+    assert!(store.intend(&a, change.clone()).await.unwrap());
+    same("the intent of a change").await;
+    store.take_back(&a).await.unwrap();
+    same("an intent that was taken back").await;
+    store.change(&a, change, POLICY, at(300)).await.unwrap();
+    store.settle(&a.id).await.unwrap();
+    same("a change").await;
     let extension = Extension { at: at(10), by: crate::domain::Who::Inside, until: at(50) };
     assert!(store.extend(&a, extension).await.unwrap());
     same("an extension").await;
     store.mark_warned(&a, Some(at(900))).await.unwrap();
-    store.set_wake(&a.id, crate::domain::Wake::Never).await.unwrap();
     store.set_container(&b.id, &crate::domain::ContainerId::parse(&"b".repeat(64)).unwrap()).await.unwrap();
     same("small things").await;
     let failed = store.writer.run(|c| {

@@ -1,13 +1,15 @@
 //! Create: from an image's name to a running sandbox with its ports mapped.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Asked, namespaces::in_namespace, policy::is_ahead};
 use crate::{
     app::{Error, Result, actions::Acting, chain},
     domain::{
-        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Ownership,
-        PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, Token, UserName, Verb, Wake, Zone,
+        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy,
+        Ownership, PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, Token, UserName, Verb, Wake, Zone,
         policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
@@ -36,8 +38,8 @@ pub struct CreateSpec {
     pub ssh_keys: Option<String>,
     /// The time zone of those inside.
     pub zone: Option<Zone>,
-    /// Environment variables, without `TZ`.
-    pub env: Vec<(String, String)>,
+    /// With what its program is started; its variables are without `TZ`.
+    pub launch: Launch,
     /// Its own policy of stopping; the image's labels fill the gaps.
     pub own: OwnPolicy,
     /// Until when it is kept.
@@ -62,7 +64,7 @@ impl CreateSpec {
             name: None,
             ssh_keys: None,
             zone: None,
-            env: Vec::new(),
+            launch: Launch::default(),
             own: OwnPolicy::default(),
             keep_until: None,
             memory: None,
@@ -79,7 +81,7 @@ impl CreateSpec {
             ("name", self.name.is_some()),
             ("ssh_key", self.ssh_keys.is_some()),
             ("tz", self.zone.is_some()),
-            ("env", !self.env.is_empty()),
+            ("env", !self.launch.env.is_empty()),
             ("keep_until", self.keep_until.is_some()),
             ("memory", self.memory.is_some()),
             ("cpus", self.cpus.is_some()),
@@ -135,17 +137,20 @@ impl Asked {
         let zone = told.clone().or(own).unwrap_or_default();
         let mut draft = self.draft(&spec, &image.exposed, labels)?;
         draft.recipe.zone = zone;
+        let mut launch = spec.launch.clone();
+        launch.env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
+        launch.env.sort();
+        draft.recipe.launch = Some(Arc::new(launch));
+        let keys = spec.ssh_keys.as_deref().or(owner.as_ref().and_then(|owner| owner.ssh_key.as_deref()));
+        draft.recipe.ssh_key = Some(self.keys(keys));
         draft.ownership = Ownership { namespace, owner: spec.owner };
         let _claim = self.work.claims.claim(&draft.id).await;
         acting.begin_on(&draft);
         let sandbox = self.reserve(by, draft, image.exposed).await?;
-        let ssh_key = self.keys(spec.ssh_keys.as_deref().or(owner.as_ref().and_then(|owner| owner.ssh_key.as_deref())));
-        if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
+        if sandbox.recipe.ssh_key.as_ref().is_none_or(String::is_empty) && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut env = spec.env;
-        env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
-        let mut spec = SandboxSpec { sandbox, env, ssh_key, check_in, no_new_privileges };
+        let mut spec = SandboxSpec { sandbox, check_in, no_new_privileges };
         let made = async {
             // The engine may still hold a deleted container that has this name.
             self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
@@ -178,7 +183,7 @@ impl Asked {
 
     /// # Errors
     /// [`Error::Invalid`] if the host never has so much memory.
-    async fn host_has(&self, memory: Memory) -> Result<()> {
+    pub(super) async fn host_has(&self, memory: Memory) -> Result<()> {
         let host = self.engine.memory().await.map_err(|e| Error::engine(DOING, e))?;
         if host == 0 || memory.bytes() <= host {
             return Ok(());
@@ -188,8 +193,8 @@ impl Asked {
         Err(Invalid::new("memory", &memory.to_string(), allowed).into())
     }
 
-    /// A sandbox's `authorized_keys`: its creator's keys, the configured keys, or both.
-    fn keys(&self, own: Option<&str>) -> Option<String> {
+    /// A sandbox's `authorized_keys`: its creator's keys, the configured keys, or both; empty if there are none.
+    pub fn keys(&self, own: Option<&str>) -> String {
         let configured = self.settings.default_ssh_key.as_deref();
         let configured = configured.filter(|_| own.is_none() || self.settings.default_ssh_key_always);
         let mut keys: Vec<&str> = Vec::new();
@@ -200,7 +205,7 @@ impl Asked {
                 keys.push(line);
             }
         }
-        (!keys.is_empty()).then(|| keys.join("\n"))
+        keys.join("\n")
     }
 
     /// The record of a sandbox that does not exist yet.

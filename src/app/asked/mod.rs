@@ -2,6 +2,7 @@
 
 mod actions;
 mod activity;
+mod change;
 mod check_in;
 mod create;
 mod credentials;
@@ -31,6 +32,7 @@ use super::{
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 
 pub use activity::Activity;
+pub use change::Power;
 pub use create::CreateSpec;
 pub use credentials::{Given, NewToken, SignIn};
 pub use health::Health;

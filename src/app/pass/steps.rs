@@ -73,6 +73,7 @@ impl Pass {
             (Step::RecordStopped(_), Some(known)) => self.work.record_stopped(&known, engine_was_away).await,
             (Step::RecordReach(_, reach), Some(known)) => self.record_reach(&known, reach).await,
             (Step::RecordShown(_, shown), Some(known)) => self.work.record_shown(&known, shown).await,
+            (Step::Settle(id), _) => self.work.settle(id).await,
             (Step::RecordEndedBy(_, by), Some(known)) => self.work.record_ended_by(&known, *by).await,
             (Step::Forget(_), Some(known)) => self.work.forget_gone(&known).await,
             (Step::Adopt(container), _) => self.adopt(container).await,

@@ -78,7 +78,7 @@ impl Containers for FakeEngine {
             address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
             check_in: spec.check_in.clone(),
-            ssh_key: spec.ssh_key.clone(),
+            ssh_key: spec.sandbox.recipe.ssh_key.clone().filter(|keys| !keys.is_empty()),
             inside: Interior::default(),
             paused: false,
             exit: TERMINATED,

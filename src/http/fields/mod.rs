@@ -199,6 +199,11 @@ impl Fields {
         if self.form { named.next() } else { named.next_back() }
     }
 
+    /// Whether the field `name` is there, and is not `null`.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| *value != Json::Plain(Value::Null))
+    }
+
     fn repeated(&self) -> Option<&str> {
         repeated(&self.pairs)
     }
