@@ -109,6 +109,15 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
+/// How a message was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// On how many terminals it is shown.
+    pub terminals: u32,
+    /// On how many it is not, because their reader has stopped them (Ctrl-S).
+    pub stopped: u32,
+}
+
 /// A port with its host port, which stays reserved, stopped or not (`CONTRACT.md` 10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {

@@ -53,11 +53,17 @@ pub enum Verb {
     OthersCredentials,
     /// See what was done.
     SeeActions,
+    /// Stop a sandbox and start it again.
+    Restart,
+    /// Make a sandbox anew, without its files.
+    Reset,
+    /// Write on the terminals inside.
+    Message,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -79,6 +85,9 @@ impl Verb {
         Self::OwnCredentials,
         Self::OthersCredentials,
         Self::SeeActions,
+        Self::Restart,
+        Self::Reset,
+        Self::Message,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -110,6 +119,9 @@ impl Verb {
             Verb::OwnCredentials => "own_credentials",
             Verb::OthersCredentials => "others_credentials",
             Verb::SeeActions => "see_actions",
+            Verb::Restart => "restart",
+            Verb::Reset => "reset",
+            Verb::Message => "message",
         }
     }
 
@@ -119,8 +131,15 @@ impl Verb {
             Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
                 Scope::Read
             }
-            Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Change | Verb::Invite => Scope::Operate,
-            Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
+            Verb::Start
+            | Verb::Stop
+            | Verb::Restart
+            | Verb::Extend
+            | Verb::Message
+            | Verb::Enter
+            | Verb::Change
+            | Verb::Invite => Scope::Operate,
+            Verb::Create | Verb::Reset | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
             | Verb::RemoveImage
             | Verb::ManageUser
@@ -133,12 +152,19 @@ impl Verb {
     /// The least role that may do it, where it may do anything.
     pub fn least(self) -> Role {
         match self {
-            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::OwnCredentials => Role::Learner,
-            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
+            Verb::See
+            | Verb::Start
+            | Verb::Stop
+            | Verb::Restart
+            | Verb::Extend
+            | Verb::Enter
+            | Verb::OwnCredentials => Role::Learner,
+            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions | Verb::Message => Role::Assistant,
             Verb::Create
             | Verb::Change
             | Verb::Assign
             | Verb::Invite
+            | Verb::Reset
             | Verb::Delete
             | Verb::Pull
             | Verb::SeeUsers

@@ -83,7 +83,11 @@ impl State {
         match self {
             State::Running { .. } => "running",
             State::Stopping { .. } => "stopping",
-            State::Creating | State::Starting { .. } | State::Stopped { .. } | State::Deleting => "stopped",
+            State::Creating
+            | State::Starting { .. }
+            | State::Stopped { .. }
+            | State::Resetting { .. }
+            | State::Deleting => "stopped",
         }
     }
 }

@@ -129,6 +129,9 @@ pub struct SandboxSpec {
     pub check_in: CheckIn,
     /// Whether programs such as `sudo` are kept from gaining privileges.
     pub no_new_privileges: bool,
+    /// Whether it is started at once. One that is not counts as [`Phase::Exited`](crate::domain::Phase) from the
+    /// beginning: nobody cut its creation off.
+    pub starts: bool,
 }
 
 /// Something that happened to a container.

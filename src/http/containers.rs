@@ -20,8 +20,8 @@ use super::{
     made::Made,
     selecting::{self, Parameters},
     strict,
-    wire::container,
-    wishes::{self, CREATE, EXTEND, PATCH},
+    wire::{self, container},
+    wishes::{self, CREATE, EXTEND, MESSAGE, PATCH, RESET},
 };
 use crate::{
     api,
@@ -31,9 +31,9 @@ use crate::{
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
-    let mut routes = strict::bare(rocket::routes![get_one, delete_one, activity]);
+    let mut routes = strict::bare(rocket::routes![get_one, delete_one, activity, restart]);
     routes.extend(strict::selecting(rocket::routes![list], &selecting::LIST, false));
-    routes.extend(strict::with_body(rocket::routes![create, patch_one, extend]));
+    routes.extend(strict::with_body(rocket::routes![create, patch_one, extend, reset, message]));
     routes
 }
 
@@ -128,6 +128,51 @@ async fn extend(
     let length = body?.only(&EXTEND)?.text("for")?.map(|text| wishes::length("for", &text)).transpose()?;
     let sandbox = app.asked.extend(&caller.0, id, length).await?;
     Ok(Json(shown(&caller.0, &app.asked.view(sandbox), host)))
+}
+
+#[post("/v1/containers/<id>/restart")]
+async fn restart(
+    caller: Caller,
+    app: &State<Arc<App>>,
+    host: Option<&Host<'_>>,
+    id: &str,
+) -> Result<Json<api::Container>, ApiError> {
+    Ok(Json(shown(&caller.0, &app.asked.view(app.asked.restart(&caller.0, id).await?), host)))
+}
+
+#[post("/v1/containers/<id>/reset", data = "<body>")]
+async fn reset(
+    caller: Caller,
+    app: &State<Arc<App>>,
+    host: Option<&Host<'_>>,
+    id: &str,
+    body: Result<Body, ApiError>,
+) -> Result<Json<api::Container>, ApiError> {
+    let fields = body?.only(&RESET)?;
+    // Whoever may not do it hears only that.
+    app.asked.may_reset(&caller.0, id).await?;
+    match fields.flag("confirm")? {
+        Some(true) => {}
+        _ => return Err(confirm_required("all files of this container go; send confirm=true".into())),
+    }
+    Ok(Json(shown(&caller.0, &app.asked.view(app.asked.reset(&caller.0, id).await?), host)))
+}
+
+#[post("/v1/containers/<id>/message", data = "<body>")]
+async fn message(
+    caller: Caller,
+    app: &State<Arc<App>>,
+    id: &str,
+    body: Result<Body, ApiError>,
+) -> Result<Json<api::Shown>, ApiError> {
+    let text = wishes::message(&body?.only(&MESSAGE)?)?;
+    let (_, announced) = app.asked.message(&caller.0, id, &text).await?;
+    Ok(Json(wire::announced(announced)))
+}
+
+/// The error about a word that is missing before something goes for good.
+pub fn confirm_required(what: String) -> ApiError {
+    ApiError::new(Status::BadRequest, "confirm_required", what)
 }
 
 /// A container as `by` may see it: the URL of its app has its secret.

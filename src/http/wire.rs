@@ -7,7 +7,7 @@ use rocket::http::uri::Host;
 
 use crate::{
     api::{self, Instant},
-    app::{self, PortView, View},
+    app::{self, Announced, PortView, View},
     domain::{
         Action, Actor, Carrier, Extension, Failure, ImageRef, Limit, PortMapping, PortSpec, Role, Sandbox, Source,
         State,
@@ -95,6 +95,11 @@ pub fn action(by: &Actor, action: &Action) -> api::Action {
         ended_at: instant(action.ended_at),
         error: action.failure.as_ref().map(|f| api::Failure { code: f.code.clone(), message: words(f) }),
     }
+}
+
+/// How a message was shown.
+pub fn announced(announced: Announced) -> api::Shown {
+    api::Shown { terminals: announced.reached, stopped: announced.stopped }
 }
 
 /// An instant, if there is one.

@@ -11,7 +11,7 @@ use super::{
     keys::ssh_keys,
 };
 use crate::{
-    app::{App, Change, CreateSpec, Power},
+    app::{App, Asked, Change, CreateSpec, Power},
     domain::{
         Cpus, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake,
         Zone,
@@ -40,6 +40,12 @@ pub const PATCH: Taken = Taken {
 
 /// The fields that `POST /v1/containers/{id}/extend` takes.
 pub const EXTEND: Taken = Taken { names: &[&["for"]], elsewhere: &[(&["keep_until"], "PATCH takes it")] };
+
+/// The fields that `POST /v1/containers/{id}/reset` takes.
+pub const RESET: Taken = Taken { names: &[&["confirm"]], elsewhere: &[] };
+
+/// The fields that `POST /v1/containers/{id}/message` takes.
+pub const MESSAGE: Taken = Taken { names: &[&["text"]], elsewhere: &[] };
 
 const FOR: &str = "POST /v1/containers/{id}/extend takes it";
 
@@ -114,6 +120,12 @@ pub fn change(app: &App, fields: &Fields) -> Result<Change, ApiError> {
         },
         ssh_key: keys,
     })
+}
+
+/// Reads what shall be written on terminals.
+pub fn message(fields: &Fields) -> Result<String, ApiError> {
+    let text = fields.text("text")?.ok_or_else(|| ApiError::missing("text", "it is what the terminals show"))?;
+    Ok(Asked::message_text(&text)?)
 }
 
 /// Reads whether a container shall run.

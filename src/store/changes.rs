@@ -147,6 +147,9 @@ fn name_of(c: &Connection, id: &SandboxId) -> Result<Option<SandboxName>> {
 impl State {
     /// Whether a sandbox in this state counts for what runs.
     fn uses_memory(&self) -> bool {
-        matches!(self, State::Creating | State::Running { .. } | State::Starting { .. })
+        matches!(
+            self,
+            State::Creating | State::Running { .. } | State::Starting { .. } | State::Resetting { back_to: None, .. }
+        )
     }
 }

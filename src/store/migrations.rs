@@ -239,10 +239,11 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (sandbox, part, place)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE former (
-        container     TEXT PRIMARY KEY,
-        sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE
+        seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+        sandbox       TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+        container     TEXT NOT NULL UNIQUE
     ) STRICT;
-    CREATE INDEX former_by_sandbox ON former (sandbox);",
+    CREATE INDEX former_by_sandbox ON former (sandbox, seq);",
 ];
 
 /// Whether the schema is this version's.

@@ -20,6 +20,7 @@ mod migrations;
 mod people;
 mod policies;
 mod ports;
+mod resets;
 mod rows;
 mod sandboxes;
 mod scale;

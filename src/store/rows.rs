@@ -49,6 +49,7 @@ pub fn state_columns(state: &State) -> StateColumns {
         State::Starting { stopped_at, reason } => of("starting", Some(stopped_at), Some(reason)),
         State::Stopping { since, reason } => of("stopping", Some(since), Some(reason)),
         State::Stopped { at, reason } => of("stopped", Some(at), Some(reason)),
+        State::Resetting { at, back_to } => of("resetting", Some(at), back_to.as_ref()),
     }
 }
 
@@ -72,6 +73,7 @@ fn state(columns: &mut Columns<'_>) -> Result<State> {
         "starting" => State::Starting { stopped_at: at()?, reason: reason()? },
         "stopping" => State::Stopping { since: at()?, reason: reason()? },
         "stopped" => State::Stopped { at: at()?, reason: reason()? },
+        "resetting" => State::Resetting { at: at()?, back_to: reason().ok() },
         other => return Err(StoreError::Corrupt(format!("state {other:?}"))),
     })
 }
@@ -212,6 +214,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         ownership: ownership(c)?,
         recipe: recipe(c)?,
         life: life(c)?,
+        former: Vec::new(),
         ports: Vec::new(),
     })
 }
@@ -321,6 +324,10 @@ pub fn load_numbered(
     each("key, value", "labels", &|sandbox, c| {
         let (key, value) = (c.next::<String>()?, c.next::<String>()?);
         sandbox.recipe.labels.push(Label::parse(&key, &value).map_err(|_| corrupt("label"))?);
+        Ok(())
+    })?;
+    each("container", "former", &|sandbox, c| {
+        sandbox.former.push(c.read("former", ContainerId::parse)?);
         Ok(())
     })?;
     each("part, text", "launch", &|sandbox, c| {

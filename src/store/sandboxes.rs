@@ -10,7 +10,7 @@ use super::{
     columns::millis,
     decisions,
     evidence::{self, record_evidence},
-    known, launch, people, ports,
+    known, launch, people, ports, resets,
     rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
@@ -57,7 +57,11 @@ impl Store {
         let (filter, key) = match reference {
             SandboxRef::Name(name) => ("name = ?1", name.clone()),
             // A range instead of LIKE, so that the unique index is used.
-            SandboxRef::Prefix(hex) => ("container >= ?1 AND container < ?1 || 'g'", hex.clone()),
+            SandboxRef::Prefix(hex) => (
+                "(container >= ?1 AND container < ?1 || 'g'
+                  OR id IN (SELECT sandbox FROM former WHERE container >= ?1 AND container < ?1 || 'g'))",
+                hex.clone(),
+            ),
         };
         let filter = format!("{filter} AND {VISIBLE}");
         self.reader.run(move |c| rows::load(c, &filter, &[key])).await
@@ -73,7 +77,7 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts> {
         let sql = "SELECT count(*) FILTER (WHERE state = 'running'),
                           count(*) FILTER (WHERE state = 'stopping'),
-                          count(*) FILTER (WHERE state IN ('stopped', 'starting')) FROM sandboxes";
+                          count(*) FILTER (WHERE state IN ('stopped', 'starting', 'resetting')) FROM sandboxes";
         let read = |r: &rusqlite::Row<'_>| {
             Ok(Counts {
                 running: r.get::<_, i64>(0)? as u64,
@@ -140,6 +144,9 @@ impl Store {
             }
             people::restore(c, &sandbox.ownership.namespace)?;
             insert_row(c, &sandbox)?;
+            for former in &sandbox.former {
+                resets::insert_former(c, &sandbox.id, former)?;
+            }
             for port in &sandbox.ports {
                 ports::insert(c, &sandbox.id, port)?;
             }

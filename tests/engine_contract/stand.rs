@@ -44,7 +44,7 @@ pub fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
     let created_at = "2026-11-20T09:00:00.123Z".parse().unwrap();
     let sandbox = Sandbox { ports, ..Sandbox::new(id, name, Token::from_bytes([number; 16]), created_at, recipe) };
     let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_mins(1) };
-    SandboxSpec { sandbox, check_in, no_new_privileges: true }
+    SandboxSpec { sandbox, check_in, no_new_privileges: true, starts: true }
 }
 
 /// What an engine tells.

@@ -21,6 +21,8 @@ impl Oracle {
         let name = self.name(container);
         let reason = match row.map(|r| &r.life.state) {
             Some(State::Stopping { reason, .. }) => *reason,
+            // Somebody restarts it: the intent is that it runs again.
+            Some(State::Starting { .. }) => return StopReason::Requested,
             // Somebody deletes the sandbox just as it is being stopped.
             Some(State::Deleting) => return StopReason::Requested,
             other => {

@@ -150,7 +150,7 @@ impl Asked {
         if sandbox.recipe.ssh_key.as_ref().is_none_or(String::is_empty) && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut spec = SandboxSpec { sandbox, check_in, no_new_privileges };
+        let mut spec = SandboxSpec { sandbox, check_in, no_new_privileges, starts: true };
         let made = async {
             // The engine may still hold a deleted container that has this name.
             self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;

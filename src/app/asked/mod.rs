@@ -2,6 +2,7 @@
 
 mod actions;
 mod activity;
+mod again;
 mod change;
 mod check_in;
 mod create;
@@ -10,6 +11,7 @@ mod health;
 mod images;
 mod lifecycle;
 mod look;
+mod message;
 mod names;
 mod namespaces;
 mod policy;

@@ -67,6 +67,7 @@ impl Pass {
             (Step::FinishStop(id), _) => self.work.try_finish_stop(id).await,
             (Step::TakeBack(..), Some(known)) => self.work.take_back(&known).await,
             (Step::FinishStart(_), Some(known)) => self.resume_start(&known).await,
+            (Step::FinishReset(id), _) => self.work.resume_reset(id).await,
             (Step::FinishDelete(_), Some(known)) => self.work.finish_delete(&known).await,
             (Step::Discard(_), Some(known)) => self.discard(&known).await,
             (Step::RecordRunning(_, container), Some(known)) => self.work.record_running(&known, container).await,

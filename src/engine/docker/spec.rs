@@ -35,6 +35,11 @@ const IMAGE: &str = "spindle.image_ref";
 const CREATED: &str = "spindle.created";
 const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
+const FORMER: &str = "spindle.former";
+/// Whether a container was made to be started at once.
+const STARTS: &str = "spindle.starts";
+/// How many earlier containers a label names.
+const MOST_FORMER: usize = 50;
 const WAKE: &str = "spindle.wake";
 const TZ: &str = "spindle.tz";
 const WAKE_ON: &str = "spindle.wake_on";
@@ -127,6 +132,8 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
     let ports: Vec<String> =
         s.ports.iter().map(|p| format!("{}={}:{}", p.inside, p.outside.host, p.outside.port)).collect();
     let [wake_on, app_protocol, proxy_protocol] = s.recipe.traffic.words();
+    let ids: Vec<&ContainerId> = s.former.iter().chain(&s.container).collect();
+    let former: Vec<&str> = ids.iter().rev().take(MOST_FORMER).rev().map(|id| id.as_str()).collect();
     let ours = [
         (DEPLOYMENT, Some(deployment.to_owned())),
         (ID, Some(s.id.to_string())),
@@ -137,6 +144,8 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (SSH_KEY, Some(s.recipe.ssh_key.clone().unwrap_or_default())),
         (launch::LABEL, s.recipe.launch.as_deref().map(launch::label)),
         (LABELS, Some(keys.join(","))),
+        (FORMER, Some(former.join(","))),
+        (STARTS, Some(spec.starts.to_string())),
         (WAKE, Some(s.recipe.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
         (NAMESPACE, Some(s.ownership.namespace.to_string())),
         (OWNER, Some(s.ownership.owner.as_ref().map(ToString::to_string).unwrap_or_default())),
@@ -193,12 +202,18 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         name: name.unwrap_or_else(|_| SandboxName::generated(&id)),
         token,
         created_at,
+        former: label(FORMER).unwrap_or_default().split(',').filter_map(ContainerId::parse).collect(),
         ports: ports.collect::<Option<_>>()?,
         ownership,
         recipe,
         life: Life { state, generation: 1, ..Life::default() },
         id,
     })
+}
+
+/// Whether the container with these labels was made to rest until somebody starts it.
+pub fn rests(labels: &HashMap<String, String>) -> bool {
+    labels.get(STARTS).is_some_and(|starts| starts == "false")
 }
 
 /// The files that tell a sandbox where and how often it reports.
@@ -265,6 +280,7 @@ mod tests {
             sandbox,
             check_in: CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(20) },
             no_new_privileges: true,
+            starts: true,
         }
     }
 

@@ -231,6 +231,20 @@ impl Fields {
         }
     }
 
+    /// A word or JSON's own: yes or no.
+    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+        let allowed = "it is \"true\" or \"false\"";
+        match self.get(name) {
+            Some(Json::Plain(Value::Bool(flag))) => Ok(Some(*flag)),
+            _ => match self.text(name)?.as_deref() {
+                None => Ok(None),
+                Some("true") => Ok(Some(true)),
+                Some("false") => Ok(Some(false)),
+                Some(other) => Err(ApiError::invalid(name, other, allowed)),
+            },
+        }
+    }
+
     /// A list of texts: an array in JSON, `a,b` in a form. `None` if it is absent.
     pub fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
         let allowed = "it is a list of texts: [\"a\", \"b\"] in JSON, a,b in a form";
