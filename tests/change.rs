@@ -50,7 +50,7 @@ async fn all_of_a_change_is_done_at_once_and_the_old_name_is_free() {
     alice(&w).await;
     passes(&w, 2).await;
     assert_eq!(shown(&w.http().now(&c).await), wanted, "the pass finds nothing to do");
-    let action = &w.http().get("/v1/actions?object=bob&verb=change").await.json()[0];
+    let action = &w.http().get("/v1/actions?object=alice&verb=change").await.json()[0];
     assert_eq!(action["changed"], json!(["idle_timeout", "wake", "name", "memory", "cpus", "labels"]));
     // The database is lost, and another process begins.
     w.store = Arc::new(Store::in_memory().unwrap());

@@ -4,6 +4,7 @@ mod support;
 
 mod e2e {
     mod by_hand;
+    mod change;
     mod clients;
     mod clock;
     mod crash;

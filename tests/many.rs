@@ -2,9 +2,9 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{
-    World,
+    Body, World,
     people::{admin, by_password, course},
     scripted::{Scripted, TestApp},
 };
@@ -120,4 +120,203 @@ async fn a_page_has_only_what_its_reader_may_see() {
     assert_eq!(names(&alice.get("/v1/containers?owner=bob").await.expect(200).json()), Vec::<&str>::new());
     let ina = by_password(&w, "ina").get("/v1/containers?owner=bob&name=*-2").await.expect(200).json();
     assert_eq!(names(&ina), ["b-2"]);
+}
+
+/// What became of each, as `name status`.
+fn results(answer: &support::Answer) -> String {
+    let results = answer.clone().expect(200).json();
+    let one = |r: &Value| format!("{} {}", r["name"].as_str().unwrap().trim_start_matches('/'), r["status"]);
+    results.as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+async fn send(w: &Scripted, method: &str, path: &str, form: &str) -> support::Answer {
+    let body = if form.is_empty() { Body::None } else { Body::Form(form) };
+    w.http().send(method, &format!("/v1/containers{path}"), body).await
+}
+
+#[tokio::test]
+async fn a_bulk_verb_has_a_result_for_each_and_one_that_fails_stops_no_other() {
+    let w = class().await;
+    let done = send(&w, "PATCH", "?label=group", "idle_timeout=45&labels=group=c").await;
+    assert_eq!(results(&done), "alice 200, alice-2 200, bob 200");
+    assert_eq!(selected(&w, "label=group=c").await, "alice alice-2 bob");
+    let stopped = send(&w, "PATCH", "?name=alice*", "status=stopped").await;
+    assert_eq!(results(&stopped), "alice 200, alice-2 200");
+    for name in ["alice", "alice-2"] {
+        let c = w.http().get(&format!("/v1/containers/{name}")).await.json();
+        support::scripted::settle(&w, &c, "stopped").await;
+    }
+    let extended = send(&w, "POST", "/extend?name=*", "for=3h").await;
+    assert_eq!(results(&extended), "alice 409, alice-2 409, bob 200, carol 200");
+    assert_eq!(extended.json()[0]["error"]["code"], "not_running");
+    assert_eq!(extended.json()[0]["container_id"], w.http().get("/v1/containers/alice").await.json()["container_id"]);
+    let said = send(&w, "POST", "/message?name=*", "text=the end is near").await;
+    assert_eq!(results(&said), "alice 409, alice-2 409, bob 200, carol 200");
+    assert_eq!((&said.json()[2]["terminals"], said.json()[0].get("terminals")), (&json!(1), None));
+    let again = send(&w, "POST", "/restart?name=*", "").await;
+    assert_eq!(results(&again), "alice 200, alice-2 200, bob 200, carol 200");
+    assert_eq!(selected(&w, "status=running").await, "alice alice-2 bob carol");
+    let refused = send(&w, "PATCH", "?name=*", "memory=32m").await;
+    assert_eq!(results(&refused), "alice 200, alice-2 200, bob 200, carol 200");
+    let bob = w.http().get("/v1/containers/bob").await.json();
+    w.engine.use_memory(&support::scripted::container(&bob), 31 << 20);
+    assert_eq!(
+        results(&send(&w, "PATCH", "?name=*", "memory=24m").await),
+        "alice 200, alice-2 200, bob 502, carol 200"
+    );
+    w.check().await;
+}
+
+#[tokio::test]
+async fn what_destroys_wants_the_number_and_nothing_bulk_is_done_to_all_by_mistake() {
+    let w = class().await;
+    for (method, path, form) in [
+        ("DELETE", "", ""),
+        ("DELETE", "?confirm=4", ""),
+        ("PATCH", "", "status=stopped"),
+        ("POST", "/extend", "for=1h"),
+        ("POST", "/restart", ""),
+        ("POST", "/message", "text=x"),
+    ] {
+        let why = send(&w, method, path, form).await.expect_error(400, "no_selection");
+        assert!(why.contains("?label=") && why.contains("name=*"), "{why}");
+    }
+    let why = send(&w, "DELETE", "?label=group=a", "").await.expect_error(400, "confirm_required");
+    assert!(why.contains("2 containers") && why.contains("confirm=2"), "{why}");
+    let why = send(&w, "DELETE", "?label=group=a&confirm=3", "").await.expect_error(409, "confirm_mismatch");
+    assert!(why.contains("2 are selected"), "{why}");
+    send(&w, "DELETE", "?label=group=a&confirm=yes", "").await.expect_error(400, "invalid_field");
+    send(&w, "PATCH", "?name=*", "name=x").await.expect_error(400, "unknown_field");
+    send(&w, "PATCH", "?name=*&limit=2", "status=stopped").await.expect_error(400, "unknown_field");
+    assert_eq!(selected(&w, "").await, "alice alice-2 bob carol");
+    assert_eq!(results(&send(&w, "DELETE", "?label=group=a&confirm=2", "").await), "alice 204, bob 204");
+    assert_eq!(results(&send(&w, "DELETE", "?name=nobody", "").await), "", "there is nothing to confirm");
+    assert_eq!(selected(&w, "").await, "alice-2 carol");
+    w.check().await;
+}
+
+/// Everybody's bulk verbs reach what they may see; what they may not do to one is told of that one.
+#[tokio::test]
+async fn a_bulk_verb_reaches_what_its_caller_may_see() {
+    let w = course().await;
+    for (owner, name) in [("alice", "a-1"), ("bob", "b-1")] {
+        let form = format!("image=spindle/mimic&namespace=db&owner={owner}&name={name}");
+        admin(&w, "POST", "/v1/containers", &form).await;
+    }
+    w.http().create("image=spindle/mimic&name=elsewhere").await;
+    let alice = by_password(&w, "alice");
+    assert_eq!(results(&alice.post("/v1/containers/extend?name=*", "").await), "a-1 200");
+    alice.send("DELETE", "/v1/containers?name=*&confirm=1", Body::None).await.expect_error(403, "forbidden");
+    alice.post("/v1/containers/message?name=*", "text=x").await.expect_error(403, "forbidden");
+    let ina = by_password(&w, "ina");
+    assert_eq!(results(&ina.patch("/v1/containers?name=*", "wake=never").await), "a-1 200, b-1 200");
+    let form = Body::Form("name=t&scopes=operate");
+    let token = ina.send("POST", "/v1/tokens", form).await.expect(201).json();
+    let token = support::people::bearer(&w, &token);
+    let both = token.patch("/v1/containers?name=*", "wake=idle&owner=none").await;
+    assert_eq!(results(&both), "a-1 403, b-1 403", "it may change, and not assign");
+}
+
+#[tokio::test]
+async fn several_are_created_at_once_each_by_itself() {
+    let w = class().await;
+    let made = send(&w, "POST", "", "image=spindle/mimic&names=dora,alice,emil&labels=group=d").await;
+    assert_eq!(results(&made), "dora 201, alice 409, emil 201");
+    let made = made.json();
+    assert_eq!((&made[1]["error"]["code"], made[1].get("container")), (&json!("name_taken"), None));
+    let dora = w.http().get("/v1/containers/dora").await.expect(200).json();
+    assert_eq!((&made[0]["container"], &made[0]["container_id"]), (&dora, &dora["container_id"]));
+    let counted = send(&w, "POST", "", "image=spindle/mimic&name=lab&count=3").await;
+    assert_eq!(results(&counted), "lab-1 201, lab-2 201, lab-3 201");
+    let unnamed = send(&w, "POST", "", "image=spindle/mimic&count=2").await.expect(200).json();
+    assert!(unnamed.as_array().unwrap().iter().all(|r| r["name"].as_str().unwrap().starts_with("/sandbox-")));
+    let listed = Body::Json(json!({"image": "spindle/mimic", "names": ["finn", "gita"]}));
+    assert_eq!(results(&w.http().send("POST", "/v1/containers", listed).await), "finn 201, gita 201");
+    for (form, words) in [
+        ("names=x-1,x-1", "once"),
+        ("names=x-1,a/b", "names: \"a/b\""),
+        ("names=", "names"),
+        ("names=x-1&name=lab", "say name, names"),
+        ("names=x-1&count=2", "say name, names"),
+        ("count=0", "1 to 1000"),
+        ("count=1001", "1 to 1000"),
+    ] {
+        let why = send(&w, "POST", "", &format!("image=spindle/mimic&{form}")).await.expect_error(400, "invalid_field");
+        assert!(why.contains(words), "{form}: {why}");
+    }
+    assert_eq!(selected(&w, "name=x*").await, "");
+    w.check().await;
+}
+
+/// No more than so many are with the engine at a time, and the quota counts each.
+#[tokio::test]
+async fn a_class_is_created_within_its_quota_and_few_at_a_time() {
+    let w = course().await;
+    admin(&w, "PATCH", "/v1/namespaces/db", "quota=containers=5,running=3").await;
+    let ina = by_password(&w, "ina");
+    let form = "image=spindle/mimic&namespace=db&count=8";
+    let made = ina.post("/v1/containers", form).await.expect(200).json();
+    let status = |r: &Value| r["status"].as_u64().unwrap();
+    let of = |wanted: u64| made.as_array().unwrap().iter().filter(|r| status(r) == wanted).count();
+    assert_eq!((of(201), of(403)), (3, 5), "{made}");
+    let resting = ina.post("/v1/containers", &format!("{form}&start=false")).await.expect(200).json();
+    let created = resting.as_array().unwrap().iter().filter(|r| status(r) == 201).count();
+    assert_eq!(created, 2, "those that do not run count as containers: {resting}");
+    assert_eq!(w.engine.calls("start"), 3);
+}
+
+#[tokio::test]
+async fn one_that_is_not_started_waits_for_its_first_start_and_is_no_orphan() {
+    let mut w = TestApp::default().start().await;
+    let c = w.http().create("image=spindle/mimic&name=later&start=false").await;
+    assert_eq!((&c["status"], &c["stopped_reason"]), (&json!("stopped"), &json!("requested")));
+    assert_eq!((c["ports"].as_array().unwrap().len(), &c["ssh_port"]), (2, &json!("")), "its ports are reserved");
+    assert_eq!(w.engine.calls("start"), 0);
+    w.pass_seconds(5).await;
+    w.store = std::sync::Arc::new(spindle::store::Store::in_memory().unwrap());
+    w.restart().await;
+    let adopted = w.until(&c, support::is("stopped")).await;
+    assert_eq!((&adopted["container_id"], &adopted["ports"]), (&c["container_id"], &c["ports"]));
+    let started = w.http().patch(&c, "status=running").await.expect(200).json();
+    assert_eq!((&started["status"], &started["container_id"]), (&json!("running"), &c["container_id"]));
+    w.http()
+        .send("POST", "/v1/containers", Body::Form("image=spindle/mimic&start=no"))
+        .await
+        .expect_error(400, "invalid_field");
+    w.check().await;
+}
+
+#[tokio::test]
+async fn what_a_program_is_started_with_is_checked_and_kept() {
+    let mut w = TestApp::default().start().await;
+    let said = json!({
+        "image": "spindle/mimic", "name": "said", "command": ["sh", "-c", "sleep 60"], "entrypoint": "/bin/env -i",
+        "workdir": "/tmp", "user": "1000:1000", "hostname": "lab-7", "env": {"B": "2", "A": "1"},
+    });
+    w.http().send("POST", "/v1/containers", Body::Json(said)).await.expect(201);
+    let launch = |w: &Scripted| {
+        let store = w.store.clone();
+        async move { store.all().await.unwrap()[0].recipe.launch.clone().unwrap() }
+    };
+    let before = launch(&w).await;
+    assert_eq!(before.command.as_deref(), Some(&["sh".to_owned(), "-c".into(), "sleep 60".into()][..]));
+    assert_eq!(before.entrypoint.as_deref(), Some(&["/bin/env".to_owned(), "-i".into()][..]));
+    assert_eq!((before.workdir.as_deref(), before.user.as_deref()), (Some("/tmp"), Some("1000:1000")));
+    assert_eq!((before.hostname.as_deref(), before.env[0].clone()), (Some("lab-7"), ("A".into(), "1".into())));
+    w.store = std::sync::Arc::new(spindle::store::Store::in_memory().unwrap());
+    w.restart().await;
+    w.http().get("/v1/containers/said").await.expect(200);
+    assert_eq!(launch(&w).await, before);
+    for (field, value) in [
+        ("command", json!([])),
+        ("command", json!([1])),
+        ("entrypoint", json!({})),
+        ("workdir", json!("tmp")),
+        ("user", json!("a b")),
+        ("hostname", json!("a_b")),
+    ] {
+        let body = Body::Json(json!({"image": "spindle/mimic", field: value}));
+        let why = w.http().send("POST", "/v1/containers", body).await.expect_error(400, "invalid_field");
+        assert!(why.starts_with(field), "{why}");
+    }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Instant, Limit, Word};
+use super::{
+    action::Failure,
+    values::{Instant, Limit, Word},
+};
 
 /// The container object.
 /// Its fields are the keys on the wire, which v1 has on one level.
@@ -107,6 +110,26 @@ pub struct Created {
     /// The warnings, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// What became of one of several containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Result {
+    /// Its name; one that was not made and has none is empty.
+    pub name: String,
+    /// 64 hex digits.
+    pub container_id: Option<String>,
+    /// The status with which a request about it alone would be answered.
+    pub status: u16,
+    /// How a message was shown.
+    #[serde(flatten)]
+    pub shown: Option<Shown>,
+    /// A container that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Created>,
+    /// Why it was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// How a message was shown.

@@ -39,8 +39,8 @@ use work::Work;
 pub use crate::{clock::Stopwatch, domain::Change, engine::Announced};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, Page,
-    PortView, Power, Pull, PullEnd, PullState, SignIn, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, MOST_AT_ONCE, NewPassword, NewToken,
+    NewUser, Page, PortView, Power, Pull, PullEnd, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;

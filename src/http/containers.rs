@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rocket::{
-    Route, State, delete, get,
+    Either, Route, State, delete,
+    futures::FutureExt,
+    get,
     http::{
         Header, Status,
         uri::{Host, Origin},
@@ -25,7 +27,7 @@ use super::{
 };
 use crate::{
     api,
-    app::{App, Asked, View},
+    app::{App, Asked, CreateSpec, View},
     domain::Actor,
 };
 
@@ -80,14 +82,55 @@ async fn create(
     app: &State<Arc<App>>,
     host: Option<&Host<'_>>,
     body: Result<Body, ApiError>,
-) -> Result<Made<api::Created>, ApiError> {
-    let spec = wishes::create_spec(app, &body?.only(&CREATE)?)?;
-    let sandbox = app.asked.create(&caller.0, spec).await?;
+) -> Result<Either<Made<api::Created>, Json<Vec<api::Result>>>, ApiError> {
+    let (fields, by) = (body?.only(&CREATE)?, &caller.0);
+    let spec = wishes::create_spec(app, &fields)?;
+    let Some(all) = wishes::several(&spec, &fields)? else {
+        let created = created(app, by, host, spec).await?;
+        return Ok(Either::Left(Made::at(created.container.uri.clone(), created)));
+    };
+    app.asked.may_create(by)?;
+    let done = app.asked.each(all, |spec| {
+        async move {
+            let name = spec.name.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+            made(name, created(app, by, host, spec).await)
+        }
+        .boxed()
+    });
+    Ok(Either::Right(Json(done.await)))
+}
+
+/// What became of one of several.
+fn made(name: String, created: Result<api::Created, ApiError>) -> api::Result {
+    let result = api::Result {
+        name,
+        container_id: None,
+        status: Status::Created.code,
+        shown: None,
+        container: None,
+        error: None,
+    };
+    match created {
+        Ok(created) => api::Result {
+            name: created.container.name.clone(),
+            container_id: Some(created.container.container_id.clone()),
+            container: Some(created),
+            ..result
+        },
+        Err(e) => {
+            let (status, error) = e.into_result();
+            api::Result { status, error: Some(error), ..result }
+        }
+    }
+}
+
+/// Creates one.
+async fn created(app: &App, by: &Actor, host: Option<&Host<'_>>, spec: CreateSpec) -> Result<api::Created, ApiError> {
+    let sandbox = app.asked.create(by, spec).await?;
     // The sandbox is made: a failed look for warnings must not turn the answer into an error.
-    let warnings = app.asked.namesakes(&caller.0, &sandbox).await.unwrap_or_default();
+    let warnings = app.asked.namesakes(by, &sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();
-    let container = shown(&caller.0, &app.asked.view(sandbox), host);
-    Ok(Made::at(container.uri.clone(), api::Created { container, warnings }))
+    Ok(api::Created { container: shown(by, &app.asked.view(sandbox), host), warnings })
 }
 
 #[patch("/v1/containers/<id>", data = "<body>")]

@@ -4,6 +4,7 @@ mod actions;
 mod activity;
 mod arrival;
 mod auth;
+mod bulk;
 mod catch;
 mod check_in;
 mod containers;
@@ -108,6 +109,7 @@ fn callers() -> Vec<Route> {
     let all = [
         images::routes(),
         containers::routes(),
+        bulk::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),

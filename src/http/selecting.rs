@@ -17,11 +17,18 @@ const MOST: usize = 1_000;
 /// The parameters of a list of containers.
 pub const LIST: [&str; 9] = with(["audit", "limit", "after"]);
 
+/// The parameters of a request that destroys what it selects.
+pub const CONFIRMED: [&str; 7] = with(["confirm"]);
+
 /// The conditions of a selection, and what else a request takes.
-const fn with(more: [&'static str; 3]) -> [&'static str; 9] {
-    let [label, status, image, owner, namespace, name] = Selection::KEYS;
-    let [first, second, third] = more;
-    [label, status, image, owner, namespace, name, first, second, third]
+const fn with<const MORE: usize, const ALL: usize>(more: [&'static str; MORE]) -> [&'static str; ALL] {
+    let mut all = [""; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < Selection::KEYS.len() { Selection::KEYS[at] } else { more[at - Selection::KEYS.len()] };
+        at += 1;
+    }
+    all
 }
 
 /// The parameters of a request, decoded, in their order.

@@ -11,7 +11,7 @@ use super::{
     keys::ssh_keys,
 };
 use crate::{
-    app::{App, Asked, Change, CreateSpec, Power},
+    app::{App, Asked, Change, CreateSpec, MOST_AT_ONCE, Power},
     domain::{
         Cpus, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake,
         Zone,
@@ -20,22 +20,35 @@ use crate::{
 };
 
 /// Fields that can be set only at creation.
-const AT_CREATION: &[&str] = &["image", "env", "tz"];
+const AT_CREATION: &[&str] =
+    &["image", "env", "tz", "command", "entrypoint", "workdir", "user", "hostname", "start", "names", "count"];
+
+/// Fields of one container alone, that can be set at any time.
+const OF_ONE: &[&str] = &["name"];
 
 /// Fields that can be set at any time, besides the policy.
-const AT_ANY_TIME: &[&str] =
-    &["wake", "keep_until", "namespace", "owner", "name", "ssh_key", "memory", "cpus", "labels"];
+const AT_ANY_TIME: &[&str] = &["wake", "keep_until", "namespace", "owner", "ssh_key", "memory", "cpus", "labels"];
 
 /// The fields that `POST /v1/containers` takes.
 pub const CREATE: Taken = Taken {
-    names: &[AT_CREATION, AT_ANY_TIME, &OwnPolicy::KEYS],
+    names: &[AT_CREATION, OF_ONE, AT_ANY_TIME, &OwnPolicy::KEYS],
     elsewhere: &[(&["status"], "a new container is started; PATCH changes its status"), (&["for"], FOR)],
 };
 
 /// The fields that `PATCH /v1/containers/{id}` takes.
 pub const PATCH: Taken = Taken {
-    names: &[&["status"], AT_ANY_TIME, &OwnPolicy::KEYS],
+    names: &[&["status"], OF_ONE, AT_ANY_TIME, &OwnPolicy::KEYS],
     elsewhere: &[(AT_CREATION, "it can be set at creation only"), (&["for"], FOR)],
+};
+
+/// The fields that `PATCH /v1/containers?…` takes, which is about several.
+pub const BULK: Taken = Taken {
+    names: &[&["status"], AT_ANY_TIME, &OwnPolicy::KEYS],
+    elsewhere: &[
+        (OF_ONE, "no two containers have one name: PATCH /v1/containers/{id} takes it"),
+        (AT_CREATION, "it can be set at creation only"),
+        (&["for"], "POST /v1/containers/extend takes it"),
+    ],
 };
 
 /// The fields that `POST /v1/containers/{id}/extend` takes.
@@ -82,13 +95,46 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_keys: filled(fields.string("ssh_key")?).map(|k| ssh_keys("ssh_key", &k)).transpose()?,
         zone: zone(filled(fields.string("tz")?), &mut env)?,
-        launch: Launch { env, ..Launch::default() },
+        launch: launch(fields, env)?,
+        starts: fields.flag("start")?.unwrap_or(true),
         own: own_policy(app, fields)?.0,
         keep_until: keep_until(fields)?.flatten(),
         memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
         cpus: fields.text("cpus")?.map(|c| Cpus::parse(&c)).transpose()?,
         labels: labels(fields.object("labels", Some(label_list))?)?,
         wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
+    })
+}
+
+/// Reads how many containers are wanted; `None`: one, as v1 knows it.
+pub fn several(spec: &CreateSpec, fields: &Fields) -> Result<Option<Vec<CreateSpec>>, ApiError> {
+    let names = fields.list("names")?;
+    let count = fields.text("count")?;
+    let allowed = "say name, names, or count with or without a name: alice and 3 are alice-1, alice-2, alice-3";
+    match (names, count) {
+        (None, None) => Ok(None),
+        (Some(names), None) if spec.name.is_none() => Ok(Some(spec.clone().several(names, None)?)),
+        (None, Some(text)) => {
+            let count = text.parse().ok().filter(|count| (1..=MOST_AT_ONCE).contains(count));
+            let allowed = format!("it is a whole number, 1 to {MOST_AT_ONCE}");
+            let count = count.ok_or_else(|| ApiError::invalid("count", &text, allowed))?;
+            Ok(Some(spec.clone().several(Vec::new(), Some(count))?))
+        }
+        (Some(names), _) => Err(ApiError::invalid("names", &names.join(","), allowed)),
+    }
+}
+
+/// Reads with what its program shall be started.
+fn launch(fields: &Fields, env: Pairs) -> Result<Launch, ApiError> {
+    let filled = |name| Ok::<_, ApiError>(fields.string(name)?.filter(|text| !text.is_empty()));
+    let words = |name| Ok::<_, ApiError>(fields.words(name)?.map(|words| Launch::words(name, words)).transpose()?);
+    Ok(Launch {
+        env,
+        command: words("command")?,
+        entrypoint: words("entrypoint")?,
+        workdir: filled("workdir")?.map(Launch::workdir).transpose()?,
+        user: fields.text("user")?.filter(|text| !text.is_empty()).map(Launch::user).transpose()?,
+        hostname: filled("hostname")?.map(Launch::hostname).transpose()?,
     })
 }
 
@@ -281,6 +327,7 @@ mod tests {
         }
         let at_creation = PATCH.elsewhere[0].0;
         let all = CREATE.names.concat();
+        assert!(all.iter().all(|name| PATCH.has(name) == (BULK.has(name) || OF_ONE.contains(name))));
         let only_there = all.iter().filter(|name| !PATCH.has(name));
         assert_eq!(only_there.copied().collect::<Vec<_>>(), at_creation);
     }

@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Records the intent to create `sandbox` and reserves a host port for each of `exposed`, all or
-    /// nothing. At most `capacity` sandboxes may be running or on their way there.
+    /// nothing. At most `capacity` sandboxes may be running or on their way there. `runs`: whether it will be started.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`], [`StoreError::NoPort`], [`StoreError::Full`].
@@ -100,12 +100,15 @@ impl Store {
         pool: PortPool,
         avoid: Vec<u16>,
         capacity: u32,
+        runs: bool,
     ) -> Result<Sandbox> {
         self.writer
             .run(move |c| {
                 room(c, capacity)?;
                 people::belongs(c, &sandbox.ownership)?;
-                people::within_quota(c, &sandbox.ownership, &all_of(&sandbox), &sandbox.id, true)?;
+                let mut more = Usage::default();
+                more.add(sandbox.recipe.memory, runs);
+                people::within_quota(c, &sandbox.ownership, &more, &sandbox.id, true)?;
                 insert_row(c, &sandbox)?;
                 sandbox.ports = pool.reserve(c, &sandbox.id, &exposed, &avoid)?;
                 sandbox.ports.sort_by_key(|p| p.inside);

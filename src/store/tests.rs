@@ -35,7 +35,7 @@ fn two_ports() -> Vec<PortSpec> {
 }
 
 async fn insert(store: &Store, n: u8) -> Result<Sandbox> {
-    store.insert(creating(n), two_ports(), pool(), vec![], 1_000).await
+    store.insert(creating(n), two_ports(), pool(), vec![], 1_000, true).await
 }
 
 /// A sandbox that was inserted and started at second 0, as the store gives it back.

@@ -19,7 +19,8 @@ pub enum Power {
 }
 
 impl Power {
-    fn verb(self) -> Verb {
+    /// The verb by which it is asked for.
+    pub fn verb(self) -> Verb {
         match self {
             Power::On => Verb::Start,
             Power::Off => Verb::Stop,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Asked, namespaces::in_namespace, policy::is_ahead};
+use super::{Asked, namespaces::in_namespace, policy::is_ahead, rights::on_server};
 use crate::{
     app::{Error, Result, actions::Acting, chain},
     domain::{
-        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy,
-        Ownership, PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, Token, UserName, Verb, Wake, Zone,
-        policy::least_idle_limit,
+        ActedOn, Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy,
+        Ownership, PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, StopReason, Token, UserName, Verb, Wake,
+        Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
@@ -52,6 +52,8 @@ pub struct CreateSpec {
     pub labels: Vec<Label>,
     /// Which connections wake it.
     pub wake: Option<Wake>,
+    /// Whether it is started at once; else it is stopped, as if somebody had asked for that.
+    pub starts: bool,
 }
 
 impl CreateSpec {
@@ -71,6 +73,7 @@ impl CreateSpec {
             cpus: None,
             labels: Vec::new(),
             wake: None,
+            starts: true,
         }
     }
 
@@ -87,6 +90,12 @@ impl CreateSpec {
             ("cpus", self.cpus.is_some()),
             ("labels", !self.labels.is_empty()),
             ("wake", self.wake.is_some()),
+            ("command", self.launch.command.is_some()),
+            ("entrypoint", self.launch.entrypoint.is_some()),
+            ("workdir", self.launch.workdir.is_some()),
+            ("user", self.launch.user.is_some()),
+            ("hostname", self.launch.hostname.is_some()),
+            ("start", !self.starts),
         ];
         let own = OwnPolicy::KEYS.into_iter().zip(self.own.words().map(|value| value.is_some()));
         said.into_iter().chain(own).filter_map(|(name, is_said)| is_said.then_some(name)).collect()
@@ -105,6 +114,12 @@ impl Asked {
         let mut acting = self.actions.of(by, Verb::Create, &spec.image).changing(spec.names());
         let made = self.try_create(by, spec, &mut acting).await;
         acting.end_made(made)
+    }
+
+    /// # Errors
+    /// [`Error::Forbidden`] if `by` may create nothing, wherever it is.
+    pub fn may_create(&self, by: &Actor) -> Result<()> {
+        on_server(by, Verb::Create).map_err(|e| self.actions.of(by, Verb::Create, ActedOn::server()).refused(e))
     }
 
     async fn try_create(&self, by: &Actor, spec: CreateSpec, acting: &mut Acting) -> Result<Sandbox> {
@@ -146,11 +161,11 @@ impl Asked {
         draft.ownership = Ownership { namespace, owner: spec.owner };
         let _claim = self.work.claims.claim(&draft.id).await;
         acting.begin_on(&draft);
-        let sandbox = self.reserve(by, draft, image.exposed).await?;
+        let sandbox = self.reserve(by, draft, image.exposed, spec.starts).await?;
         if sandbox.recipe.ssh_key.as_ref().is_none_or(String::is_empty) && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut spec = SandboxSpec { sandbox, check_in, no_new_privileges, starts: true };
+        let mut spec = SandboxSpec { sandbox, check_in, no_new_privileges, starts: spec.starts };
         let made = async {
             // The engine may still hold a deleted container that has this name.
             self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
@@ -169,11 +184,13 @@ impl Asked {
 
     /// Records the intent to create `draft`, with ports of its own. If nothing is free, it waits until the engine has
     /// removed a deleted sandbox: only then are its ports and its place free.
-    async fn reserve(&self, by: &Actor, draft: Sandbox, exposed: Vec<PortSpec>) -> Result<Sandbox> {
+    async fn reserve(&self, by: &Actor, draft: Sandbox, exposed: Vec<PortSpec>, starts: bool) -> Result<Sandbox> {
+        // What does not run has room.
+        let capacity = if starts { self.settings.max_running } else { u32::MAX };
         loop {
             let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
             let name = draft.name.clone();
-            match self.records.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await {
+            match self.records.store.insert(draft, exposed, pool, vec![], capacity, starts).await {
                 Err(StoreError::NoPort | StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
                 Err(StoreError::NameTaken) => return Err(self.name_taken(by, name, None).await),
                 other => return other.map_err(error_of),
@@ -251,7 +268,7 @@ impl Asked {
                     self.try_start(by, spec).await
                 };
                 match started.await {
-                    Ok(container) => return self.record_created(&spec.sandbox, container).await,
+                    Ok(container) => return self.record_created(spec, container).await,
                     Err(Error::PortHeld(why)) if attempts < PORT_ATTEMPTS => {
                         tracing::warn!(sandbox = %spec.sandbox.id, why, "a host port is held; trying others");
                         attempts += 1;
@@ -281,6 +298,9 @@ impl Asked {
         };
         spec.sandbox.container = Some(container.clone());
         self.records.store.set_container(&spec.sandbox.id, &container).await?;
+        if !spec.starts {
+            return Ok(container);
+        }
         let started = self.engine.start(&container).await;
         if matches!(started, Err(EngineError::PortHeld(_))) {
             let removed = self.engine.remove(&spec.sandbox.id, Some(&container)).await;
@@ -289,10 +309,15 @@ impl Asked {
         started.map(|()| container).map_err(|e| Error::engine("the container could not be started", e))
     }
 
-    /// Records that a fresh container runs.
-    async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
-        let to = self.work.running(&container).await?;
-        let recorded = self.records.mark_started(sandbox, to).await?;
+    /// Records that a fresh container runs, or waits for its first start.
+    async fn record_created(&self, spec: &SandboxSpec, container: ContainerId) -> Result<Sandbox> {
+        let sandbox = &spec.sandbox;
+        let recorded = if spec.starts {
+            self.records.mark_started(sandbox, self.work.running(&container).await?).await?
+        } else {
+            let to = State::Stopped { at: self.clock.now(), reason: StopReason::Requested };
+            self.records.mark(sandbox, to).await?
+        };
         let made = self.records.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
         Ok(made)

@@ -262,6 +262,15 @@ impl Fields {
         }
     }
 
+    /// The words of a command: an array, or a text of words with spaces between.
+    pub fn words(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
+        match self.get(name) {
+            Some(Json::Plain(Value::String(text))) if text.is_empty() => Ok(None),
+            Some(Json::Plain(Value::String(text))) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
+            _ => self.list(name),
+        }
+    }
+
     /// An object of texts and numbers: in a form as `a=1,b=2`. `None` if it is absent.
     pub fn amounts(&self, name: &'static str, list: ReadList) -> Result<Option<Pairs>, ApiError> {
         match self.get(name) {
