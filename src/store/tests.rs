@@ -75,7 +75,7 @@ async fn what_is_written_is_read_back_whole() {
     sandbox.recipe.app_port = PortSpec::parse("8000");
     sandbox.recipe.own.idle_limit = Some(Limit::Never);
     sandbox.recipe.own.evidence = crate::domain::Sources::read("cpu=7");
-    let written = store.insert(sandbox, two_ports(), pool(), vec![], 10).await.unwrap();
+    let written = store.insert(sandbox, two_ports(), pool(), vec![], 10, true).await.unwrap();
     assert_eq!(
         store.get(&written.id).await.unwrap(),
         Some(Sandbox { life: Life { evidence: EvidenceLog::default(), ..written.life }, ..written })
@@ -108,7 +108,9 @@ async fn a_hundred_concurrent_inserts_share_no_port() {
     let tasks: Vec<_> = (0..100)
         .map(|n| {
             let (store, wide) = (store.clone(), wide.clone());
-            tokio::spawn(async move { store.insert(creating(n), two_ports(), wide, vec![], 1_000).await.unwrap() })
+            tokio::spawn(
+                async move { store.insert(creating(n), two_ports(), wide, vec![], 1_000, true).await.unwrap() },
+            )
         })
         .collect();
     let mut ports = std::collections::HashSet::new();
@@ -134,9 +136,9 @@ async fn names_are_unique_and_capacity_is_kept() {
     let store = Store::in_memory().unwrap();
     insert(&store, 1).await.unwrap();
     let same_name = Sandbox { name: creating(1).name, ..creating(2) };
-    let refused = store.insert(same_name, vec![], pool(), vec![], 10).await;
+    let refused = store.insert(same_name, vec![], pool(), vec![], 10, true).await;
     assert!(matches!(refused, Err(StoreError::NameTaken)));
-    let refused = store.insert(creating(3), vec![], pool(), vec![], 1).await;
+    let refused = store.insert(creating(3), vec![], pool(), vec![], 1, true).await;
     assert!(matches!(refused, Err(StoreError::Full(1))));
 }
 

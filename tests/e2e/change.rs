@@ -59,8 +59,9 @@ async fn a_key_name_and_limits_are_changed_without_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_keeps_the_files_and_a_reset_does_not() {
     let world = Docker::start(&[]).await;
-    let learner = Learner::new(&world.directory, "learner");
-    let key = format!("ssh_key={}", learner.public_key());
+    // What is made anew has another host key, which whoever knows the old one would not trust.
+    let (learner, later) = (Learner::new(&world.directory, "learner"), Learner::new(&world.directory, "later"));
+    let key = format!("ssh_key={}\n{}", learner.public_key(), later.public_key());
     let c = curl_json(&world, &["-d", "image=spindle/base", "-d", &key], "/v1/containers", 201);
     wait_for_ssh(&c);
     learner.run(&c, &["echo work > ~/file"]);
@@ -75,8 +76,8 @@ async fn a_restart_keeps_the_files_and_a_reset_does_not() {
     assert_ne!(id(&anew), id(&c));
     assert_eq!((&anew["ssh_port"], &anew["name"], &anew["status"]), (&c["ssh_port"], &c["name"], &"running".into()));
     wait_for_ssh(&anew);
-    assert_eq!(learner.run(&anew, &["ls ~/file 2>&1 | grep -c 'No such file'"]), "1");
-    assert_eq!(learner.run(&anew, &["cat /run/spindle/token"]), token);
+    assert_eq!(later.run(&anew, &["ls ~/file 2>&1 | grep -c 'No such file'"]), "1");
+    assert_eq!(later.run(&anew, &["cat /run/spindle/token"]), token);
     assert_eq!(id(&curl_json(&world, &[], uri(&c), 200)), id(&anew), "its old id means it");
     assert_eq!(world.held().await, [id(&anew)]);
 
