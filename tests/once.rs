@@ -68,9 +68,7 @@ async fn what_was_refused_may_be_tried_again_with_its_key() {
 async fn a_twin_that_is_under_way_is_waited_for() {
     let w = TestApp::default().start().await;
     w.engine.next("create", Fault::Hang);
-    let send = |http: Http| async move {
-        keyed(&http, "/v1/containers", "image=spindle/mimic", "twin", ADMIN).await
-    };
+    let send = |http: Http| async move { keyed(&http, "/v1/containers", "image=spindle/mimic", "twin", ADMIN).await };
     let first = tokio::spawn(send(w.http().clone()));
     while w.engine.calls("create") == 0 {
         tokio::task::yield_now().await;
@@ -116,7 +114,12 @@ async fn verbs_are_done_once_and_what_is_told_once_is_not_told_again() {
     post(&w, "/v1/namespaces", "name=db", "n").await.expect(201);
     assert_eq!(post(&w, "/v1/namespaces", "name=db", "n").await.expect(200).json()["name"], "db");
     post(&w, "/v1/users", "name=bob&password=generate", "u").await.expect(201);
-    assert!(post(&w, "/v1/users", "name=bob&password=generate", "u").await.expect_error(409, "already_done").contains("/v1/users/bob"));
+    assert!(
+        post(&w, "/v1/users", "name=bob&password=generate", "u")
+            .await
+            .expect_error(409, "already_done")
+            .contains("/v1/users/bob")
+    );
     let table = || Body::Raw("text/csv", b"name\ncarl\n".to_vec());
     let headers = [("authorization", ADMIN), ("idempotency-key", "i")];
     w.http().bare("POST", "/v1/users/import", table(), &headers).await.expect(200);

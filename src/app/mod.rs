@@ -36,7 +36,7 @@ use records::Records;
 use usage::Usage;
 use work::Work;
 
-pub use crate::{clock::Stopwatch, domain::Change, engine::Announced};
+pub use crate::{clock::Stopwatch, domain::Change, engine::Announced, store::Claimed};
 pub use actions::Actions;
 pub use asked::{
     Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, MOST_AT_ONCE, NewPassword, NewToken,

@@ -1,6 +1,6 @@
 //! `/v1/containers`: the sandboxes, which the v1 API calls containers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rocket::{
     Either, Route, State, delete,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     api,
     app::{App, Asked, CreateSpec, View},
-    domain::Actor,
+    domain::{Actor, Sandbox, SandboxName},
 };
 
 /// The routes of this file.
@@ -85,19 +85,40 @@ async fn create(
 ) -> Result<Either<Made<api::Created>, Json<Vec<api::Result>>>, ApiError> {
     let (fields, by) = (body?.only(&CREATE)?, &caller.0);
     let spec = wishes::create_spec(app, &fields)?;
+    // What an earlier try has made before the server was killed.
+    let before = Mutex::new(app.asked.made_before(by).await?);
+    let found = |name: Option<&SandboxName>| {
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = before.iter().position(|sandbox| name.is_none_or(|name| *name == sandbox.name))?;
+        Some(before.swap_remove(at))
+    };
     let Some(all) = wishes::several(&spec, &fields)? else {
-        let created = created(app, by, host, spec).await?;
+        let created = created(app, by, host, found(spec.name.as_ref()).map_or(Wanted::New(spec), Wanted::Made)).await?;
         return Ok(Either::Left(Made::at(created.container.uri.clone(), created)));
     };
     app.asked.may_create(by)?;
     let done = app.asked.each(all, |spec| {
         async move {
             let name = spec.name.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
-            made(name, created(app, by, host, spec).await)
+            let wanted = found(spec.name.as_ref()).map_or(Wanted::New(spec), Wanted::Made);
+            made(name, created(app, by, host, wanted).await)
         }
         .boxed()
     });
     Ok(Either::Right(Json(done.await)))
+}
+
+/// One as it is now.
+pub async fn now(app: &App, by: &Actor, host: Option<&Host<'_>>, id: &str) -> Result<api::Container, ApiError> {
+    Ok(shown(by, &app.asked.view(app.asked.get(by, id).await?), host))
+}
+
+/// As [`now`], as the result of one of several.
+pub async fn result_now(app: &App, by: &Actor, host: Option<&Host<'_>>, id: &str) -> api::Result {
+    let created = |container| api::Created { container, warnings: Vec::new() };
+    let result = made(String::new(), now(app, by, host, id).await.map(created));
+    let status = if result.error.is_none() { Status::Ok.code } else { result.status };
+    api::Result { status, container_id: Some(id.to_owned()), ..result }
 }
 
 /// What became of one of several.
@@ -124,9 +145,18 @@ fn made(name: String, created: Result<api::Created, ApiError>) -> api::Result {
     }
 }
 
+/// One that is to be created, or was before the request was cut off.
+enum Wanted {
+    New(CreateSpec),
+    Made(Sandbox),
+}
+
 /// Creates one.
-async fn created(app: &App, by: &Actor, host: Option<&Host<'_>>, spec: CreateSpec) -> Result<api::Created, ApiError> {
-    let sandbox = app.asked.create(by, spec).await?;
+async fn created(app: &App, by: &Actor, host: Option<&Host<'_>>, wanted: Wanted) -> Result<api::Created, ApiError> {
+    let sandbox = match wanted {
+        Wanted::New(spec) => app.asked.create(by, spec).await?,
+        Wanted::Made(sandbox) => sandbox,
+    };
     // The sandbox is made: a failed look for warnings must not turn the answer into an error.
     let warnings = app.asked.namesakes(by, &sandbox).await.unwrap_or_default();
     let warnings = warnings.iter().map(|other| wishes::namesake(&sandbox, other)).collect();

@@ -19,6 +19,7 @@ mod import;
 mod keys;
 mod made;
 mod namespaces;
+mod once;
 mod paths;
 mod refusals;
 mod selecting;
@@ -149,6 +150,7 @@ impl Api {
         let server = rocket(settings.grace)
             .manage(app)
             .manage(refusals::Refusals::default())
+            .manage(once::UnderWay::default())
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
             .manage(paths)

@@ -13,6 +13,7 @@ use super::{
     auth,
     error::ApiError,
     fields::{self, Body, Taken},
+    once,
 };
 
 /// How many bytes of a body show whether there is one: more than an empty object and the space around it.
@@ -84,7 +85,17 @@ impl Handler for Strict {
                 return Outcome::from(request, self.stray(request, data).await);
             }
         }
-        self.inner.handle(request, data).await
+        if self.open {
+            return self.inner.handle(request, data).await;
+        }
+        // A body is claimed where it is read.
+        if !self.body
+            && let Err(e) = once::claim(request, b"").await
+        {
+            return once::answered(request, Outcome::from(request, e)).await;
+        }
+        let outcome = self.inner.handle(request, data).await;
+        once::answered(request, outcome).await
     }
 }
 

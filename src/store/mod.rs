@@ -17,6 +17,7 @@ mod heartbeat;
 mod known;
 mod launch;
 mod migrations;
+mod once;
 mod people;
 mod policies;
 mod ports;
@@ -47,8 +48,9 @@ use failures::Failures;
 pub use faults::Fault;
 use heartbeat::Place;
 use known::Known;
+pub use once::{Claimed, Key};
 pub use ports::PortPool;
-pub use sandboxes::Counts;
+pub use sandboxes::{Counts, Room};
 use scale::Kept;
 pub use scale::Scale;
 #[cfg(test)]

@@ -257,6 +257,15 @@ pub fn columns_of(s: &Sandbox) -> Vec<(&'static str, Value)> {
     columns
 }
 
+fn port(c: &mut Columns<'_>) -> Result<PortMapping> {
+    let port = c.next()?;
+    Ok(PortMapping {
+        inside: PortSpec { protocol: c.read("protocol", Protocol::parse)?, port },
+        outside: Endpoint { host: c.read("host", |h| h.parse().ok())?, port: c.next()? },
+        carrier: c.read("carrier", Carrier::parse)?,
+    })
+}
+
 /// Writes the labels of a sandbox that has none.
 pub fn insert_labels(c: &Connection, sandbox: &Sandbox) -> Result<()> {
     let mut label = c.prepare_cached("INSERT INTO labels (sandbox, key, value) VALUES (?1, ?2, ?3)")?;
@@ -312,13 +321,7 @@ pub fn load_numbered(
             Ok(())
         };
     each("inside, protocol, host, host_port, carrier", "ports", &|sandbox, c| {
-        let port = c.next()?;
-        let protocol = c.read("protocol", Protocol::parse)?;
-        sandbox.ports.push(PortMapping {
-            inside: PortSpec { protocol, port },
-            outside: Endpoint { host: c.read("host", |h| h.parse().ok())?, port: c.next()? },
-            carrier: c.read("carrier", Carrier::parse)?,
-        });
+        sandbox.ports.push(port(c)?);
         Ok(())
     })?;
     each("key, value", "labels", &|sandbox, c| {

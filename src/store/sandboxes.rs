@@ -10,7 +10,7 @@ use super::{
     columns::millis,
     decisions,
     evidence::{self, record_evidence},
-    known, launch, people, ports, resets,
+    known, launch, once, people, ports, resets,
     rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
@@ -28,6 +28,17 @@ pub struct Counts {
     pub stopping: u64,
     /// Stopped.
     pub stopped: u64,
+}
+
+/// On what a new sandbox depends besides itself.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// How many sandboxes may run.
+    pub capacity: u32,
+    /// Whether it will be started.
+    pub runs: bool,
+    /// The request by which it is made.
+    pub request: Option<String>,
 }
 
 const VISIBLE: &str = "state NOT IN ('creating', 'deleting')";
@@ -89,7 +100,7 @@ impl Store {
     }
 
     /// Records the intent to create `sandbox` and reserves a host port for each of `exposed`, all or
-    /// nothing. At most `capacity` sandboxes may be running or on their way there. `runs`: whether it will be started.
+    /// nothing. At most so many sandboxes as `place` says may be running or on their way there.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`], [`StoreError::NoPort`], [`StoreError::Full`].
@@ -99,17 +110,17 @@ impl Store {
         exposed: Vec<PortSpec>,
         pool: PortPool,
         avoid: Vec<u16>,
-        capacity: u32,
-        runs: bool,
+        place: Room,
     ) -> Result<Sandbox> {
         self.writer
             .run(move |c| {
-                room(c, capacity)?;
+                room(c, place.capacity)?;
                 people::belongs(c, &sandbox.ownership)?;
                 let mut more = Usage::default();
-                more.add(sandbox.recipe.memory, runs);
+                more.add(sandbox.recipe.memory, place.runs);
                 people::within_quota(c, &sandbox.ownership, &more, &sandbox.id, true)?;
                 insert_row(c, &sandbox)?;
+                once::note(c, place.request.as_deref(), &sandbox.id)?;
                 sandbox.ports = pool.reserve(c, &sandbox.id, &exposed, &avoid)?;
                 sandbox.ports.sort_by_key(|p| p.inside);
                 Ok(sandbox)

@@ -18,6 +18,10 @@ fn pool() -> PortPool {
     PortPool { host: "127.0.0.1".parse().unwrap(), range: 20_000..=20_009 }
 }
 
+fn room(capacity: u32) -> Room {
+    Room { capacity, runs: true, request: None }
+}
+
 fn creating(n: u8) -> Sandbox {
     let id = SandboxId::from_bytes([n; 16]);
     Sandbox {
@@ -35,7 +39,7 @@ fn two_ports() -> Vec<PortSpec> {
 }
 
 async fn insert(store: &Store, n: u8) -> Result<Sandbox> {
-    store.insert(creating(n), two_ports(), pool(), vec![], 1_000, true).await
+    store.insert(creating(n), two_ports(), pool(), vec![], room(1_000)).await
 }
 
 /// A sandbox that was inserted and started at second 0, as the store gives it back.
@@ -75,7 +79,7 @@ async fn what_is_written_is_read_back_whole() {
     sandbox.recipe.app_port = PortSpec::parse("8000");
     sandbox.recipe.own.idle_limit = Some(Limit::Never);
     sandbox.recipe.own.evidence = crate::domain::Sources::read("cpu=7");
-    let written = store.insert(sandbox, two_ports(), pool(), vec![], 10, true).await.unwrap();
+    let written = store.insert(sandbox, two_ports(), pool(), vec![], room(10)).await.unwrap();
     assert_eq!(
         store.get(&written.id).await.unwrap(),
         Some(Sandbox { life: Life { evidence: EvidenceLog::default(), ..written.life }, ..written })
@@ -109,7 +113,7 @@ async fn a_hundred_concurrent_inserts_share_no_port() {
         .map(|n| {
             let (store, wide) = (store.clone(), wide.clone());
             tokio::spawn(
-                async move { store.insert(creating(n), two_ports(), wide, vec![], 1_000, true).await.unwrap() },
+                async move { store.insert(creating(n), two_ports(), wide, vec![], room(1_000)).await.unwrap() },
             )
         })
         .collect();
@@ -136,9 +140,9 @@ async fn names_are_unique_and_capacity_is_kept() {
     let store = Store::in_memory().unwrap();
     insert(&store, 1).await.unwrap();
     let same_name = Sandbox { name: creating(1).name, ..creating(2) };
-    let refused = store.insert(same_name, vec![], pool(), vec![], 10, true).await;
+    let refused = store.insert(same_name, vec![], pool(), vec![], room(10)).await;
     assert!(matches!(refused, Err(StoreError::NameTaken)));
-    let refused = store.insert(creating(3), vec![], pool(), vec![], 1, true).await;
+    let refused = store.insert(creating(3), vec![], pool(), vec![], room(1)).await;
     assert!(matches!(refused, Err(StoreError::Full(1))));
 }
 

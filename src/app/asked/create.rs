@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::{Asked, namespaces::in_namespace, policy::is_ahead, rights::on_server};
+use super::{Asked, CreateSpec, namespaces::in_namespace, policy::is_ahead, rights::on_server};
 use crate::{
     app::{Error, Result, actions::Acting, chain},
     domain::{
-        ActedOn, Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy,
-        Ownership, PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, StopReason, Token, UserName, Verb, Wake,
-        Zone, policy::least_idle_limit,
+        ActedOn, Actor, ContainerId, ImageLabels, Invalid, Memory, Ownership, PortSpec, Recipe, Sandbox, SandboxId,
+        SandboxName, State, StopReason, Token, Verb, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
-    store::StoreError,
+    store::{Room, StoreError},
 };
 
 /// The words with which the errors of a creation begin.
@@ -22,85 +19,6 @@ const DOING: &str = "the container could not be created";
 
 /// How often a start is tried when another program takes its port at the last moment.
 const PORT_ATTEMPTS: usize = 5;
-
-/// What a caller wants. Its fields are those of the request, one for each.
-#[derive(Debug, Clone)]
-pub struct CreateSpec {
-    /// The image; it must be on the server.
-    pub image: ImageRef,
-    /// In which namespace it shall be.
-    pub namespace: Option<Namespace>,
-    /// The learner whose own it shall be.
-    pub owner: Option<UserName>,
-    /// A name of the caller's choice.
-    pub name: Option<SandboxName>,
-    /// The public keys of those who may log in, one per line.
-    pub ssh_keys: Option<String>,
-    /// The time zone of those inside.
-    pub zone: Option<Zone>,
-    /// With what its program is started; its variables are without `TZ`.
-    pub launch: Launch,
-    /// Its own policy of stopping; the image's labels fill the gaps.
-    pub own: OwnPolicy,
-    /// Until when it is kept.
-    pub keep_until: Option<Timestamp>,
-    /// A memory limit of its own.
-    pub memory: Option<Memory>,
-    /// A cpu limit of its own.
-    pub cpus: Option<Cpus>,
-    /// The caller's labels.
-    pub labels: Vec<Label>,
-    /// Which connections wake it.
-    pub wake: Option<Wake>,
-    /// Whether it is started at once; else it is stopped, as if somebody had asked for that.
-    pub starts: bool,
-}
-
-impl CreateSpec {
-    /// Nothing but the image.
-    pub fn of(image: ImageRef) -> Self {
-        Self {
-            image,
-            namespace: None,
-            owner: None,
-            name: None,
-            ssh_keys: None,
-            zone: None,
-            launch: Launch::default(),
-            own: OwnPolicy::default(),
-            keep_until: None,
-            memory: None,
-            cpus: None,
-            labels: Vec::new(),
-            wake: None,
-            starts: true,
-        }
-    }
-
-    /// The names of what the caller says.
-    pub fn names(&self) -> Vec<&'static str> {
-        let said = [
-            ("image", true),
-            ("name", self.name.is_some()),
-            ("ssh_key", self.ssh_keys.is_some()),
-            ("tz", self.zone.is_some()),
-            ("env", !self.launch.env.is_empty()),
-            ("keep_until", self.keep_until.is_some()),
-            ("memory", self.memory.is_some()),
-            ("cpus", self.cpus.is_some()),
-            ("labels", !self.labels.is_empty()),
-            ("wake", self.wake.is_some()),
-            ("command", self.launch.command.is_some()),
-            ("entrypoint", self.launch.entrypoint.is_some()),
-            ("workdir", self.launch.workdir.is_some()),
-            ("user", self.launch.user.is_some()),
-            ("hostname", self.launch.hostname.is_some()),
-            ("start", !self.starts),
-        ];
-        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words().map(|value| value.is_some()));
-        said.into_iter().chain(own).filter_map(|(name, is_said)| is_said.then_some(name)).collect()
-    }
-}
 
 impl Asked {
     /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). In the end it runs, or nothing of it is left. A
@@ -187,10 +105,11 @@ impl Asked {
     async fn reserve(&self, by: &Actor, draft: Sandbox, exposed: Vec<PortSpec>, starts: bool) -> Result<Sandbox> {
         // What does not run has room.
         let capacity = if starts { self.settings.max_running } else { u32::MAX };
+        let room = Room { capacity, runs: starts, request: by.request.clone() };
         loop {
             let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
             let name = draft.name.clone();
-            match self.records.store.insert(draft, exposed, pool, vec![], capacity, starts).await {
+            match self.records.store.insert(draft, exposed, pool, vec![], room.clone()).await {
                 Err(StoreError::NoPort | StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
                 Err(StoreError::NameTaken) => return Err(self.name_taken(by, name, None).await),
                 other => return other.map_err(error_of),

@@ -15,11 +15,13 @@ mod many;
 mod message;
 mod names;
 mod namespaces;
+mod once;
 mod policy;
 mod rights;
 mod users;
 mod view;
 mod wake;
+mod wanted;
 
 use std::{
     collections::HashMap,
@@ -36,15 +38,14 @@ use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 
 pub use activity::Activity;
 pub use change::Power;
-pub use create::CreateSpec;
 pub use credentials::{Given, NewToken, SignIn};
 pub use health::Health;
 use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
-pub use many::MOST as MOST_AT_ONCE;
 pub use namespaces::CourseChange;
 pub use users::{NewPassword, NewUser, UserChange};
 pub use view::{Page, PortView, View};
+pub use wanted::{CreateSpec, MOST as MOST_AT_ONCE};
 
 /// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its first fields are
 /// the parts that it uses, each by itself.

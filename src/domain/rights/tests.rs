@@ -88,8 +88,20 @@ fn a_token_does_what_its_scopes_say_and_makes_no_tokens() {
     let mine = of("a", None);
     for (scope, allowed) in [
         (Scope::Read, &[Verb::See][..]),
-        (Scope::Operate, &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite]),
-        (Scope::Create, &[Verb::See, Verb::Delete]),
+        (
+            Scope::Operate,
+            &[
+                Verb::See,
+                Verb::Start,
+                Verb::Stop,
+                Verb::Restart,
+                Verb::Extend,
+                Verb::Message,
+                Verb::Change,
+                Verb::Invite,
+            ],
+        ),
+        (Scope::Create, &[Verb::See, Verb::Reset, Verb::Delete]),
         (Scope::Admin, &[Verb::See, Verb::Assign]),
     ] {
         let rights = Rights::all().narrowed(&[scope].into(), &BTreeSet::new());

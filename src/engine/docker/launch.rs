@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bollard::models::{ContainerConfig, ContainerCreateBody};
 use serde_json::{Value, json};
 
-use super::spec::CHECK_IN_URL;
 use crate::domain::Launch;
+
+/// The variable that says where a container checks in.
+pub const CHECK_IN_URL: &str = "SPINDLE_CHECK_IN_URL";
 
 /// The label. A container of an older version has none.
 pub const LABEL: &str = "spindle.launch";

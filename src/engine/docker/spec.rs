@@ -8,7 +8,10 @@ use bollard::models::{
 };
 use jiff::Timestamp;
 
-use super::{DockerSettings, launch};
+use super::{
+    DockerSettings,
+    launch::{self, CHECK_IN_URL},
+};
 use crate::{
     domain::{
         Access, Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Memory, Namespace, OwnPolicy, Ownership,
@@ -30,7 +33,6 @@ pub const SSH_KEY: &str = "spindle.ssh_key";
 pub const KEYS: &str = "authorized_keys";
 /// Where a sandbox finds its own directory.
 pub const MOUNT: &str = "/run/spindle";
-pub const CHECK_IN_URL: &str = "SPINDLE_CHECK_IN_URL";
 const IMAGE: &str = "spindle.image_ref";
 const CREATED: &str = "spindle.created";
 const PORTS: &str = "spindle.ports";
@@ -335,7 +337,8 @@ mod tests {
         };
         let state = State::Stopped { at: at(60), reason: StopReason::Exited };
         let life = Life { state, evidence: EvidenceLog::default(), ..spec.sandbox.life.clone() };
-        let expected = Sandbox { life, ..spec.sandbox.clone() };
+        let former = spec.sandbox.container.iter().cloned().collect();
+        let expected = Sandbox { life, former, ..spec.sandbox.clone() };
         assert_eq!(recover(&shown, spec.sandbox.token.clone()), Some(expected));
         let [url, token, key] = files(&shown, &spec.sandbox);
         assert_eq!(url, ("check_in_url", spec.check_in.url.clone()));

@@ -19,7 +19,11 @@ impl Altering for FakeEngine {
             {
                 return Err(EngineError::NameTaken(other.to_string()));
             }
-            inner.containers.get_mut(container).ok_or(EngineError::NoContainer)?.name = name.as_str().to_owned();
+            let c = inner.containers.get_mut(container).ok_or(EngineError::NoContainer)?;
+            if c.name == name.as_str() {
+                return or_lie((), lie);
+            }
+            c.name = name.as_str().to_owned();
         }
         self.tell(container, Happening::Changed);
         or_lie((), lie)

@@ -13,7 +13,7 @@ use rocket::{
 };
 use serde_json::Value;
 
-use super::error::ApiError;
+use super::{error::ApiError, once};
 use json::Json;
 
 /// The most that a body may hold.
@@ -106,6 +106,7 @@ impl Body {
     /// Reads the body from the client.
     pub async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Self, ApiError> {
         let bytes = bytes(data, LIMIT).await?;
+        once::claim(request, &bytes).await?;
         let text = String::from_utf8_lossy(&bytes);
         let garbled = matches!(text, Cow::Owned(_));
         match Self::parse(request.content_type().map(ToString::to_string).as_deref(), &text) {
