@@ -33,7 +33,7 @@ async fn alice(w: &Scripted) -> Value {
 async fn engines(w: &Scripted, c: &Value) -> Value {
     use spindle::engine::Containers;
     let shown = w.engine.inspect(&container(c)).await.unwrap();
-    json!([shown.name, shown.memory.map(|m| m.bytes()), shown.cpus.map(|c| c.cores())])
+    json!([shown.name, shown.memory.map(spindle::domain::Memory::bytes), shown.cpus.map(spindle::domain::Cpus::cores)])
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod e2e {
     mod keys;
     mod lab_images;
     mod labs;
+    mod once;
     mod outage;
     mod period;
     mod ports;

@@ -320,3 +320,19 @@ async fn what_a_program_is_started_with_is_checked_and_kept() {
         assert!(why.starts_with(field), "{why}");
     }
 }
+
+/// One list tells who really works: a start and an instructor's extension are nobody's work.
+#[tokio::test]
+async fn the_list_tells_who_works_and_by_what() {
+    let w = class().await;
+    let bob = w.http().get("/v1/containers/bob").await.json();
+    let carol = w.http().get("/v1/containers/carol").await.json();
+    w.http().send("POST", "/v1/containers/carol/extend", Body::Form("for=1h")).await.expect(200);
+    assert_eq!(w.check_in(&bob, "active=1").await, 200);
+    w.clock.advance(std::time::Duration::from_secs(7));
+    assert_eq!(w.check_in(&carol, "active=0").await, 200);
+    let list = w.http().get("/v1/containers").await.json();
+    let used: Vec<_> = list.as_array().unwrap().iter().map(|c| c["used_by"].clone()).collect();
+    assert_eq!(used, [Value::Null, Value::Null, json!({"source": "check_in", "age": 7}), Value::Null]);
+    assert!(list[2]["last_used_at"].is_string() && list[3]["last_used_at"].is_null(), "{list}");
+}

@@ -52,6 +52,10 @@ pub struct Container {
     pub stops_at: Option<Instant>,
     /// When it was last used.
     pub last_active_at: Option<Instant>,
+    /// When its learner last used it.
+    pub last_used_at: Option<Instant>,
+    /// By what that is known.
+    pub used_by: Option<UsedBy>,
     /// When it last reported.
     pub last_check_in_at: Option<Instant>,
     /// The seconds between its reports, as seen.
@@ -99,6 +103,15 @@ pub struct Container {
     pub last_lines: Option<Vec<String>>,
     /// Its name in the engine, if that differs.
     pub engine_name: Option<String>,
+}
+
+/// The newest sign that somebody uses a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedBy {
+    /// `check_in`, `connection` or `cpu`.
+    pub source: Word,
+    /// How many seconds ago.
+    pub age: u64,
 }
 
 /// A new container, with warnings about what its creator may not have meant.

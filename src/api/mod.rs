@@ -19,7 +19,7 @@ mod values;
 pub use action::{ActedOn, Action, Failure};
 pub use activity::{Activity, CheckIns, Decision, Evidence, PortUse};
 pub use check_in::Kept;
-pub use container::{Container, Created, Extended, Policy, Port, Result, Shown, Traffic};
+pub use container::{Container, Created, Extended, Policy, Port, Result, Shown, Traffic, UsedBy};
 pub use error::Error;
 pub use health::{CheckInDoor, Containers, Database, Engine, Health, Pass, PortNotOpen, Relay};
 pub use image::{Image, Pull};

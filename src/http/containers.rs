@@ -93,14 +93,16 @@ async fn create(
         Some(before.swap_remove(at))
     };
     let Some(all) = wishes::several(&spec, &fields)? else {
-        let created = created(app, by, host, found(spec.name.as_ref()).map_or(Wanted::New(spec), Wanted::Made)).await?;
+        let made = found(spec.name.as_ref());
+        let created = created(app, by, host, Wanted::of(spec, made)).await?;
         return Ok(Either::Left(Made::at(created.container.uri.clone(), created)));
     };
     app.asked.may_create(by)?;
     let done = app.asked.each(all, |spec| {
         async move {
             let name = spec.name.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
-            let wanted = found(spec.name.as_ref()).map_or(Wanted::New(spec), Wanted::Made);
+            let before = found(spec.name.as_ref());
+            let wanted = Wanted::of(spec, before);
             made(name, created(app, by, host, wanted).await)
         }
         .boxed()
@@ -147,15 +149,21 @@ fn made(name: String, created: Result<api::Created, ApiError>) -> api::Result {
 
 /// One that is to be created, or was before the request was cut off.
 enum Wanted {
-    New(CreateSpec),
-    Made(Sandbox),
+    New(Box<CreateSpec>),
+    Made(Box<Sandbox>),
+}
+
+impl Wanted {
+    fn of(spec: CreateSpec, made: Option<Sandbox>) -> Self {
+        made.map_or_else(|| Self::New(Box::new(spec)), |made| Self::Made(Box::new(made)))
+    }
 }
 
 /// Creates one.
 async fn created(app: &App, by: &Actor, host: Option<&Host<'_>>, wanted: Wanted) -> Result<api::Created, ApiError> {
     let sandbox = match wanted {
-        Wanted::New(spec) => app.asked.create(by, spec).await?,
-        Wanted::Made(sandbox) => sandbox,
+        Wanted::New(spec) => app.asked.create(by, *spec).await?,
+        Wanted::Made(sandbox) => *sandbox,
     };
     // The sandbox is made: a failed look for warnings must not turn the answer into an error.
     let warnings = app.asked.namesakes(by, &sandbox).await.unwrap_or_default();

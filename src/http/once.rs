@@ -30,9 +30,12 @@ const SEVERAL: &str = "several: ";
 
 const CONTAINERS: &str = "/v1/containers/";
 
+/// An actor and a key.
+type Named = (String, String);
+
 /// Managed by the API's server: the keys of requests that are under way.
 #[derive(Default)]
-pub struct UnderWay(Mutex<HashMap<(String, String), Weak<tokio::sync::Mutex<()>>>>);
+pub struct UnderWay(Mutex<HashMap<Named, Weak<tokio::sync::Mutex<()>>>>);
 
 impl UnderWay {
     /// Waits until no twin is under way.

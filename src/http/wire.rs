@@ -26,6 +26,8 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         _ => (None, None),
     };
     let ending = sandbox.life.seen.ending.as_ref();
+    // A start is Spindle's doing, an extension may be the instructor's.
+    let used = sandbox.life.evidence.newest(|s| !matches!(s, Source::Start | Source::Extension));
     let exit = ending.and_then(|e| e.exit);
     let relayed = view.ports.iter().filter(|port| port.mapping.carrier == Carrier::Relay);
     api::Container {
@@ -47,6 +49,11 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         stopped_reason: stopped.map(|(_, reason)| reason.word().into()),
         stops_at: instant(view.stops_at()),
         last_active_at: instant(sandbox.life.evidence.newest(|s| s != Source::Start).map(|e| e.at)),
+        last_used_at: instant(used.map(|e| e.at)),
+        used_by: used.map(|used| api::UsedBy {
+            source: used.source.word().into(),
+            age: u64::try_from(view.at.duration_since(used.at).as_secs()).unwrap_or_default(),
+        }),
         last_check_in_at: instant(sandbox.life.last_report),
         report_period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
         why: view.why.clone(),

@@ -160,10 +160,7 @@ pub fn change(app: &App, fields: &Fields) -> Result<Change, ApiError> {
         name: fields.string("name")?.map(|n| SandboxName::parse(n.trim_start_matches('/'))).transpose()?,
         memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
         cpus: fields.text("cpus")?.map(|c| Cpus::parse(&c)).transpose()?,
-        labels: match fields.has("labels") {
-            true => Some(labels(fields.object("labels", Some(label_list))?)?),
-            false => None,
-        },
+        labels: if fields.has("labels") { Some(labels(fields.object("labels", Some(label_list))?)?) } else { None },
         ssh_key: keys,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Asked, namespaces::in_namespace, policy::is_ahead};
 use crate::{
-    app::{Change, Error, Result, chain},
+    app::{Change, Error, Result, actions::Acting, chain},
     domain::{Actor, Decided, Failure, Sandbox, Verb, Zone, time::plus},
     store::StoreError,
 };
@@ -81,7 +81,7 @@ impl Asked {
             let acting = [assigning, changing].into_iter().flatten();
             match Box::pin(self.change_found(by, &sandbox, change.clone())).await {
                 Ok(Some(changed)) => {
-                    acting.for_each(|acting| acting.done());
+                    acting.for_each(Acting::done);
                     return Ok(changed);
                 }
                 // Somebody else assigned it meanwhile, perhaps out of sight.

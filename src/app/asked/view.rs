@@ -28,6 +28,8 @@ pub struct View {
     pub deadline: Option<Deadline>,
     /// Which connections wake it.
     pub wake: Wake,
+    /// At which moment it is so.
+    pub at: Timestamp,
     /// Its ports.
     pub ports: Vec<PortView>,
 }
@@ -94,6 +96,7 @@ impl Asked {
             lead: policy.of(&sandbox).lead(),
             deadline: deadline(policy, &sandbox),
             wake: self.records.wakes(&sandbox),
+            at: now,
             ports: glance.ports.into_iter().map(port).collect(),
             sandbox,
         }
