@@ -61,16 +61,37 @@ async fn a_restart_is_one_action_and_a_start_is_evidence() {
 }
 
 #[tokio::test]
-async fn a_restart_that_fails_says_so_and_the_pass_records_what_is() {
+async fn a_restart_that_fails_says_so_and_the_pass_finishes_it() {
     let w = world().await;
     let c = alice(&w).await;
     w.engine.next("stop", Fault::Fail(EngineError::Refused("scripted".into())));
-    post(&w, &c, "restart", "").await.expect_error(502, "engine_failed");
-    passes(&w, 2).await;
-    assert_eq!(w.http().now(&c).await["status"], "running", "it runs on");
+    post(&w, &c, "restart", "").await.expect_error(503, "still_stopping");
+    let again = w.until(&c, is("running")).await;
+    assert_eq!((w.engine.calls("stop"), w.engine.calls("start")), (2, 2), "the pass has finished it");
+    assert_eq!(again["container_id"], c["container_id"]);
     w.engine.next("start", Fault::Fail(EngineError::Refused("scripted".into())));
     post(&w, &c, "restart", "").await.expect_error(502, "engine_failed");
     passes(&w, 2).await;
+    let now = w.http().now(&c).await;
+    assert_eq!((&now["status"], &now["stopped_reason"]), (&json!("stopped"), &json!("requested")));
+}
+
+/// A stop that is requested amid a restart wins.
+#[tokio::test]
+async fn a_stop_amid_a_restart_wins() {
+    let w = world().await;
+    let c = alice(&w).await;
+    w.engine.ignore_term(&container(&c));
+    let (http, path) = (w.http().clone(), format!("{}/restart", uri(&c)));
+    let restarting = tokio::spawn(async move { http.send("POST", &path, Body::None).await.json() });
+    while w.engine.calls("stop") == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(w.http().now(&c).await["status"], "stopping");
+    w.http().patch(&c, "status=stopped").await.expect(200);
+    w.engine.release();
+    assert_eq!(restarting.await.unwrap()["status"], "stopped");
+    passes(&w, 3).await;
     let now = w.http().now(&c).await;
     assert_eq!((&now["status"], &now["stopped_reason"]), (&json!("stopped"), &json!("requested")));
 }

@@ -200,6 +200,7 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
         }
         (StopReason::Engine, _) => "it ended while the container engine was away".into(),
         (StopReason::Reboot, _) => "the machine was started anew".into(),
+        (StopReason::Restart, _) => "somebody asked for a restart".into(),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum StopReason {
     Engine,
     /// The machine was restarted.
     Reboot,
+    /// Somebody asked for a restart: it is started as soon as it has ended.
+    Restart,
 }
 
 impl StopReason {
@@ -41,6 +43,7 @@ impl StopReason {
             StopReason::MaxAge => "max_age",
             StopReason::Engine => "engine",
             StopReason::Reboot => "reboot",
+            StopReason::Restart => "restart",
         }
     }
 
@@ -57,8 +60,8 @@ impl StopReason {
 
     /// Reads [`StopReason::word`]; `None` for any other.
     pub fn parse(word: &str) -> Option<Self> {
-        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
-        [Idle, Requested, Exited, MaxAge, Engine, Reboot].into_iter().find(|r| r.word() == word)
+        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested, Restart};
+        [Idle, Requested, Exited, MaxAge, Engine, Reboot, Restart].into_iter().find(|r| r.word() == word)
     }
 }
 
@@ -249,7 +252,9 @@ impl Sandbox {
     pub fn is_woken(&self, wake: Wake) -> bool {
         match self.life.state {
             // It is being started already.
-            State::Starting { .. } | State::Resetting { back_to: None, .. } => return true,
+            State::Starting { .. }
+            | State::Stopping { reason: StopReason::Restart, .. }
+            | State::Resetting { back_to: None, .. } => return true,
             // It would end again at once.
             State::Stopped { reason: StopReason::Exited, .. } if self.life.seen.keeps_ending() => return false,
             State::Stopped { .. } | State::Stopping { .. } | State::Resetting { .. } => {}
@@ -298,6 +303,10 @@ mod tests {
         let stopping = State::Stopping { since: at(0), reason: Idle };
         assert!(is(stopping).is_woken(Wake::Idle), "it waits for the end");
         assert!(is(State::Starting { stopped_at: at(0), reason: Requested }).is_woken(Wake::Never));
+        assert!(is(State::Stopping { since: at(0), reason: StopReason::Restart }).is_woken(Wake::Never));
+        let reset = |back_to| is(State::Resetting { at: at(0), back_to });
+        assert!(reset(None).is_woken(Wake::Never), "it waits for the new container");
+        assert_eq!([Some(Idle), Some(Requested)].map(|r| reset(r).is_woken(Wake::Idle)), [true, false]);
         assert!(!is(State::Deleting).is_woken(Wake::Always));
     }
 

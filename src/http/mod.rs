@@ -22,6 +22,7 @@ mod namespaces;
 mod once;
 mod paths;
 mod refusals;
+mod repeats;
 mod selecting;
 mod strict;
 mod trace;
@@ -151,6 +152,7 @@ impl Api {
             .manage(app)
             .manage(refusals::Refusals::default())
             .manage(once::UnderWay::default())
+            .manage(once::Shows(repeats::shown))
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
             .manage(paths)

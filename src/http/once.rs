@@ -9,6 +9,7 @@ use std::{
 
 use rocket::{
     Request, Response,
+    futures::future::BoxFuture,
     http::{ContentType, Method, Status},
     response::Responder,
     route::Outcome,
@@ -16,7 +17,7 @@ use rocket::{
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{auth, containers, error::ApiError, namespaces};
+use super::{auth, error::ApiError};
 use crate::{
     app::{App, Claimed},
     domain::Actor,
@@ -25,10 +26,14 @@ use crate::{
 /// The header.
 const HEADER: &str = "Idempotency-Key";
 
-/// Stands before the ids of several containers, where a path stands before one.
-const SEVERAL: &str = "several: ";
+/// Stands before the ids of several containers, where a path stands for one thing.
+pub const SEVERAL: &str = "several: ";
 
-const CONTAINERS: &str = "/v1/containers/";
+/// What was done before, as it is now.
+pub type Shown<'a> = BoxFuture<'a, Result<Value, ApiError>>;
+
+/// Managed by the API's server: shows what a request was about. The routes that can are above this file.
+pub struct Shows(pub for<'a> fn(&'a Request<'_>, &'a App, &'a Actor, &'a str) -> Shown<'a>);
 
 /// An actor and a key.
 type Named = (String, String);
@@ -101,7 +106,8 @@ pub async fn claim(request: &Request<'_>, body: &[u8]) -> Result<(), ApiError> {
     };
     let repeats = matches!(phase, Phase::Repeats(_));
     *request.local_cache(Once::default).0.lock().unwrap_or_else(PoisonError::into_inner) = Some(phase);
-    if repeats { Err(ApiError::internal()) } else { Ok(()) }
+    // The route gives up, and its answer is replaced.
+    if repeats { Err(ApiError::new(Status::Conflict, "already_done", "it is done already")) } else { Ok(()) }
 }
 
 /// The answer to a request: what its route has answered, or, if it was done before, what it was about.
@@ -111,7 +117,10 @@ pub async fn answered<'r>(request: &'r Request<'_>, outcome: Outcome<'r>) -> Out
     };
     match phase(request) {
         None => outcome,
-        Some(Phase::Repeats(about)) => respond(request, repeated(request, app, by, &about).await),
+        Some(Phase::Repeats(about)) => match request.rocket().state::<Shows>() {
+            Some(Shows(shown)) => respond(request, shown(request, app, by, &about).await),
+            None => outcome,
+        },
         Some(Phase::Does(_turn)) => match outcome {
             Outcome::Success(mut response) => {
                 let about = about(request, &mut response).await;
@@ -161,24 +170,4 @@ async fn about(request: &Request<'_>, response: &mut Response<'_>) -> Option<Str
     response.set_sized_body(text.len(), Cursor::new(text));
     let done: Vec<&str> = results.iter().filter_map(|result| result["container_id"].as_str()).collect();
     Some(format!("{SEVERAL}{}", done.join(" ")))
-}
-
-/// What was done before, as it is now.
-async fn repeated(request: &Request<'_>, app: &App, by: &Actor, about: &str) -> Result<Value, ApiError> {
-    let (host, fault) = (request.host(), |_: serde_json::Error| ApiError::internal());
-    if let Some(all) = about.strip_prefix(SEVERAL) {
-        let mut results = Vec::new();
-        for id in all.split_whitespace() {
-            results.push(containers::result_now(app, by, host, id).await);
-        }
-        return serde_json::to_value(results).map_err(fault);
-    }
-    if let Some(id) = about.strip_prefix(CONTAINERS).filter(|id| !id.contains('/')) {
-        return serde_json::to_value(containers::now(app, by, host, id).await?).map_err(fault);
-    }
-    if let Some(name) = about.strip_prefix("/v1/namespaces/") {
-        return serde_json::to_value(namespaces::now(app, by, name).await?).map_err(fault);
-    }
-    let message = format!("this is done already: {about}; what its answer told once is not told again");
-    Err(ApiError::new(Status::Conflict, "already_done", message))
 }

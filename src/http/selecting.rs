@@ -35,9 +35,9 @@ const fn with<const MORE: usize, const ALL: usize>(more: [&'static str; MORE]) -
 pub struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// The value of a parameter that comes once. An empty one is absent.
+    /// The value of a parameter that comes once.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// Which containers are meant.

@@ -21,8 +21,6 @@ impl Oracle {
         let name = self.name(container);
         let reason = match row.map(|r| &r.life.state) {
             Some(State::Stopping { reason, .. }) => *reason,
-            // Somebody restarts it: the intent is that it runs again.
-            Some(State::Starting { .. }) => return StopReason::Requested,
             // Somebody deletes the sandbox just as it is being stopped.
             Some(State::Deleting) => return StopReason::Requested,
             other => {
@@ -33,6 +31,9 @@ impl Oracle {
         };
         self.tell(|| format!("engine: {name} is told to stop: {}", reason.word()));
         let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
+        if reason == StopReason::Restart {
+            return reason;
+        }
         s.calm_since = now;
         if !matches!(reason, StopReason::Idle | StopReason::MaxAge) {
             let asked = |since| s.stops_asked > 0 || s.stop_asked.is_some_and(|stop| stop >= since);

@@ -22,18 +22,15 @@ impl Asked {
         self.work.engine_answers().await?;
         let claim = self.work.claims.claim(&found.id).await;
         let sandbox = self.records.again(found).await?;
-        if let (State::Running { .. }, Some(container)) = (&sandbox.life.state, &sandbox.container) {
-            // The intent is that it runs. Connections wait for that, and whatever is cut off, the pass starts it.
-            let to = State::Starting { stopped_at: self.clock.now(), reason: StopReason::Requested };
-            if self.records.mark(&sandbox, to.clone()).await? {
-                self.usage.forget_counts(&sandbox.id);
-                if let Err(e) = self.engine.stop(container, self.settings.stop_grace).await {
-                    // If it runs on, the pass records that.
-                    self.next.look_closely_at(container.clone());
-                    self.next.wake();
-                    return Err(Error::engine("the container could not be restarted", e));
-                }
-                self.work.finish_start(by, &sandbox.in_state(to)).await?;
+        let to = State::Stopping { since: self.clock.now(), reason: StopReason::Restart };
+        // The intent is that it runs again. Connections wait for that, and whatever is cut off, the pass finishes it.
+        if matches!(sandbox.life.state, State::Running { .. }) && self.records.mark(&sandbox, to).await? {
+            self.work.finish_stop(&sandbox.id).await?;
+            let sandbox = self.records.again(found).await?;
+            match sandbox.life.state {
+                State::Starting { .. } => self.work.finish_start(by, &sandbox).await?,
+                // Somebody has stopped it meanwhile.
+                _ => return Ok(sandbox),
             }
         }
         drop(claim);

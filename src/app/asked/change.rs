@@ -141,7 +141,7 @@ impl Asked {
         if let Err(e) = self.usage.collect().await {
             tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
         }
-        let record = self.record_change(by, sandbox, &change);
+        let record = Box::pin(self.record_change(by, sandbox, &change));
         let changed = if change.is_for_engine() {
             self.work.engine_answers().await?;
             let _claim = self.work.claims.claim(&sandbox.id).await;

@@ -61,8 +61,8 @@ impl Asked {
                     self.records.mark(&sandbox, to).await?;
                     self.next.wake();
                 }
-                // A requested stop outranks an idle one: relabel it, so that no connection wakes it.
-                State::Stopping { since, reason: StopReason::Idle } => {
+                // A requested stop outranks an idle one and a restart: relabel it, so that no connection wakes it.
+                State::Stopping { since, reason: StopReason::Idle | StopReason::Restart } => {
                     self.relabel(by, &sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
                 }
                 State::Stopped { at, .. } if sandbox.is_undone_by_use() => {

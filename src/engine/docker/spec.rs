@@ -338,7 +338,7 @@ mod tests {
         let state = State::Stopped { at: at(60), reason: StopReason::Exited };
         let life = Life { state, evidence: EvidenceLog::default(), ..spec.sandbox.life.clone() };
         let former = spec.sandbox.container.iter().cloned().collect();
-        let expected = Sandbox { life, former, ..spec.sandbox.clone() };
+        let expected = Sandbox { former, life, ..spec.sandbox.clone() };
         assert_eq!(recover(&shown, spec.sandbox.token.clone()), Some(expected));
         let [url, token, key] = files(&shown, &spec.sandbox);
         assert_eq!(url, ("check_in_url", spec.check_in.url.clone()));
