@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{Result, Store, launch, sandboxes::mark};
+use super::{
+    Result, Store, launch,
+    sandboxes::{insert_former, mark},
+};
 use crate::domain::{ContainerId, Recipe, Sandbox, SandboxId, State, StopReason};
 
 impl Store {
@@ -42,9 +45,4 @@ impl Store {
         };
         self.writer.run(job).await
     }
-}
-
-pub fn insert_former(c: &Connection, id: &SandboxId, former: &ContainerId) -> Result<()> {
-    let sql = "INSERT OR IGNORE INTO former (sandbox, container) VALUES (?1, ?2)";
-    Ok(c.prepare_cached(sql)?.execute((id.as_str(), former.as_str())).map(drop)?)
 }

@@ -10,7 +10,7 @@ use super::{
     columns::millis,
     decisions,
     evidence::{self, record_evidence},
-    known, launch, once, people, ports, resets,
+    known, launch, once, people, ports,
     rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
@@ -159,7 +159,7 @@ impl Store {
             people::restore(c, &sandbox.ownership.namespace)?;
             insert_row(c, &sandbox)?;
             for former in &sandbox.former {
-                resets::insert_former(c, &sandbox.id, former)?;
+                insert_former(c, &sandbox.id, former)?;
             }
             for port in &sandbox.ports {
                 ports::insert(c, &sandbox.id, port)?;
@@ -329,4 +329,9 @@ pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     };
     rows::insert_labels(c, s)?;
     s.recipe.launch.as_ref().map_or(Ok(()), |launched| launch::insert(c, &s.id, launched))
+}
+
+pub(super) fn insert_former(c: &Connection, id: &SandboxId, former: &ContainerId) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO former (sandbox, container) VALUES (?1, ?2)";
+    Ok(c.prepare_cached(sql)?.execute((id.as_str(), former.as_str())).map(drop)?)
 }
