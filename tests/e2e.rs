@@ -4,6 +4,7 @@ mod support;
 
 mod e2e {
     mod by_hand;
+    mod change;
     mod clients;
     mod clock;
     mod crash;
@@ -18,6 +19,7 @@ mod e2e {
     mod lab_images;
     mod labs;
     mod metrics;
+    mod once;
     mod outage;
     mod period;
     mod ports;

@@ -19,7 +19,7 @@ use spindle::{
         SandboxName,
     },
     engine::{
-        Announced, Containers, Engine, EngineError, Happening, Inside,
+        Altering, Announced, Containers, Engine, EngineError, Happening, Inside,
         docker::{DockerEngine, DockerSettings},
         fake::{FakeEngine, Fault},
     },
@@ -64,6 +64,9 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let expected = Sandbox { container: Some(container.clone()), life, ..spec.sandbox.clone() };
     assert_eq!(recovered, expected);
 
+    alterations(engine.as_ref(), &spec.sandbox, &container).await;
+    hears(&mut events, &container, Happening::Changed).await;
+    hears(&mut events, &container, Happening::Changed).await;
     let used = engine.cpu_time(&container).await.unwrap();
     assert!(engine.announce(&container, "in\nfive minutes").await.unwrap().reached <= 1);
     assert!(engine.cpu_time(&container).await.unwrap() >= used);
@@ -83,6 +86,21 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     engine.remove(&spec.sandbox.id, Some(&container)).await.expect("it is gone already");
     refusals(engine.as_ref(), &container, ports[1]).await;
     assert!(engine.list().await.unwrap().is_empty());
+}
+
+/// What changes of a container while it runs.
+async fn alterations(engine: &dyn Engine, sandbox: &Sandbox, container: &ContainerId) {
+    let name = SandboxName::parse(&format!("{}-renamed", sandbox.name)).unwrap();
+    let (memory, cpus) = (Memory::parse("96m").unwrap(), Cpus::parse("0.25").unwrap());
+    engine.rename(container, &name).await.unwrap();
+    engine.rename(container, &name).await.expect("it is called so already");
+    engine.limit(container, memory, cpus).await.unwrap();
+    let shown = engine.inspect(container).await.unwrap();
+    assert_eq!((shown.name.as_deref(), shown.memory, shown.cpus), (Some(name.as_str()), Some(memory), Some(cpus)));
+    assert_eq!(shown.phase, Phase::Running);
+    for keys in ["ssh-ed25519 AAAA one", ""] {
+        engine.admit(&sandbox.id, keys).await.unwrap();
+    }
 }
 
 /// What may change after the creation is rebuilt as it was written down last.
@@ -122,6 +140,9 @@ async fn refusals(engine: &dyn Engine, gone: &ContainerId, port: u16) {
     assert_eq!(engine.start(gone).await, Err(EngineError::NoContainer));
     assert_eq!(engine.stop(gone, GRACE).await, Err(EngineError::NoContainer));
     assert_eq!(engine.inspect(gone).await, Err(EngineError::NoContainer));
+    let (name, memory) = (SandboxName::parse("nobody").unwrap(), Memory::parse("64m").unwrap());
+    assert_eq!(engine.rename(gone, &name).await, Err(EngineError::NoContainer));
+    assert_eq!(engine.limit(gone, memory, Cpus::parse("1").unwrap()).await, Err(EngineError::NoContainer));
     assert_eq!(engine.announce(gone, "nobody").await, Err(EngineError::NoContainer));
     assert_eq!(engine.cpu_time(gone).await, Err(EngineError::NoContainer));
     engine.remove(&SandboxId::from_bytes([2; 16]), None).await.expect("there is nothing to remove");
@@ -154,6 +175,11 @@ async fn docker_says_that_a_port_is_held_and_a_name_is_taken() {
     let refused = own.engine.start(&container).await;
     assert!(matches!(refused, Err(EngineError::PortHeld(_))), "{refused:?}");
     assert!(matches!(own.engine.create(&spec).await, Err(EngineError::NameTaken(id)) if id == container.as_str()));
+    let other = started(&own, 13).await;
+    let renamed = own.engine.rename(&other, &spec.sandbox.name).await;
+    assert!(matches!(renamed, Err(EngineError::NameTaken(id)) if id == container.as_str()));
+    let (memory, many) = (spec.sandbox.recipe.memory, Cpus::parse("1000").unwrap());
+    assert!(matches!(own.engine.limit(&other, memory, many).await, Err(EngineError::TooManyCpus(_))));
     own.engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
 }
 

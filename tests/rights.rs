@@ -67,8 +67,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/invitation/<secret>", ""),
     ("GET", "/v1/me", ""),
     ("PATCH", "/v1/me", "current_password=correct horse&password=another one"),
-    ("GET", "/v1/containers?<audit>", ""),
-    ("GET", "/v1/containers?<audit>", "?audit=true"),
+    ("GET", "/v1/containers", ""),
+    ("GET", "/v1/containers", "?audit=true"),
     ("POST", "/v1/containers", "image=spindle/mimic&namespace={namespace}"),
     ("GET", "/v1/containers/<id>?<audit>", ""),
     ("GET", "/v1/containers/<id>/activity", ""),
@@ -79,6 +79,18 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("PATCH", "/v1/containers/<id>", "wake=never"),
     ("PATCH", "/v1/containers/<id>", "owner=none"),
     ("POST", "/v1/containers/<id>/extend", "for=1h"),
+    ("PATCH", "/v1/containers/<id>", "name={new}"),
+    ("PATCH", "/v1/containers/<id>", "ssh_key=none"),
+    ("POST", "/v1/containers/<id>/restart", ""),
+    ("POST", "/v1/containers/<id>/reset", "confirm=true"),
+    ("POST", "/v1/containers/<id>/message", "text=hello"),
+    ("PATCH", "/v1/containers", "?name=nobody wake=never"),
+    ("PATCH", "/v1/containers", "?name=nobody status=stopped"),
+    ("POST", "/v1/containers/restart", "?name=nobody"),
+    ("POST", "/v1/containers/extend", "?name=nobody for=1h"),
+    ("POST", "/v1/containers/message", "?name=nobody text=hello"),
+    ("DELETE", "/v1/containers", "?name=nobody"),
+    ("POST", "/v1/containers", "image=spindle/mimic&namespace={namespace}&count=1"),
     ("DELETE", "/v1/containers/<id>", ""),
     ("POST", "/v1/containers/<id>/invite", ""),
     ("GET", "/v1/containers/<id>/invitations", ""),
@@ -226,7 +238,7 @@ impl Department {
         self.number += 1;
         let new = format!("new-{}", self.number);
         let (path, made) = self.path(column, (method, route), &new).await;
-        let (query, form) = if with.starts_with('?') { (with, "") } else { ("", with) };
+        let (query, form) = if with.starts_with('?') { with.split_once(' ').unwrap_or((with, "")) } else { ("", with) };
         let form = form.replace("{namespace}", column.about.whose().0).replace("{new}", &new);
         let body = match form.as_str() {
             "" => Body::None,

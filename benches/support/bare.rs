@@ -57,7 +57,7 @@ impl Bare {
         let token = Token::from_bytes([self.made; 16]);
         let sandbox = Sandbox { ports, ..Sandbox::new(id, name, token, jiff::Timestamp::UNIX_EPOCH, recipe) };
         let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_mins(1) };
-        SandboxSpec { sandbox, env: vec![], ssh_key: None, check_in, no_new_privileges: true }
+        SandboxSpec { sandbox, check_in, no_new_privileges: true, starts: true }
     }
 
     pub async fn create(&self, spec: &SandboxSpec) -> ContainerId {

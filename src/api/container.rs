@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Instant, Limit, Word};
+use super::{
+    action::Failure,
+    values::{Instant, Limit, Word},
+};
 
 /// The container object.
 /// Its fields are the keys on the wire, which v1 has on one level.
@@ -49,6 +52,10 @@ pub struct Container {
     pub stops_at: Option<Instant>,
     /// When it was last used.
     pub last_active_at: Option<Instant>,
+    /// When its learner last used it.
+    pub last_used_at: Option<Instant>,
+    /// By what that is known.
+    pub used_by: Option<UsedBy>,
     /// When it last reported.
     pub last_check_in_at: Option<Instant>,
     /// The seconds between its reports, as seen.
@@ -98,6 +105,15 @@ pub struct Container {
     pub engine_name: Option<String>,
 }
 
+/// The newest sign that somebody uses a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedBy {
+    /// `check_in`, `connection` or `cpu`.
+    pub source: Word,
+    /// How many seconds ago.
+    pub age: u64,
+}
+
 /// A new container, with warnings about what its creator may not have meant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Created {
@@ -107,6 +123,35 @@ pub struct Created {
     /// The warnings, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// What became of one of several containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Result {
+    /// Its name; one that was not made and has none is empty.
+    pub name: String,
+    /// 64 hex digits.
+    pub container_id: Option<String>,
+    /// The status with which a request about it alone would be answered.
+    pub status: u16,
+    /// How a message was shown.
+    #[serde(flatten)]
+    pub shown: Option<Shown>,
+    /// A container that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Created>,
+    /// Why it was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// How a message was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// On how many terminals it is shown.
+    pub terminals: u32,
+    /// On how many it is not, because their reader has stopped them (Ctrl-S).
+    pub stopped: u32,
 }
 
 /// A port with its host port, which stays reserved, stopped or not (`CONTRACT.md` 10).

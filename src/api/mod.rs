@@ -20,7 +20,7 @@ mod values;
 pub use action::{ActedOn, Action, Failure};
 pub use activity::{Activity, CheckIns, Decision, Evidence, PortUse};
 pub use check_in::Kept;
-pub use container::{Container, Created, Extended, Policy, Port, Traffic};
+pub use container::{Container, Created, Extended, Policy, Port, Result, Shown, Traffic, UsedBy};
 pub use error::Error;
 pub use event::{Event, EventOn, Fact, Missed};
 pub use health::{CheckInDoor, Containers, Database, Engine, Health, Pass, PortNotOpen, Relay};

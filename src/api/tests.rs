@@ -10,7 +10,7 @@ fn read<T: serde::de::DeserializeOwned>(value: &Value) -> T {
 
 /// A container with a value for every key.
 fn container() -> Value {
-    json!({
+    let mut container = json!({
         "container_id": "0123", "name": "/alice", "image": "lab", "status": "running", "active": "1",
         "ssh_port": "20000", "app_port": "20001", "uri": "/v1/containers/0123", "access": "http://127.0.0.1:20001/",
         "namespace": "default", "owner": "alice", "ports": [{"container_port": 22, "protocol": "tcp", "host": "127.0.0.1", "host_port": 20000}],
@@ -26,7 +26,11 @@ fn container() -> Value {
                      "last_byte_at": "2026-11-21T03:00:00.000Z"}],
         "wake_failure": "no", "paused": true, "exit_code": 137, "oom_killed": true, "last_lines": ["Killed"],
         "engine_name": "other",
-    })
+    });
+    // The macro takes no more keys.
+    container["last_used_at"] = "2026-11-21T03:00:00.000Z".into();
+    container["used_by"] = json!({"source": "connection", "age": 12});
+    container
 }
 
 fn health() -> Value {

@@ -37,11 +37,11 @@ use records::Records;
 use usage::Usage;
 use work::Work;
 
-pub use crate::{clock::Stopwatch, store::Change};
+pub use crate::{clock::Stopwatch, domain::Change, engine::Announced, store::Claimed};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Figures, Given, Health, Image, NewPassword, NewToken, NewUser,
-    PortView, Pull, PullEnd, PullState, SignIn, Told, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Figures, Given, Health, Image, MOST_AT_ONCE, NewPassword,
+    NewToken, NewUser, Page, PortView, Power, Pull, PullEnd, PullState, SignIn, Told, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::{new_id, password};

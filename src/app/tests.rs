@@ -14,7 +14,8 @@ use super::*;
 use crate::{
     clock::ManualClock,
     domain::{
-        Actor, ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Sandbox, Source, State, StopReason, Wake, fixtures,
+        Actor, ContainerId, Cpus, ImageRef, Limit, Memory, Phase, Sandbox, Selection, Source, State, StopReason, Wake,
+        fixtures,
     },
     engine::{
         EngineError,
@@ -198,7 +199,7 @@ async fn usage_is_recorded_as_evidence_and_a_little_newer_use_is_not() {
 async fn a_list_shows_of_each_sandbox_what_its_own_view_shows() {
     let (ground, sandbox) = Ground::with_sandbox().await;
     let asked = ground.asked();
-    let [listed] = asked.views(&admin()).await.unwrap().try_into().unwrap();
+    let [listed] = asked.views(&admin(), &Selection::default(), Page::default()).await.unwrap().0.try_into().unwrap();
     let own = asked.view(asked.get(&admin(), Ground::container(&sandbox).as_str()).await.unwrap());
     assert_eq!((&listed.sandbox, &listed.why, listed.stops_at()), (&own.sandbox, &own.why, own.stops_at()));
     assert!(own.stops_at().is_some() && own.ports.len() == own.sandbox.ports.len(), "{own:?}");

@@ -29,6 +29,8 @@ pub enum Happened {
     Stopped,
     /// A sandbox is being deleted, or others removed its container.
     Deleted,
+    /// A sandbox has another container, without its files.
+    Reset,
     /// A sandbox has another name.
     Renamed,
     /// Limits, policy or owner of a sandbox were changed.
@@ -57,13 +59,14 @@ pub enum Happened {
 
 impl Happened {
     /// All of them, in their order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Created,
         Self::Adopted,
         Self::Started,
         Self::StartFailed,
         Self::Stopped,
         Self::Deleted,
+        Self::Reset,
         Self::Renamed,
         Self::Changed,
         Self::Woken,
@@ -87,6 +90,7 @@ impl Happened {
             Happened::StartFailed => "start_failed",
             Happened::Stopped => "stopped",
             Happened::Deleted => "deleted",
+            Happened::Reset => "reset",
             Happened::Renamed => "renamed",
             Happened::Changed => "changed",
             Happened::Woken => "woken",

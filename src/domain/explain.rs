@@ -132,6 +132,7 @@ pub struct Sight {
 pub fn explain(policy: &Policy, sandbox: &Sandbox, sight: &Sight, now: Timestamp) -> String {
     match sandbox.life.state {
         State::Creating | State::Starting { .. } => "it is being started".into(),
+        State::Resetting { .. } => "it is being made anew".into(),
         State::Deleting => "it is being deleted".into(),
         State::Stopping { since, reason } => {
             format!("stopping since {}: {}", clock_time(since, now), ended(policy, sandbox, reason, now))
@@ -199,6 +200,7 @@ pub fn ended(policy: &Policy, sandbox: &Sandbox, reason: StopReason, now: Timest
         }
         (StopReason::Engine, _) => "it ended while the container engine was away".into(),
         (StopReason::Reboot, _) => "the machine was started anew".into(),
+        (StopReason::Restart, _) => "somebody asked for a restart".into(),
     }
 }
 

@@ -35,6 +35,7 @@ pub fn running(since: i64) -> Sandbox {
         name: SandboxName::generated(&id),
         token: Token::from_bytes([2; 16]),
         created_at: at(since),
+        former: vec![],
         ports: vec![],
         ownership: Ownership::default(),
         recipe: Recipe::of(image, memory, cpus),

@@ -32,6 +32,8 @@ pub enum Step {
     FinishStop(SandboxId),
     /// A start was recorded and the container does not run: start it.
     FinishStart(SandboxId),
+    /// A reset was recorded: make its container anew.
+    FinishReset(SandboxId),
     /// A deletion was recorded: remove what is left.
     FinishDelete(SandboxId),
     /// A creation was cut off, and no caller got its sandbox: remove what there is.
@@ -47,6 +49,8 @@ pub enum Step {
     RecordReach(SandboxId, Reach),
     /// Others have paused, resumed or renamed it, or changed its limits.
     RecordShown(SandboxId, Box<Observed>),
+    /// People have changed its name, limits or keys: make the engine do its part, if it has not.
+    Settle(SandboxId),
     /// We have heard since who ended its last run.
     RecordEndedBy(SandboxId, EndedBy),
     /// The engine does not show it any more: look once more, then forget it.
@@ -72,8 +76,10 @@ impl Step {
             Step::StopIdle { .. }
             | Step::FinishStop(_)
             | Step::FinishStart(_)
+            | Step::FinishReset(_)
             | Step::FinishDelete(_)
             | Step::Discard(_)
+            | Step::Settle(_)
             | Step::RemoveOrphan(..) => false,
         }
     }
@@ -84,6 +90,7 @@ impl Step {
             Step::StopIdle { id, .. }
             | Step::FinishStop(id)
             | Step::FinishStart(id)
+            | Step::FinishReset(id)
             | Step::FinishDelete(id)
             | Step::Discard(id)
             | Step::RecordRunning(id, _)
@@ -91,6 +98,7 @@ impl Step {
             | Step::RecordStopped(id)
             | Step::RecordReach(id, ..)
             | Step::RecordShown(id, _)
+            | Step::Settle(id)
             | Step::RecordEndedBy(id, _)
             | Step::Forget(id) => Some(id),
             Step::Adopt(_) | Step::RemoveOrphan(..) => None,
@@ -177,6 +185,8 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
     match (&sandbox.life.state, shown) {
         (State::Deleting, _) => Some(Step::FinishDelete(id())),
         (State::Creating, _) => Some(Step::Discard(id())),
+        // Its container may be gone already.
+        (State::Resetting { .. }, _) => Some(Step::FinishReset(id())),
         (_, None) => Some(Step::Forget(id())),
         (_, Some(shown)) if matches!(shown.phase, Phase::Removing | Phase::Unclear) => None,
         (State::Running { mark, reach, .. }, Some(shown)) if shown.phase == Phase::Running => {
@@ -216,6 +226,10 @@ fn step_for(sandbox: &Sandbox, shown: Option<&Observed>, verdict: Verdict, held:
 
 /// What others have changed on a sandbox whose state is the same.
 fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
+    // Until then nobody knows who changed what.
+    if sandbox.life.seen.unsettled {
+        return Some(Step::Settle(sandbox.id.clone()));
+    }
     let called = sandbox.life.seen.called.as_deref().unwrap_or(sandbox.name.as_str());
     let is_other = shown.name.as_ref().is_some_and(|name| name != called)
         || shown.memory.is_some_and(|memory| memory != sandbox.recipe.memory)
@@ -228,7 +242,8 @@ fn news(sandbox: &Sandbox, shown: &Observed) -> Option<Step> {
 fn strangers(known: &[impl Borrow<Sandbox>], observed: &[Observed]) -> Vec<Step> {
     let known = || known.iter().map(Borrow::borrow);
     let containers: HashSet<&ContainerId> = known().filter_map(|s: &Sandbox| s.container.as_ref()).collect();
-    let unfinished: HashSet<&SandboxId> = known().filter(|s| s.container.is_none()).map(|s| &s.id).collect();
+    let is_made = |s: &&Sandbox| s.container.is_none() || matches!(s.life.state, State::Resetting { .. });
+    let unfinished: HashSet<&SandboxId> = known().filter(is_made).map(|s| &s.id).collect();
     observed
         .iter()
         .filter(|o| !containers.contains(&o.container))

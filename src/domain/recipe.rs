@@ -1,7 +1,10 @@
 //! The recipe: all that a sandbox is made from.
 
+use std::sync::Arc;
+
 use super::{
     image::Access,
+    launch::Launch,
     limits::{Cpus, Memory},
     names::{ImageRef, Label},
     policy::OwnPolicy,
@@ -34,6 +37,11 @@ pub struct Recipe {
     pub wake: Option<Wake>,
     /// The caller's labels, ordered by key.
     pub labels: Vec<Label>,
+    /// The public keys of those who log in, one a line; an empty text: nobody's. `None`: as its container has it, which
+    /// an older version made.
+    pub ssh_key: Option<String>,
+    /// With what its program is started. `None`: only its container knows, for the same reason.
+    pub launch: Option<Arc<Launch>>,
 }
 
 impl Recipe {
@@ -50,6 +58,8 @@ impl Recipe {
             own: OwnPolicy::default(),
             wake: None,
             labels: Vec::new(),
+            ssh_key: None,
+            launch: None,
         }
     }
 

@@ -55,11 +55,17 @@ pub enum Verb {
     SeeActions,
     /// See the figures of the whole server.
     Measure,
+    /// Stop a sandbox and start it again.
+    Restart,
+    /// Make a sandbox anew, without its files.
+    Reset,
+    /// Write on the terminals inside.
+    Message,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -82,6 +88,9 @@ impl Verb {
         Self::OthersCredentials,
         Self::SeeActions,
         Self::Measure,
+        Self::Restart,
+        Self::Reset,
+        Self::Message,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -114,6 +123,9 @@ impl Verb {
             Verb::OthersCredentials => "others_credentials",
             Verb::SeeActions => "see_actions",
             Verb::Measure => "measure",
+            Verb::Restart => "restart",
+            Verb::Reset => "reset",
+            Verb::Message => "message",
         }
     }
 
@@ -127,8 +139,15 @@ impl Verb {
             | Verb::SeeActions
             | Verb::Audit
             | Verb::Measure => Scope::Read,
-            Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Change | Verb::Invite => Scope::Operate,
-            Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
+            Verb::Start
+            | Verb::Stop
+            | Verb::Restart
+            | Verb::Extend
+            | Verb::Message
+            | Verb::Enter
+            | Verb::Change
+            | Verb::Invite => Scope::Operate,
+            Verb::Create | Verb::Reset | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
             | Verb::RemoveImage
             | Verb::ManageUser
@@ -141,12 +160,21 @@ impl Verb {
     /// The least role that may do it, where it may do anything.
     pub fn least(self) -> Role {
         match self {
-            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::OwnCredentials => Role::Learner,
-            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions | Verb::Measure => Role::Assistant,
+            Verb::See
+            | Verb::Start
+            | Verb::Stop
+            | Verb::Restart
+            | Verb::Extend
+            | Verb::Enter
+            | Verb::OwnCredentials => Role::Learner,
+            Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions | Verb::Measure | Verb::Message => {
+                Role::Assistant
+            }
             Verb::Create
             | Verb::Change
             | Verb::Assign
             | Verb::Invite
+            | Verb::Reset
             | Verb::Delete
             | Verb::Pull
             | Verb::SeeUsers

@@ -29,6 +29,8 @@ pub enum StopReason {
     Engine,
     /// The machine was restarted.
     Reboot,
+    /// Somebody asked for a restart: it is started as soon as it has ended.
+    Restart,
 }
 
 impl StopReason {
@@ -41,6 +43,7 @@ impl StopReason {
             StopReason::MaxAge => "max_age",
             StopReason::Engine => "engine",
             StopReason::Reboot => "reboot",
+            StopReason::Restart => "restart",
         }
     }
 
@@ -57,8 +60,8 @@ impl StopReason {
 
     /// Reads [`StopReason::word`]; `None` for any other.
     pub fn parse(word: &str) -> Option<Self> {
-        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested};
-        [Idle, Requested, Exited, MaxAge, Engine, Reboot].into_iter().find(|r| r.word() == word)
+        use StopReason::{Engine, Exited, Idle, MaxAge, Reboot, Requested, Restart};
+        [Idle, Requested, Exited, MaxAge, Engine, Reboot, Restart].into_iter().find(|r| r.word() == word)
     }
 }
 
@@ -67,10 +70,11 @@ impl StopReason {
 /// ```text
 /// Creating ─► Running ─► Stopping ─► Stopped ─► Starting ─► Running
 ///                └────── exits by itself ──►┘        (each start: a new generation)
+/// Running, Stopped ─► Resetting ─► Starting, Stopped
 /// any of them ─► Deleting ─► gone
 /// ```
 ///
-/// `Creating`, `Starting`, `Stopping` and `Deleting` are intents, written before the engine is called.
+/// `Creating`, `Starting`, `Stopping`, `Resetting` and `Deleting` are intents, written before the engine is called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum State {
     /// Ports are reserved; no caller has an answer yet. Invisible in the API.
@@ -105,6 +109,13 @@ pub enum State {
         at: Timestamp,
         /// Why.
         reason: StopReason,
+    },
+    /// Somebody wants it anew: its container is removed, and another one is made from the same recipe.
+    Resetting {
+        /// When that was recorded; of one that was stopped: when it had stopped.
+        at: Timestamp,
+        /// Why it was stopped, and shall be afterwards; `None`: it is started.
+        back_to: Option<StopReason>,
     },
     /// Somebody deleted it. Invisible in the API; its ports are released when the engine has removed it.
     Deleting,
@@ -175,6 +186,8 @@ pub struct Sandbox {
     pub token: Token,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// The engine's ids of its containers before the last resets, oldest first.
+    pub former: Vec<ContainerId>,
     /// The exposed ports with their reserved endpoints, tcp first, then by number.
     pub ports: Vec<PortMapping>,
     /// To whom it belongs.
@@ -189,7 +202,18 @@ impl Sandbox {
     /// A sandbox that was only asked for, without a container or ports.
     pub fn new(id: SandboxId, name: SandboxName, token: Token, created_at: Timestamp, recipe: Recipe) -> Self {
         let (ownership, life) = (Ownership::default(), Life::default());
-        Self { id, container: None, name, token, created_at, ports: Vec::new(), ownership, recipe, life }
+        Self {
+            id,
+            container: None,
+            name,
+            token,
+            created_at,
+            former: Vec::new(),
+            ports: Vec::new(),
+            ownership,
+            recipe,
+            life,
+        }
     }
 
     /// The same sandbox in another state.
@@ -202,7 +226,9 @@ impl Sandbox {
     pub fn latest(&self) -> Timestamp {
         let changed = match self.life.state {
             State::Running { since, .. } | State::Stopping { since, .. } => Some(since),
-            State::Stopped { at, .. } | State::Starting { stopped_at: at, .. } => Some(at),
+            State::Stopped { at, .. } | State::Starting { stopped_at: at, .. } | State::Resetting { at, .. } => {
+                Some(at)
+            }
             State::Creating | State::Deleting => None,
         };
         let used = self.life.evidence.newest(|_| true).map(|e| e.at);
@@ -215,7 +241,9 @@ impl Sandbox {
             State::Stopped { reason: StopReason::Exited, .. } => {
                 self.life.seen.ended_by_itself() && !self.life.seen.keeps_ending()
             }
-            State::Stopped { reason, .. } | State::Stopping { reason, .. } => reason.is_undone_by_use(),
+            State::Stopped { reason, .. }
+            | State::Stopping { reason, .. }
+            | State::Resetting { back_to: Some(reason), .. } => reason.is_undone_by_use(),
             _ => false,
         }
     }
@@ -224,10 +252,12 @@ impl Sandbox {
     pub fn is_woken(&self, wake: Wake) -> bool {
         match self.life.state {
             // It is being started already.
-            State::Starting { .. } => return true,
+            State::Starting { .. }
+            | State::Stopping { reason: StopReason::Restart, .. }
+            | State::Resetting { back_to: None, .. } => return true,
             // It would end again at once.
             State::Stopped { reason: StopReason::Exited, .. } if self.life.seen.keeps_ending() => return false,
-            State::Stopped { .. } | State::Stopping { .. } => {}
+            State::Stopped { .. } | State::Stopping { .. } | State::Resetting { .. } => {}
             State::Creating | State::Running { .. } | State::Deleting => return false,
         }
         match wake {
@@ -273,6 +303,10 @@ mod tests {
         let stopping = State::Stopping { since: at(0), reason: Idle };
         assert!(is(stopping).is_woken(Wake::Idle), "it waits for the end");
         assert!(is(State::Starting { stopped_at: at(0), reason: Requested }).is_woken(Wake::Never));
+        assert!(is(State::Stopping { since: at(0), reason: StopReason::Restart }).is_woken(Wake::Never));
+        let reset = |back_to| is(State::Resetting { at: at(0), back_to });
+        assert!(reset(None).is_woken(Wake::Never), "it waits for the new container");
+        assert_eq!([Some(Idle), Some(Requested)].map(|r| reset(r).is_woken(Wake::Idle)), [true, false]);
         assert!(!is(State::Deleting).is_woken(Wake::Always));
     }
 

@@ -86,6 +86,9 @@ pub struct Seen {
     pub ending: Option<Ending>,
     /// How many of its last runs in a row ended within [`QUICK`] after their start, though nobody told them to.
     pub quick_ends: u32,
+    /// Whether the engine may not have what the row says: its name, limits or keys were changed, and nobody knows yet
+    /// whether the engine did its part.
+    pub unsettled: bool,
 }
 
 impl Seen {

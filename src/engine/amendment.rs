@@ -24,6 +24,7 @@ pub fn of(sandbox: &Sandbox) -> String {
         "policy": policy,
         "wake": recipe.wake.map(Wake::word),
         "keep_until": sandbox.life.keep_until,
+        "ssh_key": recipe.ssh_key,
     })
     .to_string()
 }
@@ -44,6 +45,7 @@ pub fn put_over(sandbox: &mut Sandbox, text: &str) {
     values.put("policy", &mut recipe.own, |words| policy(&words));
     values.put("wake", &mut recipe.wake, |wake: Option<String>| unless_unset(wake, Wake::from_word));
     values.put("keep_until", &mut life.keep_until, Some);
+    values.put("ssh_key", &mut recipe.ssh_key, Some);
     if !values.unread.is_empty() {
         let unread = values.unread.join(", ");
         tracing::warn!(sandbox = %sandbox.id, unread, "what was changed since its creation does not read; it is as its labels say");
@@ -108,6 +110,7 @@ mod tests {
         sandbox.recipe.own = OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() };
         sandbox.recipe.wake = Some(Wake::Always);
         sandbox.life.keep_until = Some(at(3_600));
+        sandbox.recipe.ssh_key = Some("ssh-ed25519 AAAA another".into());
         sandbox
     }
 

@@ -1,5 +1,6 @@
 //! The container engine as traits, in our words and with our ids.
 
+mod altering;
 mod amendment;
 pub mod docker;
 pub mod fake;
@@ -9,6 +10,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+
+pub use altering::Altering;
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
 
@@ -131,16 +134,15 @@ pub struct Announced {
 /// Everything that the engine needs to make a container.
 #[derive(Debug, Clone)]
 pub struct SandboxSpec {
-    /// The sandbox, its ports reserved.
+    /// The sandbox, its ports reserved. Its recipe has all keys, variables and words.
     pub sandbox: Sandbox,
-    /// The caller's environment variables.
-    pub env: Vec<(String, String)>,
-    /// The content of `authorized_keys`: one key per line.
-    pub ssh_key: Option<String>,
     /// Where and how often the sandbox checks in.
     pub check_in: CheckIn,
     /// Whether programs such as `sudo` are kept from gaining privileges.
     pub no_new_privileges: bool,
+    /// Whether it is started at once. One that is not counts as [`Phase::Exited`](crate::domain::Phase) from the
+    /// beginning: nobody cut its creation off.
+    pub starts: bool,
 }
 
 /// Something that happened to a container.
@@ -270,7 +272,7 @@ pub trait Inside: Send + Sync {
 /// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
 /// "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside {
+pub trait Engine: Containers + Images + Inside + Altering {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

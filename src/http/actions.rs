@@ -13,7 +13,7 @@ use rocket::{
     serde::json::Json,
 };
 
-use super::{auth::Caller, error::ApiError, export::Export, strict, wire, wishes};
+use super::{auth::Caller, error::ApiError, export::Export, selecting::next, strict, wire, wishes};
 use crate::{
     api,
     app::App,
@@ -175,14 +175,6 @@ fn all(
     TextStream(lines.boxed())
 }
 
-/// The page after the one that ends with `last`: the same question, from there on.
-fn next(origin: &Origin<'_>, last: &str) -> Header<'static> {
-    let query = origin.query().map_or("", |query| query.as_str());
-    let same = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("after="));
-    let query: String = same.map(|pair| format!("{pair}&")).collect();
-    Header::new("Link", format!("<{}?{query}after={last}>; rel=\"next\"", origin.path()))
-}
-
 #[get("/v1/actions/<id>")]
 async fn get_one(caller: Caller, app: &State<Arc<App>>, id: &str) -> Result<Json<api::Action>, ApiError> {
     Ok(Json(wire::action(&caller.0, &app.asked.action(&caller.0, id).await?)))
@@ -196,16 +188,6 @@ async fn cancel(caller: Caller, app: &State<Arc<App>>, id: &str) -> Result<Json<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_next_page_is_the_same_question() {
-        let link = |uri: &str| next(&Origin::parse_owned(uri.to_owned()).unwrap(), "7").value().to_owned();
-        assert_eq!(link("/v1/actions"), "</v1/actions?after=7>; rel=\"next\"");
-        assert_eq!(
-            link("/v1/actions?verb=stop&after=9&limit=2"),
-            "</v1/actions?verb=stop&limit=2&after=7>; rel=\"next\""
-        );
-    }
 
     #[test]
     fn an_object_may_be_named_by_its_kind() {

@@ -89,6 +89,14 @@ impl ApiError {
         Self::new(Status::BadRequest, "missing_field", format!("{field}: the field is missing; {what}"))
     }
 
+    /// The status and the error of one of several that a request is about.
+    pub fn into_result(self) -> (u16, api::Failure) {
+        if let Some(cause) = self.cause {
+            tracing::error!(cause, "one of several failed");
+        }
+        (self.status.code, api::Failure { code: self.code.into(), message: self.message })
+    }
+
     /// A value that is not allowed.
     pub fn invalid(field: &'static str, value: &str, allowed: impl Into<String>) -> Self {
         Invalid::new(field, value, allowed).into()

@@ -15,7 +15,7 @@ use super::{
     error::ApiError,
     fields,
     keys::ssh_keys,
-    strict,
+    once, strict,
     users::{GENERATE, namespaces},
 };
 use crate::{
@@ -43,9 +43,13 @@ pub struct Table(String);
 impl<'r> FromData<'r> for Table {
     type Error = ApiError;
 
-    async fn from_data(_: &'r Request<'_>, data: Data<'r>) -> DataOutcome<'r, Self> {
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> DataOutcome<'r, Self> {
         let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| not_utf8());
-        match fields::bytes(data, LIMIT).await.and_then(utf8) {
+        let read = match fields::bytes(data, LIMIT).await {
+            Ok(bytes) => once::claim(request, &bytes).await.map(|()| bytes),
+            Err(e) => Err(e),
+        };
+        match read.and_then(utf8) {
             Ok(text) => DataOutcome::Success(Self(text)),
             Err(e) => DataOutcome::Error((Status::BadRequest, e)),
         }

@@ -4,6 +4,7 @@ mod actions;
 mod activity;
 mod arrival;
 mod auth;
+mod bulk;
 mod catch;
 mod check_in;
 mod containers;
@@ -20,8 +21,11 @@ mod keys;
 mod made;
 mod metrics;
 mod namespaces;
+mod once;
 mod paths;
 mod refusals;
+mod repeats;
+mod selecting;
 mod strict;
 mod trace;
 mod users;
@@ -109,6 +113,7 @@ fn callers() -> Vec<Route> {
     let all = [
         images::routes(),
         containers::routes(),
+        bulk::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),
@@ -150,6 +155,8 @@ impl Api {
             .manage(app)
             .manage(refusals::Refusals::default())
             .manage(metrics::Requests::default())
+            .manage(once::UnderWay::default())
+            .manage(once::Shows(repeats::shown))
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
             .manage(paths)

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{self, Instant},
     app::{App, CourseChange},
-    domain::{Course, Memory, Namespace, Quota, Usage, names::shortened},
+    domain::{Actor, Course, Memory, Namespace, Quota, Usage, names::shortened},
 };
 
 const CREATE: Taken = Taken { names: &[&["name", "title", "quota", "owner_quota"]], elsewhere: &[] };
@@ -42,6 +42,11 @@ async fn list(caller: Caller, app: &State<Arc<App>>) -> Result<Json<Vec<api::Nam
 #[get("/v1/namespaces/<name>")]
 async fn get_one(caller: Caller, app: &State<Arc<App>>, name: &str) -> Result<Json<api::Namespace>, ApiError> {
     Ok(Json(shown(&app.asked.namespace(&caller.0, name).await?)))
+}
+
+/// One as it is now.
+pub async fn now(app: &App, by: &Actor, name: &str) -> Result<api::Namespace, ApiError> {
+    Ok(shown(&app.asked.namespace(by, name).await?))
 }
 
 #[post("/v1/namespaces", data = "<body>")]

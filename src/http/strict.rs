@@ -13,6 +13,7 @@ use super::{
     auth,
     error::ApiError,
     fields::{self, Body, Taken},
+    once,
 };
 
 /// How many bytes of a body show whether there is one: more than an empty object and the space around it.
@@ -26,6 +27,12 @@ pub fn bare(routes: Vec<Route>) -> Vec<Route> {
 /// The same, for routes that read the query parameters `names` themselves.
 pub fn asking(routes: Vec<Route>, names: &[&str]) -> Vec<Route> {
     wrapped(routes, Some(names), false, false)
+}
+
+/// The same, for routes that select containers, with a body or without. Only they take `label`, and it may come more
+/// than once.
+pub fn selecting(routes: Vec<Route>, names: &[&str], body: bool) -> Vec<Route> {
+    wrapped(routes, Some(names), body, false)
 }
 
 /// The same with a body. Each route examines its fields itself.
@@ -78,7 +85,17 @@ impl Handler for Strict {
                 return Outcome::from(request, self.stray(request, data).await);
             }
         }
-        self.inner.handle(request, data).await
+        if self.open {
+            return self.inner.handle(request, data).await;
+        }
+        // A body is claimed where it is read.
+        if !self.body
+            && let Err(e) = once::claim(request, b"").await
+        {
+            return once::answered(request, Outcome::from(request, e)).await;
+        }
+        let outcome = self.inner.handle(request, data).await;
+        once::answered(request, outcome).await
     }
 }
 
@@ -94,7 +111,7 @@ impl Strict {
                 let elsewhere = self.body.then_some("fields belong into the body (curl -d)");
                 return Err(ApiError::unknown("query parameter", name, &takes, elsewhere));
             }
-            if given[..at].contains(name) {
+            if given[..at].contains(name) && name != "label" {
                 return Err(ApiError::duplicate(None, name, "send it once"));
             }
         }

@@ -7,7 +7,7 @@ use rocket::http::uri::Host;
 
 use crate::{
     api::{self, Instant},
-    app::{self, PortView, View},
+    app::{self, Announced, PortView, View},
     domain::{
         Action, Actor, Carrier, Event, EventOn, Extension, Fact, Failure, ImageRef, Limit, PortMapping, PortSpec, Role,
         Sandbox, Source, State,
@@ -26,6 +26,8 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         _ => (None, None),
     };
     let ending = sandbox.life.seen.ending.as_ref();
+    // A start is Spindle's doing, an extension may be the instructor's.
+    let used = sandbox.life.evidence.newest(|s| !matches!(s, Source::Start | Source::Extension));
     let exit = ending.and_then(|e| e.exit);
     let relayed = view.ports.iter().filter(|port| port.mapping.carrier == Carrier::Relay);
     api::Container {
@@ -47,6 +49,11 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         stopped_reason: stopped.map(|(_, reason)| reason.word().into()),
         stops_at: instant(view.stops_at()),
         last_active_at: instant(sandbox.life.evidence.newest(|s| s != Source::Start).map(|e| e.at)),
+        last_used_at: instant(used.map(|e| e.at)),
+        used_by: used.map(|used| api::UsedBy {
+            source: used.source.word().into(),
+            age: u64::try_from(view.at.duration_since(used.at).as_secs()).unwrap_or_default(),
+        }),
         last_check_in_at: instant(sandbox.life.last_report),
         report_period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
         why: view.why.clone(),
@@ -121,6 +128,11 @@ pub fn event(event: &Event) -> api::Event {
     }
 }
 
+/// How a message was shown.
+pub fn announced(announced: Announced) -> api::Shown {
+    api::Shown { terminals: announced.reached, stopped: announced.stopped }
+}
+
 /// An instant, if there is one.
 pub fn instant(at: Option<Timestamp>) -> Option<Instant> {
     at.map(Instant)
@@ -138,11 +150,7 @@ pub fn name(sandbox: &Sandbox) -> String {
 
 /// A state's name in the API (`CONTRACT.md` 8).
 pub fn status(state: &State) -> &'static str {
-    match state {
-        State::Running { .. } => "running",
-        State::Stopping { .. } => "stopping",
-        State::Creating | State::Starting { .. } | State::Stopped { .. } | State::Deleting => "stopped",
-    }
+    state.status()
 }
 
 /// A sandbox's policy, and how long before a stop it is warned.

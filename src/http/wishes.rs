@@ -11,33 +11,54 @@ use super::{
     keys::ssh_keys,
 };
 use crate::{
-    app::{App, CreateSpec},
+    app::{App, Asked, Change, CreateSpec, MOST_AT_ONCE, Power},
     domain::{
-        Cpus, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake, Zone,
+        Cpus, ImageRef, Invalid, Label, Launch, Memory, Namespace, OwnPolicy, Sandbox, SandboxName, UserName, Wake,
+        Zone,
         policy::{least_idle_limit, parse_span},
     },
 };
 
 /// Fields that can be set only at creation.
-const AT_CREATION: &[&str] = &["image", "name", "ssh_key", "env", "tz", "memory", "cpus", "labels"];
+const AT_CREATION: &[&str] =
+    &["image", "env", "tz", "command", "entrypoint", "workdir", "user", "hostname", "start", "names", "count"];
+
+/// Fields of one container alone, that can be set at any time.
+const OF_ONE: &[&str] = &["name"];
 
 /// Fields that can be set at any time, besides the policy.
-const AT_ANY_TIME: &[&str] = &["wake", "keep_until", "namespace", "owner"];
+const AT_ANY_TIME: &[&str] = &["wake", "keep_until", "namespace", "owner", "ssh_key", "memory", "cpus", "labels"];
 
 /// The fields that `POST /v1/containers` takes.
 pub const CREATE: Taken = Taken {
-    names: &[AT_CREATION, AT_ANY_TIME, &OwnPolicy::KEYS],
+    names: &[AT_CREATION, OF_ONE, AT_ANY_TIME, &OwnPolicy::KEYS],
     elsewhere: &[(&["status"], "a new container is started; PATCH changes its status"), (&["for"], FOR)],
 };
 
 /// The fields that `PATCH /v1/containers/{id}` takes.
 pub const PATCH: Taken = Taken {
-    names: &[&["status"], AT_ANY_TIME, &OwnPolicy::KEYS],
+    names: &[&["status"], OF_ONE, AT_ANY_TIME, &OwnPolicy::KEYS],
     elsewhere: &[(AT_CREATION, "it can be set at creation only"), (&["for"], FOR)],
+};
+
+/// The fields that `PATCH /v1/containers?…` takes, which is about several.
+pub const BULK: Taken = Taken {
+    names: &[&["status"], AT_ANY_TIME, &OwnPolicy::KEYS],
+    elsewhere: &[
+        (OF_ONE, "no two containers have one name: PATCH /v1/containers/{id} takes it"),
+        (AT_CREATION, "it can be set at creation only"),
+        (&["for"], "POST /v1/containers/extend takes it"),
+    ],
 };
 
 /// The fields that `POST /v1/containers/{id}/extend` takes.
 pub const EXTEND: Taken = Taken { names: &[&["for"]], elsewhere: &[(&["keep_until"], "PATCH takes it")] };
+
+/// The fields that `POST /v1/containers/{id}/reset` takes.
+pub const RESET: Taken = Taken { names: &[&["confirm"]], elsewhere: &[] };
+
+/// The fields that `POST /v1/containers/{id}/message` takes.
+pub const MESSAGE: Taken = Taken { names: &[&["text"]], elsewhere: &[] };
 
 const FOR: &str = "POST /v1/containers/{id}/extend takes it";
 
@@ -74,7 +95,8 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         name: filled(fields.string("name")?).map(|n| SandboxName::parse(&n)).transpose()?,
         ssh_keys: filled(fields.string("ssh_key")?).map(|k| ssh_keys("ssh_key", &k)).transpose()?,
         zone: zone(filled(fields.string("tz")?), &mut env)?,
-        env,
+        launch: launch(fields, env)?,
+        starts: fields.flag("start")?.unwrap_or(true),
         own: own_policy(app, fields)?.0,
         keep_until: keep_until(fields)?.flatten(),
         memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
@@ -82,6 +104,81 @@ pub fn create_spec(app: &App, fields: &Fields) -> Result<CreateSpec, ApiError> {
         labels: labels(fields.object("labels", Some(label_list))?)?,
         wake: filled(fields.string("wake")?).map(|w| Wake::parse("wake", &w)).transpose()?,
     })
+}
+
+/// Reads how many containers are wanted; `None`: one, as v1 knows it.
+pub fn several(spec: &CreateSpec, fields: &Fields) -> Result<Option<Vec<CreateSpec>>, ApiError> {
+    let names = fields.list("names")?;
+    let count = fields.text("count")?;
+    let allowed = "say name, names, or count with or without a name: alice and 3 are alice-1, alice-2, alice-3";
+    match (names, count) {
+        (None, None) => Ok(None),
+        (Some(names), None) if spec.name.is_none() => Ok(Some(spec.clone().several(names, None)?)),
+        (None, Some(text)) => {
+            let count = text.parse().ok().filter(|count| (1..=MOST_AT_ONCE).contains(count));
+            let allowed = format!("it is a whole number, 1 to {MOST_AT_ONCE}");
+            let count = count.ok_or_else(|| ApiError::invalid("count", &text, allowed))?;
+            Ok(Some(spec.clone().several(Vec::new(), Some(count))?))
+        }
+        (Some(names), _) => Err(ApiError::invalid("names", &names.join(","), allowed)),
+    }
+}
+
+/// Reads with what its program shall be started.
+fn launch(fields: &Fields, env: Pairs) -> Result<Launch, ApiError> {
+    let filled = |name| Ok::<_, ApiError>(fields.string(name)?.filter(|text| !text.is_empty()));
+    let words = |name| Ok::<_, ApiError>(fields.words(name)?.map(|words| Launch::words(name, words)).transpose()?);
+    Ok(Launch {
+        env,
+        command: words("command")?,
+        entrypoint: words("entrypoint")?,
+        workdir: filled("workdir")?.map(Launch::workdir).transpose()?,
+        user: fields.text("user")?.filter(|text| !text.is_empty()).map(Launch::user).transpose()?,
+        hostname: filled("hostname")?.map(Launch::hostname).transpose()?,
+    })
+}
+
+/// Reads how a container shall be different.
+pub fn change(app: &App, fields: &Fields) -> Result<Change, ApiError> {
+    let (own, to_default) = own_policy(app, fields)?;
+    let keys = match fields.string("ssh_key")?.as_deref() {
+        None => None,
+        Some("" | "none") => Some(app.asked.keys(None)),
+        Some(keys) => Some(app.asked.keys(Some(&ssh_keys("ssh_key", keys)?))),
+    };
+    Ok(Change {
+        own,
+        to_default,
+        keep_until: keep_until(fields)?,
+        wake: fields.string("wake")?.map(|w| Wake::parse("wake", &w)).transpose()?,
+        namespace: fields.string("namespace")?.map(|n| Namespace::parse("namespace", &n)).transpose()?,
+        owner: match fields.string("owner")?.as_deref() {
+            None => None,
+            Some("" | "none") => Some(None),
+            Some(name) => Some(Some(UserName::parse("owner", name)?)),
+        },
+        name: fields.string("name")?.map(|n| SandboxName::parse(n.trim_start_matches('/'))).transpose()?,
+        memory: fields.text("memory")?.map(|m| Memory::parse(&m)).transpose()?,
+        cpus: fields.text("cpus")?.map(|c| Cpus::parse(&c)).transpose()?,
+        labels: if fields.has("labels") { Some(labels(fields.object("labels", Some(label_list))?)?) } else { None },
+        ssh_key: keys,
+    })
+}
+
+/// Reads what shall be written on terminals.
+pub fn message(fields: &Fields) -> Result<String, ApiError> {
+    let text = fields.text("text")?.ok_or_else(|| ApiError::missing("text", "it is what the terminals show"))?;
+    Ok(Asked::message_text(&text)?)
+}
+
+/// Reads whether a container shall run.
+pub fn power(fields: &Fields) -> Result<Option<Power>, ApiError> {
+    match fields.string("status")?.as_deref() {
+        None => Ok(None),
+        Some("running") => Ok(Some(Power::On)),
+        Some("stopped") => Ok(Some(Power::Off)),
+        Some(other) => Err(ApiError::invalid("status", other, "it is \"running\" or \"stopped\"")),
+    }
 }
 
 /// Reads the time zone for users inside, from the field or from the variable `TZ`, which is taken out of `env`.
@@ -227,6 +324,7 @@ mod tests {
         }
         let at_creation = PATCH.elsewhere[0].0;
         let all = CREATE.names.concat();
+        assert!(all.iter().all(|name| PATCH.has(name) == (BULK.has(name) || OF_ONE.contains(name))));
         let only_there = all.iter().filter(|name| !PATCH.has(name));
         assert_eq!(only_there.copied().collect::<Vec<_>>(), at_creation);
     }

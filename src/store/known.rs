@@ -88,6 +88,17 @@ impl Known {
 
     /// All sandboxes, oldest first, as they are committed.
     pub fn read(&self, c: &Connection) -> Result<Vec<Arc<Sandbox>>> {
+        Ok(self.fresh(c)?.values().cloned().collect())
+    }
+
+    /// As [`Known::read`], those after the row `number`, each with its number.
+    pub fn read_after(&self, c: &Connection, number: i64) -> Result<Vec<(i64, Arc<Sandbox>)>> {
+        let rows = self.fresh(c)?;
+        Ok(rows.range(number.saturating_add(1)..).map(|(number, sandbox)| (*number, Arc::clone(sandbox))).collect())
+    }
+
+    /// The rows, after those that changed were read again.
+    fn fresh(&self, c: &Connection) -> Result<MutexGuard<'_, BTreeMap<i64, Arc<Sandbox>>>> {
         let mut rows = lock(&self.rows);
         let mut changed = Taken(std::mem::take(&mut *lock(&self.changed)), self);
         if !changed.0.is_empty() {
@@ -97,7 +108,7 @@ impl Known {
             rows.extend(fresh.into_iter().map(|(number, sandbox)| (number, Arc::new(sandbox))));
             changed.0.clear();
         }
-        Ok(rows.values().cloned().collect())
+        Ok(rows)
     }
 }
 

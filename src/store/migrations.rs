@@ -18,6 +18,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/11_people.sql"),
     include_str!("migrations/12_actions.sql"),
     include_str!("migrations/13_events.sql"),
+    include_str!("migrations/14_changes.sql"),
+    include_str!("migrations/15_once.sql"),
 ];
 
 /// Whether the schema is this version's.

@@ -4,6 +4,7 @@
 //! is not on the disk (`IDLENESS.md`, rule 14).
 
 mod actions;
+mod changes;
 mod check_in;
 mod columns;
 mod credentials;
@@ -15,10 +16,13 @@ mod failures;
 mod faults;
 mod heartbeat;
 mod known;
+mod launch;
 mod migrations;
+mod once;
 mod people;
 mod policies;
 mod ports;
+mod resets;
 mod rows;
 mod sandboxes;
 mod scale;
@@ -45,9 +49,9 @@ use failures::Failures;
 pub use faults::Fault;
 use heartbeat::Place;
 use known::Known;
-pub use policies::Change;
+pub use once::{Claimed, Key};
 pub use ports::PortPool;
-pub use sandboxes::Counts;
+pub use sandboxes::{Counts, Room};
 use scale::Kept;
 pub use scale::Scale;
 #[cfg(test)]

@@ -9,9 +9,7 @@ use super::{
     columns::{Columns, instant, millis, required},
     rows,
 };
-use crate::domain::{
-    Course, Memory, Namespace, Ownership, Quota, Role, Sandbox, SandboxId, State, Usage, User, UserName,
-};
+use crate::domain::{Course, Memory, Namespace, Ownership, Quota, Role, SandboxId, Usage, User, UserName};
 
 const USER: &str = "name, role, password, ssh_key, created_at";
 
@@ -145,7 +143,8 @@ pub(super) fn within_quota(
 
 /// What is used in a namespace, by everybody or by one owner, `except` for one sandbox.
 fn used(c: &Connection, namespace: &Namespace, owner: Option<&UserName>, except: Option<&SandboxId>) -> Result<Usage> {
-    let sql = "SELECT memory, state IN ('creating', 'starting', 'running') FROM sandboxes
+    let sql = "SELECT memory, state IN ('creating', 'starting', 'running')
+                      OR state = 'resetting' AND reason IS NULL FROM sandboxes
                WHERE namespace = ?1 AND (?2 IS NULL OR owner = ?2) AND state <> 'deleting' AND id IS NOT ?3";
     let mut statement = c.prepare_cached(sql)?;
     let (owner, except) = (owner.map(UserName::as_str), except.map(SandboxId::as_str));
@@ -311,38 +310,6 @@ impl Store {
                 c.execute("DELETE FROM namespaces WHERE name = ?1", [name.as_str()])?;
             }
             Ok(Some((sandboxes, members)))
-        };
-        self.writer.run(job).await
-    }
-
-    /// Says to whom a sandbox belongs. False if it is gone, or belongs to others than in `seen`.
-    ///
-    /// # Errors
-    /// [`StoreError::Quota`] if it has no room there; [`StoreError::NoNamespace`].
-    pub async fn assign(&self, seen: &Sandbox, to: Ownership) -> Result<bool> {
-        let (id, was) = (seen.id.clone(), seen.ownership.clone());
-        let job = move |c: &Connection| {
-            let Some(sandbox) = rows::load(c, "id = ?1 AND state <> 'deleting'", &[id.as_str()])?.pop() else {
-                return Ok(false);
-            };
-            let from = &sandbox.ownership;
-            if *from != was {
-                return Ok(false);
-            }
-            belongs(c, &to)?;
-            if *from == to {
-                return Ok(true);
-            }
-            let runs = matches!(sandbox.life.state, State::Running { .. } | State::Starting { .. });
-            let mut more = Usage::default();
-            more.add(sandbox.recipe.memory, runs);
-            // In the same namespace only the owner's quota has to give room.
-            within_quota(c, &to, &more, &id, from.namespace != to.namespace)?;
-            // Who was invited, was invited to what is somebody else's now.
-            c.execute("DELETE FROM credentials WHERE sandbox = ?1", [id.as_str()])?;
-            let update = "UPDATE sandboxes SET namespace = ?2, owner = ?3 WHERE id = ?1";
-            let owner = to.owner.as_ref().map(UserName::as_str);
-            Ok(c.prepare_cached(update)?.execute((id.as_str(), to.namespace.as_str(), owner))? > 0)
         };
         self.writer.run(job).await
     }

@@ -1,83 +1,12 @@
 //! Policies: store how long people want a sandbox to live.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, types::Value};
+use rusqlite::Connection;
 
-use super::{Result, Store, columns::millis, evidence::record_evidence, rows};
-use crate::domain::{Evidence, Extension, OwnPolicy, Policy, Sandbox, SandboxId, Source, deadline, idle::spared_until};
-
-/// A change of a sandbox's policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Its own values; those that are `None` stay.
-    pub own: OwnPolicy,
-    /// The values that become as configured again, by their names in [`OwnPolicy::KEYS`].
-    pub to_default: Vec<&'static str>,
-    /// Until when it is kept; `Some(None)`: no longer.
-    pub keep_until: Option<Option<Timestamp>>,
-}
-
-impl Change {
-    /// Whether nothing is changed.
-    pub fn is_empty(&self) -> bool {
-        *self == Change::default()
-    }
-
-    /// The names of what is changed.
-    pub fn names(&self) -> Vec<&'static str> {
-        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words()).filter_map(|(key, value)| value.map(|_| key));
-        own.chain(self.to_default.iter().copied()).chain(self.keep_until.map(|_| "keep_until")).collect()
-    }
-
-    /// What is changed, in words.
-    pub fn words(&self) -> String {
-        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words());
-        let mut words: Vec<String> = own.filter_map(|(key, value)| Some(format!("{key}={}", value?))).collect();
-        words.extend(self.to_default.iter().map(|key| format!("{key}=default")));
-        words.extend(
-            self.keep_until
-                .map(|until| format!("keep_until={}", until.map_or("none".to_owned(), |until| format!("{until:.0}")))),
-        );
-        words.join(", ")
-    }
-
-    /// `sandbox` with the change in force.
-    pub fn apply(&self, sandbox: &Sandbox) -> Sandbox {
-        let mut after = sandbox.clone();
-        after.recipe.own = self.to_default.iter().fold(self.own.or(sandbox.recipe.own), |own, key| own.without(key));
-        after.life.keep_until = self.keep_until.unwrap_or(sandbox.life.keep_until);
-        after
-    }
-}
+use super::{Result, Store, columns::millis, evidence::record_evidence};
+use crate::domain::{Evidence, Extension, Sandbox, Source};
 
 impl Store {
-    /// Changes a sandbox's policy. If its time would then be over earlier, spares it, at most until `grace_end`.
-    /// Returns the changed sandbox; `None` if it is gone.
-    pub async fn change(
-        &self,
-        id: &SandboxId,
-        change: Change,
-        policy: Policy,
-        grace_end: Timestamp,
-    ) -> Result<Option<Sandbox>> {
-        let (id, restated) = (id.clone(), self.restating());
-        let job = move |c: &Connection| {
-            let grace_end = restated(grace_end);
-            let Some(before) = rows::load(c, "id = ?1", &[id.as_str()])?.pop() else { return Ok(None) };
-            let mut after = change.apply(&before);
-            after.life.spared_until = None;
-            after.life.spared_until = spared_until(deadline(&policy, &before), deadline(&policy, &after), grace_end);
-            let own = rows::OWN.split(", ").map(|column| format!("{column} = ?, ")).collect::<String>();
-            let sql = format!("UPDATE sandboxes SET {own} keep_until = ?, spared_until = ? WHERE id = ?");
-            let times = [after.life.keep_until, after.life.spared_until].map(|at| Value::from(at.map(millis)));
-            let values = after.recipe.own.words().map(Value::from).into_iter().chain(times);
-            let values = values.chain([Value::from(id.to_string())]);
-            c.execute(&sql, rusqlite::params_from_iter(values))?;
-            Ok(Some(after))
-        };
-        self.writer.run(job).await
-    }
-
     /// Records that somebody keeps a sandbox, if it still runs as in `seen`. An earlier wish that reaches further
     /// stays.
     pub async fn extend(&self, seen: &Sandbox, extension: Extension) -> Result<bool> {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row, types::Value};
 use super::{
     Result, StoreError,
     columns::{Columns, corrupt, instant, length, millis, required},
+    launch,
 };
 use crate::domain::{
     Access, Boot, Carrier, ContainerId, Cpus, EndedBy, Ending, Endpoint, Evidence, EvidenceLog, Exit, Extension,
@@ -48,6 +49,7 @@ pub fn state_columns(state: &State) -> StateColumns {
         State::Starting { stopped_at, reason } => of("starting", Some(stopped_at), Some(reason)),
         State::Stopping { since, reason } => of("stopping", Some(since), Some(reason)),
         State::Stopped { at, reason } => of("stopped", Some(at), Some(reason)),
+        State::Resetting { at, back_to } => of("resetting", Some(at), back_to.as_ref()),
     }
 }
 
@@ -71,6 +73,7 @@ fn state(columns: &mut Columns<'_>) -> Result<State> {
         "starting" => State::Starting { stopped_at: at()?, reason: reason()? },
         "stopping" => State::Stopping { since: at()?, reason: reason()? },
         "stopped" => State::Stopped { at: at()?, reason: reason()? },
+        "resetting" => State::Resetting { at: at()?, back_to: reason().ok() },
         other => return Err(StoreError::Corrupt(format!("state {other:?}"))),
     })
 }
@@ -91,7 +94,7 @@ fn own(columns: &mut Columns<'_>) -> Result<OwnPolicy> {
     })
 }
 
-const SEEN: &str = "paused, called, exit_code, oom_killed, ended_by, last_lines, quick_ends";
+const SEEN: &str = "paused, called, exit_code, oom_killed, ended_by, last_lines, quick_ends, unsettled";
 
 fn seen(columns: &mut Columns<'_>) -> Result<Seen> {
     let (paused, called) = (columns.next()?, columns.next()?);
@@ -102,7 +105,7 @@ fn seen(columns: &mut Columns<'_>) -> Result<Seen> {
     let by = columns.maybe("ended_by", EndedBy::parse)?;
     let last_lines = columns.text()?.unwrap_or_default().lines().map(str::to_owned).collect();
     let ending = by.map(|by| Ending { exit, by, last_lines });
-    Ok(Seen { paused, called, ending, quick_ends: columns.next()? })
+    Ok(Seen { paused, called, ending, quick_ends: columns.next()?, unsettled: columns.next()? })
 }
 
 /// Stands between the name and the id of a deleted sandbox, so that the name is free for others while the engine still
@@ -130,7 +133,8 @@ fn ownership(c: &mut Columns<'_>) -> Result<Ownership> {
 /// In the order of [`Traffic::words`].
 const TRAFFIC: [&str; 3] = ["wake_on", "app_protocol", "proxy_protocol"];
 
-const RECIPE: &str = "image, app_port, access, wake_on, app_protocol, proxy_protocol, memory, cpus, tz, wake";
+const RECIPE: &str = "image, app_port, access, wake_on, app_protocol, proxy_protocol, memory, cpus, tz, wake, ssh_key,
+    launched, workdir, runs_as, hostname";
 
 fn recipe(c: &mut Columns<'_>) -> Result<Recipe> {
     Ok(Recipe {
@@ -146,6 +150,8 @@ fn recipe(c: &mut Columns<'_>) -> Result<Recipe> {
         // A zone that this version's tz database lacks becomes UTC; that is no reason to lose a sandbox.
         zone: c.text()?.and_then(Zone::read).unwrap_or_default(),
         wake: c.maybe("wake", Wake::from_word)?,
+        ssh_key: c.next()?,
+        launch: launch::read(c)?,
         own: own(c)?,
         labels: Vec::new(),
     })
@@ -208,6 +214,7 @@ fn sandbox(row: &Row<'_>) -> Result<Sandbox> {
         ownership: ownership(c)?,
         recipe: recipe(c)?,
         life: life(c)?,
+        former: Vec::new(),
         ports: Vec::new(),
     })
 }
@@ -231,6 +238,7 @@ pub fn columns_of(s: &Sandbox) -> Vec<(&'static str, Value)> {
         ("cpus", recipe.cpus.to_string().into()),
         ("tz", recipe.zone.name().to_owned().into()),
         ("wake", recipe.wake.map(|w| w.word().to_owned()).into()),
+        ("ssh_key", recipe.ssh_key.clone().into()),
         ("generation", (life.generation as i64).into()),
         ("active", (life.active as i64).into()),
         ("last_report", life.last_report.map(millis).into()),
@@ -245,8 +253,26 @@ pub fn columns_of(s: &Sandbox) -> Vec<(&'static str, Value)> {
     ];
     let own = OWN.split(", ").zip(recipe.own.words()).map(|(column, word)| (column, Value::from(word)));
     let traffic = TRAFFIC.into_iter().zip(recipe.traffic.words().map(Value::from));
-    columns.extend(own.chain(traffic));
+    columns.extend(own.chain(traffic).chain(launch::columns_of(recipe)));
     columns
+}
+
+fn port(c: &mut Columns<'_>) -> Result<PortMapping> {
+    let port = c.next()?;
+    Ok(PortMapping {
+        inside: PortSpec { protocol: c.read("protocol", Protocol::parse)?, port },
+        outside: Endpoint { host: c.read("host", |h| h.parse().ok())?, port: c.next()? },
+        carrier: c.read("carrier", Carrier::parse)?,
+    })
+}
+
+/// Writes the labels of a sandbox that has none.
+pub fn insert_labels(c: &Connection, sandbox: &Sandbox) -> Result<()> {
+    let mut label = c.prepare_cached("INSERT INTO labels (sandbox, key, value) VALUES (?1, ?2, ?3)")?;
+    for l in &sandbox.recipe.labels {
+        label.execute((sandbox.id.as_str(), l.key(), l.value()))?;
+    }
+    Ok(())
 }
 
 /// The condition that every sandbox meets.
@@ -295,19 +321,21 @@ pub fn load_numbered(
             Ok(())
         };
     each("inside, protocol, host, host_port, carrier", "ports", &|sandbox, c| {
-        let port = c.next()?;
-        let protocol = c.read("protocol", Protocol::parse)?;
-        sandbox.ports.push(PortMapping {
-            inside: PortSpec { protocol, port },
-            outside: Endpoint { host: c.read("host", |h| h.parse().ok())?, port: c.next()? },
-            carrier: c.read("carrier", Carrier::parse)?,
-        });
+        sandbox.ports.push(port(c)?);
         Ok(())
     })?;
     each("key, value", "labels", &|sandbox, c| {
         let (key, value) = (c.next::<String>()?, c.next::<String>()?);
         sandbox.recipe.labels.push(Label::parse(&key, &value).map_err(|_| corrupt("label"))?);
         Ok(())
+    })?;
+    each("container", "former", &|sandbox, c| {
+        sandbox.former.push(c.read("former", ContainerId::parse)?);
+        Ok(())
+    })?;
+    each("part, text", "launch", &|sandbox, c| {
+        let (part, text) = (required(c.text()?, "part")?, required(c.next()?, "text")?);
+        launch::add(&mut sandbox.recipe, part, text)
     })?;
     for (_, sandbox) in &mut sandboxes {
         sandbox.ports.sort_by_key(|p| p.inside);

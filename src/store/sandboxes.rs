@@ -10,12 +10,12 @@ use super::{
     columns::millis,
     decisions,
     evidence::{self, record_evidence},
-    known, people, ports,
+    known, launch, once, people, ports,
     rows::{self, FORMER, state_columns},
 };
 use crate::domain::{
     ContainerId, Decision, Evidence, Policy, PortMapping, PortSpec, Sandbox, SandboxId, SandboxRef, Source, State,
-    Usage, Wake, WakeFailure, deadline,
+    Usage, WakeFailure, deadline,
     rules::{Rule, broken},
 };
 
@@ -28,6 +28,17 @@ pub struct Counts {
     pub stopping: u64,
     /// Stopped.
     pub stopped: u64,
+}
+
+/// On what a new sandbox depends besides itself.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// How many sandboxes may run.
+    pub capacity: u32,
+    /// Whether it will be started.
+    pub runs: bool,
+    /// The request by which it is made.
+    pub request: Option<String>,
 }
 
 const VISIBLE: &str = "state NOT IN ('creating', 'deleting')";
@@ -46,12 +57,22 @@ impl Store {
         self.reader.run(move |c| known.read(c)).await
     }
 
+    /// As [`Store::all`], those after the row `number`, each with the number of its row.
+    pub async fn all_after(&self, number: i64) -> Result<Vec<(i64, Arc<Sandbox>)>> {
+        let known = Arc::clone(&self.known);
+        self.reader.run(move |c| known.read_after(c, number)).await
+    }
+
     /// The visible sandboxes that `reference` may mean.
     pub async fn meant(&self, reference: &SandboxRef) -> Result<Vec<Sandbox>> {
         let (filter, key) = match reference {
             SandboxRef::Name(name) => ("name = ?1", name.clone()),
             // A range instead of LIKE, so that the unique index is used.
-            SandboxRef::Prefix(hex) => ("container >= ?1 AND container < ?1 || 'g'", hex.clone()),
+            SandboxRef::Prefix(hex) => (
+                "(container >= ?1 AND container < ?1 || 'g'
+                  OR id IN (SELECT sandbox FROM former WHERE container >= ?1 AND container < ?1 || 'g'))",
+                hex.clone(),
+            ),
         };
         let filter = format!("{filter} AND {VISIBLE}");
         self.reader.run(move |c| rows::load(c, &filter, &[key])).await
@@ -67,7 +88,7 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts> {
         let sql = "SELECT count(*) FILTER (WHERE state = 'running'),
                           count(*) FILTER (WHERE state = 'stopping'),
-                          count(*) FILTER (WHERE state IN ('stopped', 'starting')) FROM sandboxes";
+                          count(*) FILTER (WHERE state IN ('stopped', 'starting', 'resetting')) FROM sandboxes";
         let read = |r: &rusqlite::Row<'_>| {
             Ok(Counts {
                 running: r.get::<_, i64>(0)? as u64,
@@ -79,7 +100,7 @@ impl Store {
     }
 
     /// Records the intent to create `sandbox` and reserves a host port for each of `exposed`, all or
-    /// nothing. At most `capacity` sandboxes may be running or on their way there.
+    /// nothing. At most so many sandboxes as `place` says may be running or on their way there.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`], [`StoreError::NoPort`], [`StoreError::Full`].
@@ -89,14 +110,17 @@ impl Store {
         exposed: Vec<PortSpec>,
         pool: PortPool,
         avoid: Vec<u16>,
-        capacity: u32,
+        place: Room,
     ) -> Result<Sandbox> {
         self.writer
             .run(move |c| {
-                room(c, capacity)?;
+                room(c, place.capacity)?;
                 people::belongs(c, &sandbox.ownership)?;
-                people::within_quota(c, &sandbox.ownership, &all_of(&sandbox), &sandbox.id, true)?;
+                let mut more = Usage::default();
+                more.add(sandbox.recipe.memory, place.runs);
+                people::within_quota(c, &sandbox.ownership, &more, &sandbox.id, true)?;
                 insert_row(c, &sandbox)?;
+                once::note(c, place.request.as_deref(), &sandbox.id)?;
                 sandbox.ports = pool.reserve(c, &sandbox.id, &exposed, &avoid)?;
                 sandbox.ports.sort_by_key(|p| p.inside);
                 Ok(sandbox)
@@ -134,6 +158,9 @@ impl Store {
             }
             people::restore(c, &sandbox.ownership.namespace)?;
             insert_row(c, &sandbox)?;
+            for former in &sandbox.former {
+                insert_former(c, &sandbox.id, former)?;
+            }
             for port in &sandbox.ports {
                 ports::insert(c, &sandbox.id, port)?;
             }
@@ -243,14 +270,6 @@ impl Store {
         self.writer.run(move |c| Ok(c.execute(sql, (id, state, generation))? == 1)).await
     }
 
-    /// Sets which connections wake a sandbox.
-    pub async fn set_wake(&self, id: &SandboxId, wake: Wake) -> Result<()> {
-        let (id, wake) = (id.as_str().to_owned(), wake.word());
-        self.writer
-            .run(move |c| Ok(c.execute("UPDATE sandboxes SET wake = ?2 WHERE id = ?1", (id, wake)).map(drop)?))
-            .await
-    }
-
     /// Records that a sandbox could not be woken.
     pub async fn set_wake_failure(&self, id: &SandboxId, failure: WakeFailure) -> Result<()> {
         let row = (id.as_str().to_owned(), millis(failure.at), failure.why);
@@ -294,18 +313,25 @@ pub(super) fn mark(c: &Connection, seen: &Sandbox, to: &State) -> Result<bool> {
     Ok(changed == 1)
 }
 
+/// SQLite's error, or ours if it is about a name that another sandbox has.
+pub(super) fn name_taken(error: rusqlite::Error) -> StoreError {
+    if error.to_string().contains("sandboxes.name") { StoreError::NameTaken } else { error.into() }
+}
+
 pub(super) fn insert_row(c: &Connection, s: &Sandbox) -> Result<()> {
     let (columns, values): (Vec<_>, Vec<_>) = rows::columns_of(s).into_iter().unzip();
     let places = vec!["?"; columns.len()].join(", ");
     let sql = format!("INSERT INTO sandboxes ({}) VALUES ({places})", columns.join(", "));
     let inserted = c.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values));
     match inserted {
-        Err(e) if e.to_string().contains("sandboxes.name") => return Err(StoreError::NameTaken),
-        other => other?,
+        Err(e) => return Err(name_taken(e)),
+        Ok(inserted) => inserted,
     };
-    let mut label = c.prepare_cached("INSERT INTO labels (sandbox, key, value) VALUES (?1, ?2, ?3)")?;
-    for l in &s.recipe.labels {
-        label.execute((s.id.as_str(), l.key(), l.value()))?;
-    }
-    Ok(())
+    rows::insert_labels(c, s)?;
+    s.recipe.launch.as_ref().map_or(Ok(()), |launched| launch::insert(c, &s.id, launched))
+}
+
+pub(super) fn insert_former(c: &Connection, id: &SandboxId, former: &ContainerId) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO former (sandbox, container) VALUES (?1, ?2)";
+    Ok(c.prepare_cached(sql)?.execute((id.as_str(), former.as_str())).map(drop)?)
 }

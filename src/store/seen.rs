@@ -49,7 +49,7 @@ impl Store {
         let (cpus, paused) = (shown.cpus.unwrap_or(seen.recipe.cpus).to_string(), shown.paused);
         let (state, called) = (rows::state_columns(&seen.life.state).state, shown.name.clone());
         let job = move |c: &Connection| {
-            let sql = "UPDATE sandboxes SET paused = ?3, memory = ?4, cpus = ?5
+            let sql = "UPDATE sandboxes SET paused = ?3, memory = ?4, cpus = ?5, unsettled = 0
                        WHERE id = ?1 AND generation = ?2 AND state = ?6";
             if c.execute(sql, (id.as_str(), generation, paused, memory, cpus, state))? == 0 {
                 return Ok(false);

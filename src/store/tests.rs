@@ -9,13 +9,17 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::domain::{
-    Decided, Decision, Evidence, EvidenceLog, Extension, Life, Limit, Policy, PortSpec, Reach, Rhythm, Sandbox,
-    SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token, deadline,
+    Change, Decided, Decision, Evidence, EvidenceLog, Extension, Label, Life, Limit, Policy, PortSpec, Reach, Rhythm,
+    Sandbox, SandboxId, SandboxName, SandboxRef, Source, State, StopReason, Token, Wake, deadline,
     fixtures::{self, at, running},
 };
 
 fn pool() -> PortPool {
     PortPool { host: "127.0.0.1".parse().unwrap(), range: 20_000..=20_009 }
+}
+
+fn room(capacity: u32) -> Room {
+    Room { capacity, runs: true, request: None }
 }
 
 fn creating(n: u8) -> Sandbox {
@@ -35,7 +39,7 @@ fn two_ports() -> Vec<PortSpec> {
 }
 
 async fn insert(store: &Store, n: u8) -> Result<Sandbox> {
-    store.insert(creating(n), two_ports(), pool(), vec![], 1_000).await
+    store.insert(creating(n), two_ports(), pool(), vec![], room(1_000)).await
 }
 
 /// A sandbox that was inserted and started at second 0, as the store gives it back.
@@ -71,11 +75,11 @@ fn used(seen: &Sandbox, generation: u64, seconds: i64) -> Vec<(SandboxId, u64, E
 async fn what_is_written_is_read_back_whole() {
     let store = Store::in_memory().unwrap();
     let mut sandbox = creating(1);
-    sandbox.recipe.labels = vec![crate::domain::Label::parse("course", "db 101").unwrap()];
+    sandbox.recipe.labels = vec![Label::parse("course", "db 101").unwrap()];
     sandbox.recipe.app_port = PortSpec::parse("8000");
     sandbox.recipe.own.idle_limit = Some(Limit::Never);
     sandbox.recipe.own.evidence = crate::domain::Sources::read("cpu=7");
-    let written = store.insert(sandbox, two_ports(), pool(), vec![], 10).await.unwrap();
+    let written = store.insert(sandbox, two_ports(), pool(), vec![], room(10)).await.unwrap();
     assert_eq!(
         store.get(&written.id).await.unwrap(),
         Some(Sandbox { life: Life { evidence: EvidenceLog::default(), ..written.life }, ..written })
@@ -108,7 +112,9 @@ async fn a_hundred_concurrent_inserts_share_no_port() {
     let tasks: Vec<_> = (0..100)
         .map(|n| {
             let (store, wide) = (store.clone(), wide.clone());
-            tokio::spawn(async move { store.insert(creating(n), two_ports(), wide, vec![], 1_000).await.unwrap() })
+            tokio::spawn(
+                async move { store.insert(creating(n), two_ports(), wide, vec![], room(1_000)).await.unwrap() },
+            )
         })
         .collect();
     let mut ports = std::collections::HashSet::new();
@@ -134,9 +140,9 @@ async fn names_are_unique_and_capacity_is_kept() {
     let store = Store::in_memory().unwrap();
     insert(&store, 1).await.unwrap();
     let same_name = Sandbox { name: creating(1).name, ..creating(2) };
-    let refused = store.insert(same_name, vec![], pool(), vec![], 10).await;
+    let refused = store.insert(same_name, vec![], pool(), vec![], room(10)).await;
     assert!(matches!(refused, Err(StoreError::NameTaken)));
-    let refused = store.insert(creating(3), vec![], pool(), vec![], 1).await;
+    let refused = store.insert(creating(3), vec![], pool(), vec![], room(1)).await;
     assert!(matches!(refused, Err(StoreError::Full(1))));
 }
 
@@ -246,14 +252,20 @@ async fn what_is_known_is_what_is_on_the_disk() {
     same("a report").await;
     store.record_use(used(&a, a.life.generation, 9)).await.unwrap();
     same("use").await;
-    let change = Change { keep_until: Some(Some(at(900))), ..Change::default() };
-    store.change(&a.id, change, POLICY, at(300)).await.unwrap();
-    same("a change of policy").await;
+    let name = SandboxName::parse("another").ok();
+    let labels = Some(vec![Label::parse("group", "a").unwrap()]);
+    let change = Change { keep_until: Some(Some(at(900))), name, labels, wake: Some(Wake::Never), ..Change::default() };
+    assert!(store.intend(&a, change.clone()).await.unwrap());
+    same("the intent of a change").await;
+    store.take_back(&a).await.unwrap();
+    same("an intent that was taken back").await;
+    store.change(&a, change, POLICY, at(300)).await.unwrap();
+    store.settle(&a.id).await.unwrap();
+    same("a change").await;
     let extension = Extension { at: at(10), by: crate::domain::Who::Inside, until: at(50) };
     assert!(store.extend(&a, extension).await.unwrap());
     same("an extension").await;
     store.mark_warned(&a, Some(at(900))).await.unwrap();
-    store.set_wake(&a.id, crate::domain::Wake::Never).await.unwrap();
     store.set_container(&b.id, &crate::domain::ContainerId::parse(&"b".repeat(64)).unwrap()).await.unwrap();
     same("small things").await;
     let failed = store.writer.run(|c| {

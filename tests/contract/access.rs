@@ -69,7 +69,7 @@ contract! {
         let c = w.http().create("image=spindle/mimic:bare").await;
         for (method, path, allow) in [
             ("POST", "/v1/images", "GET, HEAD"),
-            ("PUT", "/v1/containers", "GET, HEAD, POST"),
+            ("PUT", "/v1/containers", "GET, HEAD, POST, PATCH, DELETE"),
             ("POST", uri(&c), "GET, HEAD, PATCH, DELETE"),
             ("GET", "/v1/check-in", "POST"),
             ("DELETE", "/v1/health", "GET, HEAD"),

@@ -18,8 +18,8 @@ contract! {
         for (method, path, body, words) in [
             ("PATCH", uri(&c), Body::Form("stauts=stopped"), &["\"stauts\"", "did you mean \"status\"", "wake"][..]),
             ("PATCH", uri(&c), Body::Json(json!({"Status": "stopped"})), &["\"Status\"", "did you mean \"status\""]),
-            ("PATCH", uri(&c), Body::Form("memory=1g"), &["\"memory\"", "can be set at creation only"]),
-            ("PATCH", uri(&c), Body::Form("status=running&name=bob"), &["\"name\"", "can be set at creation only"]),
+            ("PATCH", uri(&c), Body::Form("tz=Europe/Berlin"), &["\"tz\"", "can be set at creation only"]),
+            ("PATCH", uri(&c), Body::Form("status=running&image=spindle/base"), &["\"image\"", "can be set at creation only"]),
             ("PATCH", uri(&c), Body::Form("for=3h"), &["\"for\"", "/extend"]),
             ("POST", "/v1/containers", Body::Form("image=spindle/mimic&idle_timout=60"), &["idle_timout", "\"idle_timeout\""]),
             ("POST", "/v1/containers", Body::Json(json!({"image": "spindle/mimic", "sshkey": "x"})), &["sshkey", "\"ssh_key\""]),

@@ -11,8 +11,8 @@ use std::{
 use futures_util::{StreamExt, stream::BoxStream};
 use spindle::{
     domain::{
-        Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Limit, Memory, OwnPolicy, PortMapping, PortSpec, Recipe,
-        Sandbox, SandboxId, SandboxName, Token, Traffic, Wake,
+        Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Launch, Limit, Memory, OwnPolicy, PortMapping, PortSpec,
+        Recipe, Sandbox, SandboxId, SandboxName, Token, Traffic, Wake,
     },
     engine::{
         CheckIn, Containers, Engine, EngineError, Event, Happening, SandboxSpec,
@@ -36,13 +36,15 @@ pub fn spec(number: u8, image: &str, port: u16) -> SandboxSpec {
         labels: vec![Label::parse("course", "db").unwrap()],
         wake: Some(Wake::Always),
         traffic: Traffic::parse("connect", "http", "8000").unwrap(),
+        ssh_key: Some(String::new()),
+        launch: Some(Launch { env: vec![("A".into(), "b".into())], ..Launch::default() }.into()),
         ..Recipe::of(ImageRef::parse(image).unwrap(), Memory::parse("64m").unwrap(), Cpus::parse("0.5").unwrap())
     };
     let name = SandboxName::parse(&format!("story-{}-{number}", std::process::id())).unwrap();
     let created_at = "2026-11-20T09:00:00.123Z".parse().unwrap();
     let sandbox = Sandbox { ports, ..Sandbox::new(id, name, Token::from_bytes([number; 16]), created_at, recipe) };
     let check_in = CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_mins(1) };
-    SandboxSpec { sandbox, env: vec![("A".into(), "b".into())], ssh_key: None, check_in, no_new_privileges: true }
+    SandboxSpec { sandbox, check_in, no_new_privileges: true, starts: true }
 }
 
 /// What an engine tells.

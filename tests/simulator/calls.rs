@@ -13,9 +13,9 @@ use super::{
     world::World,
 };
 use crate::{
-    domain::{ContainerId, ImageRef, Observed, Phase, Sandbox, SandboxId, StopReason},
+    domain::{ContainerId, Cpus, ImageRef, Memory, Observed, Phase, Sandbox, SandboxId, SandboxName, StopReason},
     engine::{
-        Announced, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, ImageDetails, Images, Inside,
+        Altering, Announced, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, ImageDetails, Images, Inside,
         LayerProgress, Result, SandboxSpec,
     },
 };
@@ -176,6 +176,21 @@ impl Inside for Driven {
 
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration> {
         self.call("cpu_time", Some(container), QUICK, self.world.engine.cpu_time(container)).await
+    }
+}
+
+#[async_trait]
+impl Altering for Driven {
+    async fn rename(&self, container: &ContainerId, name: &SandboxName) -> Result<()> {
+        self.call("rename", Some(container), QUICK, self.world.engine.rename(container, name)).await
+    }
+
+    async fn limit(&self, container: &ContainerId, memory: Memory, cpus: Cpus) -> Result<()> {
+        self.call("limit", Some(container), QUICK, self.world.engine.limit(container, memory, cpus)).await
+    }
+
+    async fn admit(&self, sandbox: &SandboxId, keys: &str) -> Result<()> {
+        self.call("admit", None, QUICK, self.world.engine.admit(sandbox, keys)).await
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    actions::{Action, Aim},
+    actions::{Action, Aim, person},
     clock::pass,
     life::{Dawdle, Dice},
     violation::{Kind, Violation},
@@ -26,6 +26,10 @@ enum Story {
     /// A start during a stop.
     StartWhileStopping,
     Delete,
+    Restart,
+    Reset,
+    /// A reset of one that is stopped.
+    ResetOfStopped,
     /// A pass that stops an idle sandbox.
     IdleStop,
     /// A pass that sees that a container has ended.
@@ -40,13 +44,16 @@ enum Story {
     Adoption,
 }
 
-const STORIES: [Story; 12] = [
+const STORIES: [Story; 15] = [
     Story::Create,
     Story::FailedCreate,
     Story::Stop,
     Story::Start,
     Story::StartWhileStopping,
     Story::Delete,
+    Story::Restart,
+    Story::Reset,
+    Story::ResetOfStopped,
     Story::IdleStop,
     Story::SeenEnded,
     Story::WakeOfEnded,
@@ -80,7 +87,7 @@ impl World {
         if !matches!(story, Story::Create | Story::FailedCreate) {
             self.do_it(Action::Create, 1).await;
         }
-        if matches!(story, Story::Start | Story::SeenStarted) {
+        if matches!(story, Story::Start | Story::SeenStarted | Story::ResetOfStopped) {
             self.do_it(Action::Stop, 1).await;
             pass(PERIOD).await;
         }
@@ -113,6 +120,15 @@ impl World {
             Story::Stop => self.do_it(Action::Stop, 1).await,
             Story::Start | Story::StartWhileStopping => self.do_it(Action::Start, 1).await,
             Story::Delete => self.do_it(Action::Delete, 1).await,
+            Story::Restart | Story::Reset | Story::ResetOfStopped => {
+                let (Some(server), name) = (self.server(), self.oracle().subjects[1].name.clone()) else { return };
+                let asked = &server.app.asked;
+                let done = match story {
+                    Story::Restart => asked.restart(&person(), &name).await,
+                    _ => asked.reset(&person(), &name).await,
+                };
+                assert!(server.life.is_dead() || done.is_ok(), "{done:?}");
+            }
             Story::SeenEnded => self.end_behind_back(&container(self)),
             Story::WakeOfEnded => {
                 let id = self.oracle().subjects[1].id.clone();
@@ -164,6 +180,13 @@ fn tell(story: Story, fuse: Option<u32>, relay_is_ours: bool) -> (u32, Vec<Viola
         let mut oracle = world.oracle();
         oracle.settled(&rows, &observed);
         oracle.compare_reasons(&rows);
+        let (runs, container) = (story != Story::ResetOfStopped, oracle.subjects.get(1).map(|s| s.container.clone()));
+        if matches!(story, Story::Restart | Story::Reset | Story::ResetOfStopped)
+            && container.and_then(|container| world.phase(&container))
+                != Some(if runs { Phase::Running } else { Phase::Exited })
+        {
+            oracle.violated(Kind::StartLost, "it was restarted or reset, and is not as it was".into());
+        }
         let started = matches!(story, Story::Start | Story::StartWhileStopping);
         if started
             && oracle.subjects[1].was_start_answered()

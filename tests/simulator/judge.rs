@@ -31,6 +31,9 @@ impl Oracle {
         };
         self.tell(|| format!("engine: {name} is told to stop: {}", reason.word()));
         let Some(s) = self.of(container).filter(|s| s.runs) else { return reason };
+        if reason == StopReason::Restart {
+            return reason;
+        }
         s.calm_since = now;
         if !matches!(reason, StopReason::Idle | StopReason::MaxAge) {
             let asked = |since| s.stops_asked > 0 || s.stop_asked.is_some_and(|stop| stop >= since);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::{Change, Error},
-    domain::{OwnPolicy, Sandbox, SandboxId, Wake},
+    domain::{Cpus, Label, Memory, OwnPolicy, Sandbox, SandboxId, SandboxName, Wake},
 };
 
 /// The values that people change here.
@@ -28,6 +28,10 @@ use crate::{
 pub struct Changed {
     own: OwnPolicy,
     wake: Option<Wake>,
+    name: SandboxName,
+    limits: (Memory, Cpus),
+    labels: Vec<Label>,
+    keys: Option<String>,
     /// In milliseconds since the epoch.
     keep_until: Option<i64>,
 }
@@ -35,7 +39,16 @@ pub struct Changed {
 impl Changed {
     fn of(row: &Sandbox) -> Self {
         let keep_until = row.life.keep_until.map(Timestamp::as_millisecond);
-        Self { own: row.recipe.own, wake: row.recipe.wake, keep_until }
+        let recipe = &row.recipe;
+        Self {
+            own: recipe.own,
+            wake: recipe.wake,
+            name: row.name.clone(),
+            limits: (recipe.memory, recipe.cpus),
+            labels: recipe.labels.clone(),
+            keys: recipe.ssh_key.clone(),
+            keep_until,
+        }
     }
 }
 
@@ -113,6 +126,8 @@ enum Wish {
     Keep,
     KeepInside,
     Wake,
+    /// What the engine has too, and what it has not.
+    All,
 }
 
 fn far() -> Timestamp {
@@ -129,7 +144,23 @@ async fn grant(wish: Wish, server: &Server, row: &Sandbox) -> Result<(), Error> 
         }
         Wish::Keep => asked.extend(&person(), name, Some(length)).await.map(drop),
         Wish::KeepInside => asked.keep_from_inside(Some(row.token.reveal()), None, length).await.map(drop),
-        Wish::Wake => asked.set_wake(&person(), name, Wake::Always).await,
+        Wish::Wake => {
+            let change = Change { wake: Some(Wake::Always), ..Change::default() };
+            asked.change(&person(), name, change).await.map(drop)
+        }
+        Wish::All => {
+            let change = Change {
+                name: SandboxName::parse("another").ok(),
+                memory: Memory::parse("96m").ok(),
+                cpus: Cpus::parse("0.25").ok(),
+                labels: Some(vec![Label::parse("group", "b").expect("a label")]),
+                ssh_key: Some("ssh-ed25519 another".into()),
+                wake: Some(Wake::Never),
+                keep_until: Some(Some(far())),
+                ..Change::default()
+            };
+            asked.change(&person(), name, change).await.map(drop)
+        }
     }
 }
 
@@ -193,7 +224,7 @@ fn tell(wish: Wish, fuse: Option<u32>, at_once: bool) -> u32 {
 
 #[test]
 fn what_was_changed_survives_the_loss_of_the_records_wherever_it_was_cut_off() {
-    for wish in [Wish::Limits, Wish::Keep, Wish::KeepInside, Wish::Wake] {
+    for wish in [Wish::Limits, Wish::Keep, Wish::KeepInside, Wish::Wake, Wish::All] {
         let points = tell(wish, None, true);
         assert!(points >= 4, "{wish:?}: a row and a file are written, each with a point before and after: {points}");
         for at_once in [true, false] {

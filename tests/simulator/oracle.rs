@@ -72,6 +72,11 @@ impl Oracle {
 
     /// The engine made a container.
     pub fn made(&mut self, sandbox: &Sandbox, container: &ContainerId) {
+        // One that was there is made anew.
+        if let Some(subject) = self.subject(&sandbox.id) {
+            (subject.container, subject.exists) = (container.clone(), true);
+            return;
+        }
         let mut subject = Subject::new(sandbox, container, self.now);
         subject.takes_from(sandbox, self.default, self.kept);
         self.tell(|| format!("engine: {} is made, limit {:?}", subject.name, subject.law.limit));
@@ -111,7 +116,8 @@ impl Oracle {
         (s.runs, s.exists) = (false, false);
         s.removed_by_others |= !by_us;
         let wanted = row.is_none_or(|r| matches!(r.life.state, State::Deleting | State::Creating));
-        if by_us && !(wanted && (s.delete_asked || !s.answered)) {
+        let is_reset = row.is_some_and(|r| matches!(r.life.state, State::Resetting { .. }));
+        if by_us && !is_reset && !(wanted && (s.delete_asked || !s.answered)) {
             self.violated(Kind::Lost, format!("{name} was removed, and nobody asked for that"));
         }
     }

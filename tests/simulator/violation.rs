@@ -54,6 +54,7 @@ pub fn word(state: &State) -> String {
         State::Running { mark, .. } => format!("running, start {mark}"),
         State::Stopping { reason, .. } => format!("stopping: {}", reason.word()),
         State::Stopped { reason, .. } => format!("stopped: {}", reason.word()),
+        State::Resetting { .. } => "resetting".into(),
         State::Deleting => "deleting".into(),
     }
 }

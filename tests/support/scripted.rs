@@ -246,7 +246,7 @@ impl World for Scripted {
             Meddling::Kill => engine.kill(id),
             Meddling::Pause => engine.pause(id, true),
             Meddling::Unpause => engine.pause(id, false),
-            Meddling::Rename(name) => engine.rename(id, name),
+            Meddling::Rename(name) => engine.rename_behind(id, name),
             Meddling::Limit => engine.update(id, Memory::parse("64m").unwrap(), Cpus::parse("0.5").unwrap()),
         }
     }

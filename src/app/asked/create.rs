@@ -1,18 +1,17 @@
 //! Create: from an image's name to a running sandbox with its ports mapped.
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
-use super::{Asked, namespaces::in_namespace, policy::is_ahead};
+use super::{Asked, CreateSpec, namespaces::in_namespace, policy::is_ahead, rights::on_server};
 use crate::{
     app::{Error, Result, actions::Acting, chain},
     domain::{
-        Actor, ContainerId, Cpus, ImageLabels, ImageRef, Invalid, Label, Memory, Namespace, OwnPolicy, Ownership,
-        PortSpec, Recipe, Sandbox, SandboxId, SandboxName, State, Token, UserName, Verb, Wake, Zone,
-        policy::least_idle_limit,
+        ActedOn, Actor, ContainerId, ImageLabels, Invalid, Memory, Ownership, PortSpec, Recipe, Sandbox, SandboxId,
+        SandboxName, State, StopReason, Token, Verb, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
-    store::StoreError,
+    store::{Room, StoreError},
 };
 
 /// The most ports of a container: all share the ports of the server.
@@ -23,76 +22,6 @@ const DOING: &str = "the container could not be created";
 
 /// How often a start is tried when another program takes its port at the last moment.
 const PORT_ATTEMPTS: usize = 5;
-
-/// What a caller wants. Its fields are those of the request, one for each.
-#[derive(Debug, Clone)]
-pub struct CreateSpec {
-    /// The image; it must be on the server.
-    pub image: ImageRef,
-    /// In which namespace it shall be.
-    pub namespace: Option<Namespace>,
-    /// The learner whose own it shall be.
-    pub owner: Option<UserName>,
-    /// A name of the caller's choice.
-    pub name: Option<SandboxName>,
-    /// The public keys of those who may log in, one per line.
-    pub ssh_keys: Option<String>,
-    /// The time zone of those inside.
-    pub zone: Option<Zone>,
-    /// Environment variables, without `TZ`.
-    pub env: Vec<(String, String)>,
-    /// Its own policy of stopping; the image's labels fill the gaps.
-    pub own: OwnPolicy,
-    /// Until when it is kept.
-    pub keep_until: Option<Timestamp>,
-    /// A memory limit of its own.
-    pub memory: Option<Memory>,
-    /// A cpu limit of its own.
-    pub cpus: Option<Cpus>,
-    /// The caller's labels.
-    pub labels: Vec<Label>,
-    /// Which connections wake it.
-    pub wake: Option<Wake>,
-}
-
-impl CreateSpec {
-    /// Nothing but the image.
-    pub fn of(image: ImageRef) -> Self {
-        Self {
-            image,
-            namespace: None,
-            owner: None,
-            name: None,
-            ssh_keys: None,
-            zone: None,
-            env: Vec::new(),
-            own: OwnPolicy::default(),
-            keep_until: None,
-            memory: None,
-            cpus: None,
-            labels: Vec::new(),
-            wake: None,
-        }
-    }
-
-    /// The names of what the caller says.
-    pub fn names(&self) -> Vec<&'static str> {
-        let said = [
-            ("image", true),
-            ("name", self.name.is_some()),
-            ("ssh_key", self.ssh_keys.is_some()),
-            ("tz", self.zone.is_some()),
-            ("env", !self.env.is_empty()),
-            ("keep_until", self.keep_until.is_some()),
-            ("memory", self.memory.is_some()),
-            ("cpus", self.cpus.is_some()),
-            ("labels", !self.labels.is_empty()),
-            ("wake", self.wake.is_some()),
-        ];
-        let own = OwnPolicy::KEYS.into_iter().zip(self.own.words().map(|value| value.is_some()));
-        said.into_iter().chain(own).filter_map(|(name, is_said)| is_said.then_some(name)).collect()
-    }
-}
 
 impl Asked {
     /// Creates a sandbox and starts it (`CONTRACT.md` 16 to 20). In the end it runs, or nothing of it is left. A
@@ -106,6 +35,12 @@ impl Asked {
         let mut acting = self.actions.of(by, Verb::Create, &spec.image).changing(spec.names());
         let made = self.try_create(by, spec, &mut acting).await;
         acting.end_made(made)
+    }
+
+    /// # Errors
+    /// [`Error::Forbidden`] if `by` may create nothing, wherever it is.
+    pub fn may_create(&self, by: &Actor) -> Result<()> {
+        on_server(by, Verb::Create).map_err(|e| self.actions.of(by, Verb::Create, ActedOn::server()).refused(e))
     }
 
     async fn try_create(&self, by: &Actor, spec: CreateSpec, acting: &mut Acting) -> Result<Sandbox> {
@@ -142,17 +77,20 @@ impl Asked {
         let zone = told.clone().or(own).unwrap_or_default();
         let mut draft = self.draft(&spec, &image.exposed, labels)?;
         draft.recipe.zone = zone;
+        let mut launch = spec.launch.clone();
+        launch.env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
+        launch.env.sort();
+        draft.recipe.launch = Some(Arc::new(launch));
+        let keys = spec.ssh_keys.as_deref().or(owner.as_ref().and_then(|owner| owner.ssh_key.as_deref()));
+        draft.recipe.ssh_key = Some(self.keys(keys));
         draft.ownership = Ownership { namespace, owner: spec.owner };
         let _claim = self.work.claims.claim(&draft.id).await;
         acting.begin_on(&draft);
-        let sandbox = self.reserve(by, draft, image.exposed).await?;
-        let ssh_key = self.keys(spec.ssh_keys.as_deref().or(owner.as_ref().and_then(|owner| owner.ssh_key.as_deref())));
-        if ssh_key.is_none() && sandbox.endpoint(PortSpec::SSH).is_some() {
+        let sandbox = self.reserve(by, draft, image.exposed, spec.starts).await?;
+        if sandbox.recipe.ssh_key.as_ref().is_none_or(String::is_empty) && sandbox.endpoint(PortSpec::SSH).is_some() {
             tracing::warn!(sandbox = %sandbox.id, "neither ssh_key nor SPINDLE_DEFAULT_SSH_KEY is set: nobody can log in by key");
         }
-        let mut env = spec.env;
-        env.extend(told.map(|zone| ("TZ".to_owned(), zone.name().to_owned())));
-        let mut spec = SandboxSpec { sandbox, env, ssh_key, check_in, no_new_privileges };
+        let mut spec = SandboxSpec { sandbox, check_in, no_new_privileges, starts: spec.starts };
         let made = async {
             // The engine may still hold a deleted container that has this name.
             self.work.make_way(|deleted| deleted.name == spec.sandbox.name).await?;
@@ -171,11 +109,14 @@ impl Asked {
 
     /// Records the intent to create `draft`, with ports of its own. If nothing is free, it waits until the engine has
     /// removed a deleted sandbox: only then are its ports and its place free.
-    async fn reserve(&self, by: &Actor, draft: Sandbox, exposed: Vec<PortSpec>) -> Result<Sandbox> {
+    async fn reserve(&self, by: &Actor, draft: Sandbox, exposed: Vec<PortSpec>, starts: bool) -> Result<Sandbox> {
+        // What does not run has room.
+        let capacity = if starts { self.settings.max_running } else { u32::MAX };
+        let room = Room { capacity, runs: starts, request: by.request.clone() };
         loop {
             let (draft, exposed, pool) = (draft.clone(), exposed.clone(), self.settings.pool.clone());
             let name = draft.name.clone();
-            match self.records.store.insert(draft, exposed, pool, vec![], self.settings.max_running).await {
+            match self.records.store.insert(draft, exposed, pool, vec![], room.clone()).await {
                 Err(StoreError::NoPort | StoreError::Full(_)) if self.work.make_way(|_| true).await? => {}
                 Err(StoreError::NameTaken) => return Err(self.name_taken(by, name, None).await),
                 other => return other.map_err(error_of),
@@ -185,7 +126,7 @@ impl Asked {
 
     /// # Errors
     /// [`Error::Invalid`] if the host never has so much memory.
-    async fn host_has(&self, memory: Memory) -> Result<()> {
+    pub(super) async fn host_has(&self, memory: Memory) -> Result<()> {
         let host = self.engine.memory().await.map_err(|e| Error::engine(DOING, e))?;
         if host == 0 || memory.bytes() <= host {
             return Ok(());
@@ -195,8 +136,8 @@ impl Asked {
         Err(Invalid::new("memory", &memory.to_string(), allowed).into())
     }
 
-    /// A sandbox's `authorized_keys`: its creator's keys, the configured keys, or both.
-    fn keys(&self, own: Option<&str>) -> Option<String> {
+    /// A sandbox's `authorized_keys`: its creator's keys, the configured keys, or both; empty if there are none.
+    pub fn keys(&self, own: Option<&str>) -> String {
         let configured = self.settings.default_ssh_key.as_deref();
         let configured = configured.filter(|_| own.is_none() || self.settings.default_ssh_key_always);
         let mut keys: Vec<&str> = Vec::new();
@@ -207,7 +148,7 @@ impl Asked {
                 keys.push(line);
             }
         }
-        (!keys.is_empty()).then(|| keys.join("\n"))
+        keys.join("\n")
     }
 
     /// The record of a sandbox that does not exist yet.
@@ -253,7 +194,7 @@ impl Asked {
                     self.try_start(by, spec).await
                 };
                 match started.await {
-                    Ok(container) => return self.record_created(&spec.sandbox, container).await,
+                    Ok(container) => return self.record_created(spec, container).await,
                     Err(Error::PortHeld(why)) if attempts < PORT_ATTEMPTS => {
                         tracing::warn!(sandbox = %spec.sandbox.id, why, "a host port is held; trying others");
                         attempts += 1;
@@ -283,6 +224,9 @@ impl Asked {
         };
         spec.sandbox.container = Some(container.clone());
         self.records.store.set_container(&spec.sandbox.id, &container).await?;
+        if !spec.starts {
+            return Ok(container);
+        }
         let started = self.engine.start(&container).await;
         if matches!(started, Err(EngineError::PortHeld(_))) {
             let removed = self.engine.remove(&spec.sandbox.id, Some(&container)).await;
@@ -291,10 +235,15 @@ impl Asked {
         started.map(|()| container).map_err(|e| Error::engine("the container could not be started", e))
     }
 
-    /// Records that a fresh container runs.
-    async fn record_created(&self, sandbox: &Sandbox, container: ContainerId) -> Result<Sandbox> {
-        let to = self.work.running(&container).await?;
-        let recorded = self.records.mark_started(sandbox, to).await?;
+    /// Records that a fresh container runs, or waits for its first start.
+    async fn record_created(&self, spec: &SandboxSpec, container: ContainerId) -> Result<Sandbox> {
+        let sandbox = &spec.sandbox;
+        let recorded = if spec.starts {
+            self.records.mark_started(sandbox, self.work.running(&container).await?).await?
+        } else {
+            let to = State::Stopped { at: self.clock.now(), reason: StopReason::Requested };
+            self.records.mark(sandbox, to).await?
+        };
         let made = self.records.store.get(&sandbox.id).await?.filter(|_| recorded);
         let made = made.ok_or_else(|| Error::NoSandbox(container.to_string()))?;
         Ok(made)

@@ -54,8 +54,15 @@ impl Asked {
                         self.next.wake();
                     }
                 }
-                // A requested stop outranks an idle one: relabel it, so that no connection wakes it.
-                State::Stopping { since, reason: StopReason::Idle } => {
+                // Wait until it is made anew; what is left of a reset that failed ends in a stop.
+                State::Resetting { at, back_to } if back_to != Some(StopReason::Requested) => {
+                    let _claim = self.work.claims.claim(&sandbox.id).await;
+                    let to = State::Resetting { at, back_to: Some(StopReason::Requested) };
+                    self.records.mark(&sandbox, to).await?;
+                    self.next.wake();
+                }
+                // A requested stop outranks an idle one and a restart: relabel it, so that no connection wakes it.
+                State::Stopping { since, reason: StopReason::Idle | StopReason::Restart } => {
                     self.relabel(by, &sandbox, State::Stopping { since, reason: StopReason::Requested }).await?;
                 }
                 State::Stopped { at, .. } if sandbox.is_undone_by_use() => {
@@ -130,6 +137,8 @@ impl Asked {
                     }
                 }
                 State::Starting { .. } => self.work.finish_start(by, &sandbox).await?,
+                // A reset failed: try it now.
+                State::Resetting { .. } => self.work.finish_reset(by, &sandbox.id).await?,
                 // Its stop failed or is half done: try it now, then again later. Do not wait for a failing store.
                 State::Stopping { .. } => match self.work.finish_stop(&sandbox.id).await {
                     Err(e @ (Error::DatabaseAway(_) | Error::Store(_))) => return Err(e),

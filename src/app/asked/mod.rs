@@ -2,6 +2,8 @@
 
 mod actions;
 mod activity;
+mod again;
+mod change;
 mod check_in;
 mod create;
 mod credentials;
@@ -11,13 +13,17 @@ mod health;
 mod images;
 mod lifecycle;
 mod look;
+mod many;
+mod message;
 mod names;
 mod namespaces;
+mod once;
 mod policy;
 mod rights;
 mod users;
 mod view;
 mod wake;
+mod wanted;
 
 use std::{
     collections::HashMap,
@@ -33,7 +39,7 @@ use super::{
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 
 pub use activity::Activity;
-pub use create::CreateSpec;
+pub use change::Power;
 pub use credentials::{Given, NewToken, SignIn};
 pub use events::Told;
 pub use figures::Figures;
@@ -42,7 +48,8 @@ use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
 pub use namespaces::CourseChange;
 pub use users::{NewPassword, NewUser, UserChange};
-pub use view::{PortView, View};
+pub use view::{Page, PortView, View};
+pub use wanted::{CreateSpec, MOST as MOST_AT_ONCE};
 
 /// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its first fields are
 /// the parts that it uses, each by itself.

@@ -56,6 +56,7 @@ fn doing(state: &State) -> &'static str {
         State::Stopping { .. } => "stopping",
         State::Stopped { .. } => "stopped",
         State::Starting { .. } => "being started",
+        State::Resetting { .. } => "being made anew",
         State::Deleting => "being deleted",
     }
 }

@@ -6,10 +6,7 @@ use super::{
 };
 use crate::{
     app::{Error, Result, actions::Acting},
-    domain::{
-        Act, ActedOn, Actor, Answer, Course, Failure, Invalid, Namespace, Object, ObjectKind, Ownership, Quota,
-        Sandbox, Usage, UserName, Verb, may,
-    },
+    domain::{Act, ActedOn, Actor, Answer, Course, Invalid, Namespace, Object, ObjectKind, Quota, Usage, Verb, may},
 };
 
 /// What a caller wants to be different about a namespace; `None`: nothing.
@@ -169,58 +166,6 @@ impl Asked {
                 Err(Invalid::new("namespace", "", format!("say which of yours: {}", names.join(", "))).into())
             }
         }
-    }
-
-    /// Says in which namespace a sandbox is, and whose it is; `None`: as before.
-    ///
-    /// # Errors
-    /// [`Error::NoSandbox`], [`Error::Forbidden`], [`Error::NoNamespace`], [`Error::Quota`], [`Error::NotWritten`];
-    /// [`Error::Invalid`] if the owner is nobody there.
-    pub async fn assign(
-        &self,
-        by: &Actor,
-        reference: &str,
-        namespace: Option<Namespace>,
-        owner: Option<Option<UserName>>,
-    ) -> Result<Sandbox> {
-        loop {
-            let sandbox = self.allowed(by, Verb::Assign, reference).await?;
-            let said = [("namespace", namespace.is_some()), ("owner", owner.is_some())];
-            let names = said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name));
-            let mut acting = self.actions.of(by, Verb::Assign, &sandbox).changing(names);
-            let to = Ownership {
-                namespace: namespace.clone().unwrap_or(sandbox.ownership.namespace.clone()),
-                owner: owner.clone().unwrap_or(sandbox.ownership.owner.clone()),
-            };
-            match self.try_assign(by, &sandbox, to, &mut acting).await {
-                // Somebody else assigned it meanwhile: perhaps out of sight.
-                Ok(None) => acting.failed(&Failure::new("changed_meanwhile", "it was assigned to others meanwhile")),
-                other => return acting.end(other).map(|assigned| assigned.unwrap_or(sandbox)),
-            }
-        }
-    }
-
-    /// `None` if it no longer belongs to whom it did in `sandbox`.
-    async fn try_assign(
-        &self,
-        by: &Actor,
-        sandbox: &Sandbox,
-        to: Ownership,
-        acting: &mut Acting,
-    ) -> Result<Option<Sandbox>> {
-        in_namespace(by, Verb::Assign, &to.namespace)?;
-        if let Some(owner) = &to.owner {
-            self.belongs(owner, &to.namespace).await?;
-        }
-        acting.begin();
-        let amended = |now: &Sandbox| Sandbox { ownership: to.clone(), ..now.clone() };
-        let record = async { Ok(self.records.store.assign(sandbox, to.clone()).await?) };
-        if !self.work.amend(&sandbox.id, amended, record).await? {
-            return Ok(None);
-        }
-        let owner = to.owner.as_ref().map(tracing::field::display);
-        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, namespace = %to.namespace, owner, %by, "assigned");
-        self.records.again(sandbox).await.map(Some)
     }
 }
 

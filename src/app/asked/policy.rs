@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Asked;
 use crate::{
-    app::{Change, Error, Result, chain},
+    app::{Error, Result},
     domain::{
         Actor, Decided, Extension, Invalid, Role, Sandbox, State, Token, Verb, Who, Zone,
         idle::end_of_age,
@@ -15,43 +15,6 @@ use crate::{
 };
 
 impl Asked {
-    /// Changes a sandbox's policy. The change applies at once, but never into the past: a sandbox whose time would be
-    /// over gets a grace, in which those inside are warned (`FAILURES.md` 35).
-    ///
-    /// # Errors
-    /// [`Error::NoSandbox`], [`Error::NotWritten`]; [`Error::Invalid`] if it would be kept beyond its age.
-    pub async fn change(&self, by: &Actor, reference: &str, change: Change) -> Result<Sandbox> {
-        let sandbox = self.allowed(by, Verb::Change, reference).await?;
-        let now = self.clock.now();
-        if let Some(Some(until)) = change.keep_until {
-            is_ahead(until, now)?;
-            self.within_age(&change.apply(&sandbox), until, ("keep_until", &until.to_string()), &Zone::default(), now)?;
-        }
-        change.own.fits(sandbox.recipe.cpus)?;
-        let acting = self.actions.of(by, Verb::Change, &sandbox).changing(change.names());
-        acting.around(self.change_found(by, &sandbox, change)).await
-    }
-
-    async fn change_found(&self, by: &Actor, sandbox: &Sandbox, change: Change) -> Result<Sandbox> {
-        let now = self.clock.now();
-        // What connections carried until now counts under the old policy.
-        if let Err(e) = self.usage.collect().await {
-            tracing::debug!(sandbox = %sandbox.id, error = chain(&e), "its connections could not be looked at");
-        }
-        let grace_end = plus(now, self.settings.resume_grace);
-        let words = change.words();
-        let amended = |now: &Sandbox| change.apply(now);
-        let record = self.records.change(&sandbox.id, change.clone(), grace_end);
-        let changed = self.work.amend(&sandbox.id, amended, record).await?;
-        let changed = changed.ok_or_else(|| Error::NoSandbox(sandbox.name.to_string()))?;
-        let why = format!("{words} by {by}; {}", self.usage.why(&changed, now));
-        tracing::info!(sandbox = %changed.id, name = %changed.name, %by, why, "its limits were changed");
-        self.records.decided(&changed, Decided::Changed, why).await;
-        // A deadline or a warning may be due earlier now.
-        self.next.wake();
-        Ok(changed)
-    }
-
     /// Keeps a running sandbox for `length` from now on, or for its idle limit. This is evidence by a person. It
     /// shortens nothing, and never reaches beyond its age.
     ///
@@ -123,7 +86,7 @@ impl Asked {
     /// # Errors
     /// [`Error::Invalid`] with the field and its value if `until` is beyond its age. The message gives the end of the
     /// age in `zone`.
-    fn within_age(
+    pub(super) fn within_age(
         &self,
         sandbox: &Sandbox,
         until: Timestamp,

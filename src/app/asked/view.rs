@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::Asked;
+use super::{Asked, rights::sees};
 use crate::{
     app::{Result, usage::Glance},
-    domain::{Actor, Deadline, Policy, PortMapping, Sandbox, Wake, deadline, explain},
+    domain::{Actor, Deadline, Policy, PortMapping, Sandbox, Selection, Wake, deadline, explain},
     relay::Count,
 };
 
@@ -28,8 +28,19 @@ pub struct View {
     pub deadline: Option<Deadline>,
     /// Which connections wake it.
     pub wake: Wake,
+    /// At which moment it is so.
+    pub at: Timestamp,
     /// Its ports.
     pub ports: Vec<PortView>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page {
+    /// After which row it begins.
+    pub after: i64,
+    /// How many it has at most; `None`: all.
+    pub limit: Option<usize>,
 }
 
 /// A port as it is shown.
@@ -56,15 +67,23 @@ impl Asked {
         self.viewed(sandbox, glance, now)
     }
 
-    /// A view of every sandbox of `by`'s in [`Asked::list`].
+    /// A view of every sandbox of `selection` that `by` may see, oldest first, and, if `page` has no room for all of
+    /// them, where the next one begins. Nobody looks at those of other pages.
     ///
     /// # Errors
     /// [`Error::Store`](crate::app::Error::Store).
-    pub async fn views(&self, by: &Actor) -> Result<Vec<View>> {
-        let sandboxes = self.list(by).await?;
+    pub async fn views(&self, by: &Actor, selection: &Selection, page: Page) -> Result<(Vec<View>, Option<i64>)> {
+        let rows = self.records.store.all_after(page.after).await?.into_iter();
+        let wanted = rows.filter(|(_, s)| s.life.state.is_visible() && selection.has(s) && sees(by, s));
+        let most = page.limit.unwrap_or(usize::MAX);
+        let mut rows: Vec<_> = wanted.take(most.saturating_add(1)).collect();
+        let is_last = rows.len() <= most;
+        rows.truncate(most);
+        let next = rows.last().filter(|_| !is_last).map(|(number, _)| *number);
         let now = self.clock.now();
-        let glances = self.usage.glances(sandboxes.iter().map(Arc::as_ref), now);
-        Ok(sandboxes.into_iter().zip(glances).map(|(sandbox, glance)| self.viewed(sandbox, glance, now)).collect())
+        let glances = self.usage.glances(rows.iter().map(|(_, sandbox)| sandbox.as_ref()), now);
+        let views = rows.into_iter().zip(glances).map(|((_, sandbox), glance)| self.viewed(sandbox, glance, now));
+        Ok((views.collect(), next))
     }
 
     /// Shows a sandbox with the result of a glance at `now`.
@@ -77,6 +96,7 @@ impl Asked {
             lead: policy.of(&sandbox).lead(),
             deadline: deadline(policy, &sandbox),
             wake: self.records.wakes(&sandbox),
+            at: now,
             ports: glance.ports.into_iter().map(port).collect(),
             sandbox,
         }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::Asked;
 use crate::{
     app::{Error, Result, chain},
-    domain::{Actor, Happened, Recipe, Sandbox, SandboxId, State, Verb, Wake, WakeFailure},
+    domain::{Actor, Happened, Sandbox, SandboxId, State, Verb, WakeFailure},
     relay::Event,
 };
 
@@ -82,21 +82,5 @@ impl Asked {
                 Ok(true)
             }
         }
-    }
-
-    /// Sets which connections wake a sandbox.
-    ///
-    /// # Errors
-    /// [`Error::NoSandbox`], [`Error::NotWritten`].
-    pub async fn set_wake(&self, by: &Actor, reference: &str, wake: Wake) -> Result<()> {
-        let sandbox = self.allowed(by, Verb::Change, reference).await?;
-        let amended = |now: &Sandbox| {
-            let recipe = Recipe { wake: Some(wake), ..now.recipe.clone() };
-            Sandbox { recipe, ..now.clone() }
-        };
-        let setting = self.work.amend(&sandbox.id, amended, self.records.set_wake(&sandbox.id, wake));
-        self.actions.of(by, Verb::Change, &sandbox).changing(["wake"]).around(setting).await?;
-        tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, %by, wake = wake.word(), "what wakes it was changed");
-        Ok(())
     }
 }

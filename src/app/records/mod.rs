@@ -7,14 +7,12 @@ mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use jiff::Timestamp;
-
 use super::{Error, Result, Settings, actions::Actions, next::Next, tally::Tally, vitals::Vitals};
 use crate::{
     clock::RecordClock,
     domain::{EndedBy, Fact, Happened, Sandbox, SandboxId, SandboxRef, Seen, State, Wake},
     relay::{Load, Relay, Request, Response, Unopened, Unreachable},
-    store::{Change, Store},
+    store::Store,
 };
 
 /// What is known of the relay's table.
@@ -124,24 +122,6 @@ impl Records {
     pub async fn set_ended_by(&self, seen: &Sandbox, by: EndedBy) -> Result<bool> {
         let done = self.store.set_ended_by(seen, by).await?;
         Ok(self.shown(seen, done).await)
-    }
-
-    /// Changes a sandbox's policy, as [`Store::change`] does; `None` if it is gone.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseAway`], [`Error::Store`].
-    pub async fn change(&self, id: &SandboxId, change: Change, grace_end: Timestamp) -> Result<Option<Sandbox>> {
-        Ok(self.store.change(id, change, self.settings.policy, grace_end).await?)
-    }
-
-    /// Sets which connections wake a sandbox.
-    ///
-    /// # Errors
-    /// [`Error::DatabaseAway`], [`Error::Store`].
-    pub async fn set_wake(&self, id: &SandboxId, wake: Wake) -> Result<()> {
-        self.store.set_wake(id, wake).await?;
-        self.show(id).await;
-        Ok(())
     }
 
     /// Tells the relay of a sandbox if it was changed. Returns `done`.

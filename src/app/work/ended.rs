@@ -37,6 +37,11 @@ impl Work {
         };
         let is_news = matches!(now.life.state, State::Running { .. });
         let ended = self.how_it_ended(&now, container, &shown, reason).await;
+        if reason == StopReason::Restart {
+            // It is to run, whoever is left to start it.
+            let to = State::Starting { stopped_at: self.clock.now(), reason: StopReason::Requested };
+            return Ok(self.records.mark(known, to).await?);
+        }
         let to = State::Stopped { at: self.clock.now(), reason };
         if !self.records.mark_ended(known, to, ended).await? {
             return Ok(false);

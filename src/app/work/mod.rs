@@ -6,6 +6,8 @@ mod cut_off;
 mod ended;
 mod heard;
 mod removal;
+mod resetting;
+mod settling;
 mod starting;
 mod stopping;
 

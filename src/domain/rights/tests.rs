@@ -20,15 +20,26 @@ fn of(name: &str, owner: Option<&str>) -> Ownership {
     Ownership { namespace: namespace(name), owner: owner.map(|owner| UserName::parse("owner", owner).unwrap()) }
 }
 
-const ON_SANDBOXES: [Verb; 8] =
-    [Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Assign, Verb::Invite, Verb::Delete];
+const ON_SANDBOXES: [Verb; 11] = [
+    Verb::See,
+    Verb::Start,
+    Verb::Stop,
+    Verb::Restart,
+    Verb::Extend,
+    Verb::Message,
+    Verb::Change,
+    Verb::Assign,
+    Verb::Invite,
+    Verb::Reset,
+    Verb::Delete,
+];
 
 #[test]
 fn all_verbs_are_in_the_list_and_no_two_have_one_word() {
     for (at, verb) in Verb::ALL.into_iter().enumerate() {
         assert_eq!(verb as usize, at, "{verb:?}");
     }
-    assert_eq!(Verb::ALL.last(), Some(&Verb::Measure), "the last one of the enum");
+    assert_eq!(Verb::ALL.last(), Some(&Verb::Message), "the last one of the enum");
     assert_eq!(Verb::ALL.map(Verb::word).into_iter().collect::<BTreeSet<_>>().len(), Verb::ALL.len());
 }
 
@@ -77,8 +88,20 @@ fn a_token_does_what_its_scopes_say_and_makes_no_tokens() {
     let mine = of("a", None);
     for (scope, allowed) in [
         (Scope::Read, &[Verb::See][..]),
-        (Scope::Operate, &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite]),
-        (Scope::Create, &[Verb::See, Verb::Delete]),
+        (
+            Scope::Operate,
+            &[
+                Verb::See,
+                Verb::Start,
+                Verb::Stop,
+                Verb::Restart,
+                Verb::Extend,
+                Verb::Message,
+                Verb::Change,
+                Verb::Invite,
+            ],
+        ),
+        (Scope::Create, &[Verb::See, Verb::Reset, Verb::Delete]),
         (Scope::Admin, &[Verb::See, Verb::Assign]),
     ] {
         let rights = Rights::all().narrowed(&[scope].into(), &BTreeSet::new());

@@ -22,8 +22,8 @@ impl Containers for DockerEngine {
     async fn create(&self, spec: &SandboxSpec) -> Result<ContainerId> {
         let client = self.client().await?;
         let directory = self.directory(&spec.sandbox.id);
-        let key = spec.ssh_key.as_deref().unwrap_or_default();
-        let secrets = [("token", spec.sandbox.token.reveal()), ("authorized_keys", key)];
+        let key = spec.sandbox.recipe.ssh_key.as_deref().unwrap_or_default();
+        let secrets = [("token", spec.sandbox.token.reveal()), (spec::KEYS, key)];
         let secrets = secrets.map(|(name, text)| (name, text.to_owned()));
         files::write(&directory, &[spec::check_in_files(&spec.check_in).as_slice(), &secrets].concat())?;
         self.amend(&spec.sandbox).await?;
@@ -89,6 +89,9 @@ impl Containers for DockerEngine {
         let shown = self.look(container).await?;
         let stranger = || EngineError::Refused(format!("the labels of container {container} do not read as ours"));
         let mut sandbox = spec::recover(&shown, Token::from_bytes(random()?)).ok_or_else(stranger)?;
+        if let Some(text) = files::amended(&self.amendment(&sandbox.id)) {
+            amendment::put_over(&mut sandbox, &text);
+        }
         let directory = self.directory(&sandbox.id);
         let kept = std::fs::read_to_string(directory.join("token")).ok().and_then(|t| Token::parse(t.trim()));
         match kept {
@@ -96,9 +99,6 @@ impl Containers for DockerEngine {
             // The directory is lost too. Make it anew: the sandbox's next start mounts it. Until then the sandbox's
             // address identifies it, as it does without a token.
             None => files::write(&directory, &spec::files(&shown, &sandbox))?,
-        }
-        if let Some(text) = files::amended(&self.amendment(&sandbox.id)) {
-            amendment::put_over(&mut sandbox, &text);
         }
         Ok(sandbox)
     }

@@ -84,6 +84,15 @@ pub fn write(directory: &Path, files: &[(&str, String)]) -> Result<()> {
     })
 }
 
+/// Writes one file of a sandbox anew. Whoever reads it meanwhile reads the old text or the new one.
+pub fn replace(directory: &Path, name: &str, text: &str) -> Result<()> {
+    let draft = format!(".{name}.new");
+    write(directory, &[(&draft, text.to_owned())])?;
+    std::fs::rename(directory.join(&draft), directory.join(name)).map_err(|e| {
+        EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
+    })
+}
+
 /// Removes a sandbox's directory and its amendment, if they are there.
 pub fn remove(directory: &Path, amendment: &Path) -> Result<()> {
     let amended = [amendment, &draft(amendment)].map(std::fs::remove_file);

@@ -29,7 +29,7 @@ const ENOUGH: usize = 500;
 impl Inside for DockerEngine {
     async fn furnish(&self, sandbox: &Sandbox, check_in: &CheckIn) -> Result<()> {
         let directory = self.directory(&sandbox.id);
-        let whole = ["token", "authorized_keys"].iter().all(|name| directory.join(name).is_file());
+        let whole = ["token", spec::KEYS].iter().all(|name| directory.join(name).is_file());
         let mut wanted = spec::check_in_files(check_in).to_vec();
         if let Some(container) = sandbox.container.as_ref().filter(|_| !whole) {
             let [_, token, key] = spec::files(&self.look(container).await?, sandbox);

@@ -1,12 +1,14 @@
 //! The Docker Engine, through bollard: the connection, and calls about Docker itself. `spec` says what to ask for;
 //! `errors` and `observe` say what the answers mean.
 
+mod altering;
 mod containers;
 pub mod diagnosis;
 mod errors;
 mod files;
 mod images;
 mod inside;
+mod launch;
 mod network;
 mod observe;
 mod removal;

@@ -33,13 +33,13 @@ const ENDING: [&str; 4] = ["15", "9", "2", "3"];
 /// A container as `inspect` shows it. The caller adds the address, because it knows our network's name.
 pub fn closely(container: &ContainerId, shown: ContainerInspectResponse) -> Observed {
     let state = shown.state.unwrap_or_default();
+    let labels = shown.config.and_then(|c| c.labels).unwrap_or_default();
     let phase = match state.status {
-        Some(ContainerStateStatusEnum::CREATED) => Phase::Created,
+        Some(ContainerStateStatusEnum::CREATED) if !spec::rests(&labels) => Phase::Created,
         Some(ContainerStateStatusEnum::REMOVING) => Phase::Removing,
         _ if state.running == Some(true) => Phase::Running,
         _ => Phase::Exited,
     };
-    let labels = shown.config.and_then(|c| c.labels).unwrap_or_default();
     let sandbox = labels.get(spec::ID).and_then(|id| SandboxId::parse(id));
     let host = shown.host_config.unwrap_or_default();
     let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_process_of(*pid, container));
@@ -61,8 +61,9 @@ fn exit(state: &ContainerState) -> Option<Exit> {
 
 /// A container as the list shows it. The caller adds the address here too.
 pub fn from_afar(container: ContainerId, sandbox: SandboxId, shown: &ContainerSummary) -> Observed {
+    let rests = shown.labels.as_ref().is_some_and(spec::rests);
     let phase = match shown.state {
-        Some(ContainerSummaryStateEnum::CREATED) => Phase::Created,
+        Some(ContainerSummaryStateEnum::CREATED) if !rests => Phase::Created,
         Some(ContainerSummaryStateEnum::REMOVING) => Phase::Removing,
         Some(
             ContainerSummaryStateEnum::RUNNING

@@ -8,7 +8,10 @@ use bollard::models::{
 };
 use jiff::Timestamp;
 
-use super::DockerSettings;
+use super::{
+    DockerSettings,
+    launch::{self, CHECK_IN_URL},
+};
 use crate::{
     domain::{
         Access, Carrier, ContainerId, Cpus, Endpoint, ImageRef, Label, Life, Memory, Namespace, OwnPolicy, Ownership,
@@ -26,13 +29,19 @@ pub const ID: &str = "spindle.id";
 const APP_PORT: &str = "spindle.app_port";
 /// The public keys of those who log in, one a line.
 pub const SSH_KEY: &str = "spindle.ssh_key";
+/// The file in a sandbox's own directory that has them too.
+pub const KEYS: &str = "authorized_keys";
 /// Where a sandbox finds its own directory.
 pub const MOUNT: &str = "/run/spindle";
-const CHECK_IN_URL: &str = "SPINDLE_CHECK_IN_URL";
 const IMAGE: &str = "spindle.image_ref";
 const CREATED: &str = "spindle.created";
 const PORTS: &str = "spindle.ports";
 const LABELS: &str = "spindle.labels";
+const FORMER: &str = "spindle.former";
+/// Whether a container was made to be started at once.
+const STARTS: &str = "spindle.starts";
+/// How many earlier containers a label names.
+const MOST_FORMER: usize = 50;
 const WAKE: &str = "spindle.wake";
 const TZ: &str = "spindle.tz";
 const WAKE_ON: &str = "spindle.wake_on";
@@ -45,11 +54,9 @@ const PROXY_PROTOCOL: &str = "spindle.proxy_protocol";
 /// The create request for `spec`. `files` is the sandbox's own directory on the host.
 pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> ContainerCreateBody {
     let sandbox = &spec.sandbox;
-    let mut env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    env.push(format!("{CHECK_IN_URL}={}", spec.check_in.url));
+    let launched = sandbox.recipe.launch.as_deref().cloned().unwrap_or_default();
     ContainerCreateBody {
         image: Some(sandbox.recipe.image.to_string()),
-        env: Some(env),
         labels: Some(labels(spec, &settings.deployment)),
         exposed_ports: Some(sandbox.ports.iter().map(|p| p.inside.to_string()).collect()),
         host_config: Some(HostConfig {
@@ -76,7 +83,7 @@ pub fn request(spec: &SandboxSpec, settings: &DockerSettings, files: &Path) -> C
             }),
             ..HostConfig::default()
         }),
-        ..ContainerCreateBody::default()
+        ..launch::request(&launched, &spec.check_in.url)
     }
 }
 
@@ -127,6 +134,8 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
     let ports: Vec<String> =
         s.ports.iter().map(|p| format!("{}={}:{}", p.inside, p.outside.host, p.outside.port)).collect();
     let [wake_on, app_protocol, proxy_protocol] = s.recipe.traffic.words();
+    let ids: Vec<&ContainerId> = s.former.iter().chain(&s.container).collect();
+    let former: Vec<&str> = ids.iter().rev().take(MOST_FORMER).rev().map(|id| id.as_str()).collect();
     let ours = [
         (DEPLOYMENT, Some(deployment.to_owned())),
         (ID, Some(s.id.to_string())),
@@ -134,8 +143,11 @@ fn labels(spec: &SandboxSpec, deployment: &str) -> HashMap<String, String> {
         (CREATED, Some(s.created_at.to_string())),
         (PORTS, Some(ports.join(","))),
         (APP_PORT, Some(s.recipe.app_port.map(|p| p.to_string()).unwrap_or_default())),
-        (SSH_KEY, Some(spec.ssh_key.clone().unwrap_or_default())),
+        (SSH_KEY, Some(s.recipe.ssh_key.clone().unwrap_or_default())),
+        (launch::LABEL, s.recipe.launch.as_deref().map(launch::label)),
         (LABELS, Some(keys.join(","))),
+        (FORMER, Some(former.join(","))),
+        (STARTS, Some(spec.starts.to_string())),
         (WAKE, Some(s.recipe.wake.map(|w| w.word().to_owned()).unwrap_or_default())),
         (NAMESPACE, Some(s.ownership.namespace.to_string())),
         (OWNER, Some(s.ownership.owner.as_ref().map(ToString::to_string).unwrap_or_default())),
@@ -175,6 +187,8 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         zone: label(TZ).and_then(Zone::read).unwrap_or_default(),
         own,
         wake: label(WAKE).and_then(Wake::from_word),
+        ssh_key: Some(label(SSH_KEY).unwrap_or_default().to_owned()),
+        launch: launch::read(shown.config.as_ref()?),
         labels: theirs.map(|k| Label::parse(k, labels.get(k)?).ok()).collect::<Option<_>>()?,
         ..Recipe::of(ImageRef::parse(label(IMAGE)?).ok()?, memory, cpus)
     };
@@ -190,12 +204,18 @@ pub fn recover(shown: &ContainerInspectResponse, token: Token) -> Option<Sandbox
         name: name.unwrap_or_else(|_| SandboxName::generated(&id)),
         token,
         created_at,
+        former: label(FORMER).unwrap_or_default().split(',').filter_map(ContainerId::parse).collect(),
         ports: ports.collect::<Option<_>>()?,
         ownership,
         recipe,
         life: Life { state, generation: 1, ..Life::default() },
         id,
     })
+}
+
+/// Whether the container with these labels was made to rest until somebody starts it.
+pub fn rests(labels: &HashMap<String, String>) -> bool {
+    labels.get(STARTS).is_some_and(|starts| starts == "false")
 }
 
 /// The files that tell a sandbox where and how often it reports.
@@ -208,8 +228,9 @@ pub fn files(shown: &ContainerInspectResponse, sandbox: &Sandbox) -> [(&'static 
     let config = shown.config.as_ref();
     let env = config.and_then(|c| c.env.as_ref()).into_iter().flatten();
     let url = env.filter_map(|e| e.strip_prefix(CHECK_IN_URL)?.strip_prefix('=')).next_back().unwrap_or_default();
-    let key = config.and_then(|c| c.labels.as_ref()).and_then(|l| l.get(SSH_KEY)).cloned().unwrap_or_default();
-    [("check_in_url", url.to_owned()), ("token", sandbox.token.reveal().to_owned()), ("authorized_keys", key)]
+    let label = || config.and_then(|c| c.labels.as_ref()).and_then(|l| l.get(SSH_KEY)).cloned();
+    let key = sandbox.recipe.ssh_key.clone().or_else(label).unwrap_or_default();
+    [("check_in_url", url.to_owned()), ("token", sandbox.token.reveal().to_owned()), (KEYS, key)]
 }
 
 fn port_mapping(text: &str, published: impl Fn(&PortSpec) -> bool) -> Option<PortMapping> {
@@ -226,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        EvidenceLog, Limit,
+        EvidenceLog, Launch, Limit,
         fixtures::{at, running},
     };
 
@@ -251,16 +272,17 @@ mod tests {
                 access: Access::parse("/lab?token={token}").ok(),
                 own: OwnPolicy { idle_limit: Some(Limit::Never), ..OwnPolicy::default() },
                 labels: vec![Label::parse("course", "db, 101").unwrap()],
+                ssh_key: Some("ssh-ed25519 AAAA".into()),
+                launch: Some(Launch { env: vec![("A".into(), "b=c".into())], ..Launch::default() }.into()),
                 ..running(60).recipe
             },
             ..running(60)
         };
         SandboxSpec {
             sandbox,
-            env: vec![("A".into(), "b=c".into())],
-            ssh_key: Some("ssh-ed25519 AAAA".into()),
             check_in: CheckIn { url: "http://10.0.0.1/v1/check-in".into(), period: Duration::from_secs(20) },
             no_new_privileges: true,
+            starts: true,
         }
     }
 
@@ -315,7 +337,8 @@ mod tests {
         };
         let state = State::Stopped { at: at(60), reason: StopReason::Exited };
         let life = Life { state, evidence: EvidenceLog::default(), ..spec.sandbox.life.clone() };
-        let expected = Sandbox { life, ..spec.sandbox.clone() };
+        let former = spec.sandbox.container.iter().cloned().collect();
+        let expected = Sandbox { former, life, ..spec.sandbox.clone() };
         assert_eq!(recover(&shown, spec.sandbox.token.clone()), Some(expected));
         let [url, token, key] = files(&shown, &spec.sandbox);
         assert_eq!(url, ("check_in_url", spec.check_in.url.clone()));

@@ -58,7 +58,7 @@ impl FakeEngine {
     }
 
     /// Renames a container behind Spindle's back.
-    pub fn rename(&self, container: &ContainerId, name: &str) {
+    pub fn rename_behind(&self, container: &ContainerId, name: &str) {
         self.change(container, |c| c.name = name.to_owned());
     }
 

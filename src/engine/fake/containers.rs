@@ -61,9 +61,10 @@ impl Containers for FakeEngine {
         let made = inner.made;
         let id = ContainerId::parse(&format!("{:064x}", 0xfade_0000_0000_0000_u64 + u64::from(made)))
             .expect("64 hex digits");
+        let former = spec.sandbox.former.iter().chain(&spec.sandbox.container).cloned().collect();
         let life = Life { evidence: EvidenceLog::default(), keep_until: None, ..spec.sandbox.life.clone() };
         let container = Container {
-            sandbox: Sandbox { container: Some(id.clone()), life, ..spec.sandbox.clone() },
+            sandbox: Sandbox { container: Some(id.clone()), former, life, ..spec.sandbox.clone() },
             name: spec.sandbox.name.as_str().to_owned(),
             published: spec
                 .sandbox
@@ -72,13 +73,13 @@ impl Containers for FakeEngine {
                 .filter(|p| p.carrier == Carrier::Engine)
                 .map(|p| p.outside.port)
                 .collect(),
-            phase: Phase::Created,
+            phase: if spec.starts { Phase::Created } else { Phase::Exited },
             starts: 0,
             // In 127.0.0.0/8, so that a test can speak from this address.
             address: IpAddr::V4(Ipv4Addr::from(self.network + made)),
             ignores_term: false,
             check_in: spec.check_in.clone(),
-            ssh_key: spec.ssh_key.clone(),
+            ssh_key: spec.sandbox.recipe.ssh_key.clone().filter(|keys| !keys.is_empty()),
             inside: Interior::default(),
             paused: false,
             exit: TERMINATED,

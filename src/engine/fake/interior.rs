@@ -10,13 +10,22 @@ pub(super) struct Interior {
     pub(super) announcements: Vec<String>,
     /// Since its last start.
     pub(super) cpu: Duration,
+    /// In bytes.
+    pub(super) memory_used: u64,
     /// What its program has written.
     pub(super) written: Vec<u8>,
 }
 
 impl Default for Interior {
     fn default() -> Self {
-        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO, written: Vec::new() }
+        Self {
+            terminals: 1,
+            stopped: 0,
+            announcements: Vec::new(),
+            cpu: Duration::ZERO,
+            memory_used: 0,
+            written: Vec::new(),
+        }
     }
 }
 

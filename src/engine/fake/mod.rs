@@ -1,5 +1,6 @@
 //! A scripted engine for tests: it keeps containers in memory, and fails, hangs and lies on request.
 
+mod altering;
 mod behind;
 mod containers;
 mod images;
@@ -170,7 +171,7 @@ impl FakeEngine {
             let mut inner = self.inner();
             inner.calls.push(call);
             // What is written down is on the host.
-            if inner.away && call != "amend" {
+            if inner.away && !["amend", "admit"].contains(&call) {
                 return Err(EngineError::Unavailable("nobody listens (scripted)".into()));
             }
             inner.faults.get_mut(call).and_then(VecDeque::pop_front)

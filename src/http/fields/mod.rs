@@ -13,7 +13,7 @@ use rocket::{
 };
 use serde_json::Value;
 
-use super::error::ApiError;
+use super::{error::ApiError, once};
 use json::Json;
 
 /// The most that a body may hold.
@@ -106,6 +106,7 @@ impl Body {
     /// Reads the body from the client.
     pub async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Self, ApiError> {
         let bytes = bytes(data, LIMIT).await?;
+        once::claim(request, &bytes).await?;
         let text = String::from_utf8_lossy(&bytes);
         let garbled = matches!(text, Cow::Owned(_));
         match Self::parse(request.content_type().map(ToString::to_string).as_deref(), &text) {
@@ -199,6 +200,11 @@ impl Fields {
         if self.form { named.next() } else { named.next_back() }
     }
 
+    /// Whether the field `name` is there, and is not `null`.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| *value != Json::Plain(Value::Null))
+    }
+
     fn repeated(&self) -> Option<&str> {
         repeated(&self.pairs)
     }
@@ -226,6 +232,20 @@ impl Fields {
         }
     }
 
+    /// A word or JSON's own: yes or no.
+    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+        let allowed = "it is \"true\" or \"false\"";
+        match self.get(name) {
+            Some(Json::Plain(Value::Bool(flag))) => Ok(Some(*flag)),
+            _ => match self.text(name)?.as_deref() {
+                None => Ok(None),
+                Some("true") => Ok(Some(true)),
+                Some("false") => Ok(Some(false)),
+                Some(other) => Err(ApiError::invalid(name, other, allowed)),
+            },
+        }
+    }
+
     /// A list of texts: an array in JSON, `a,b` in a form. `None` if it is absent.
     pub fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
         let allowed = "it is a list of texts: [\"a\", \"b\"] in JSON, a,b in a form";
@@ -240,6 +260,15 @@ impl Fields {
                 Ok(Some(list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()))
             }
             Some(other) => Err(ApiError::invalid(name, &other.to_string(), allowed)),
+        }
+    }
+
+    /// The words of a command: an array, or a text of words with spaces between.
+    pub fn words(&self, name: &'static str) -> Result<Option<Vec<String>>, ApiError> {
+        match self.get(name) {
+            Some(Json::Plain(Value::String(text))) if text.is_empty() => Ok(None),
+            Some(Json::Plain(Value::String(text))) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
+            _ => self.list(name),
         }
     }
 

@@ -134,7 +134,7 @@ async fn no_record_is_later_than_now() {
     store.extend(&before, said.clone()).await.unwrap();
     let wish = Change { keep_until: Some(Some(at(9_000))), ..Change::default() };
     store.extend(&kept, said.clone()).await.unwrap();
-    store.change(&kept.id, wish, POLICY, ahead).await.unwrap();
+    store.change(&kept, wish, POLICY, ahead).await.unwrap();
     assert_eq!(store.clamp(now, jump, at(60)).await.unwrap(), 2);
     let after = store.get(&before.id).await.unwrap().unwrap();
     assert_eq!(after.latest(), now, "{after:?}");
