@@ -285,6 +285,15 @@ impl Actor {
         self.rights.role == Role::Admin || self.rights.namespaces.contains(namespace)
     }
 
+    /// Whether a sandbox of `ownership` is the actor's own: as its owner, or by an invitation to it.
+    pub fn owns(&self, ownership: &Ownership) -> bool {
+        match (&self.who, &ownership.owner) {
+            (Who::Invited(_), _) => true,
+            (Who::User(name), Some(owner)) => owner.as_str() == name,
+            _ => false,
+        }
+    }
+
     /// Whether it is a person who asks through the API.
     pub fn is_user(&self) -> bool {
         matches!(self.who, Who::User(_) | Who::Invited(_))

@@ -156,6 +156,8 @@ pub struct Life {
     pub warned_for: Option<Timestamp>,
     /// The last wish to keep it.
     pub extension: Option<Extension>,
+    /// Who worked in it last through the API without being its owner.
+    pub staff: Option<Who>,
     /// Why the last attempt to wake it failed, unless it was started since.
     pub wake_failure: Option<WakeFailure>,
     /// What the engine shows of it besides its state.

@@ -2,6 +2,7 @@
 
 mod amendment;
 pub mod docker;
+mod exec;
 pub mod fake;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -11,6 +12,8 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
+
+pub use exec::{Attached, Channel, Exec, Ran};
 
 /// Why the engine did not do what it was asked. `Display` is written for an instructor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -256,10 +259,10 @@ pub trait Inside: Send + Sync {
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
 }
 
-/// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
+/// An engine: its containers, their inside, programs in them, its images, and here the engine itself. Every method has its own deadline;
 /// "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside {
+pub trait Engine: Containers + Images + Inside + Exec {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

@@ -9,6 +9,7 @@ mod columns;
 mod credentials;
 mod decisions;
 mod evidence;
+mod execs;
 mod failures;
 #[cfg(test)]
 mod faults;

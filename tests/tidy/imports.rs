@@ -22,6 +22,10 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
             "serde",
             "serde_json",
             "tracing",
+            "hyper",
+            "hyper_util",
+            "http_body_util",
+            "rustix",
         ],
     ),
     (

@@ -4,12 +4,15 @@
 mod containers;
 pub mod diagnosis;
 mod errors;
+mod exec;
 mod files;
+mod hijack;
 mod images;
 mod inside;
 mod network;
 mod observe;
 mod removal;
+mod session;
 mod spec;
 pub mod trial;
 
