@@ -39,8 +39,9 @@ use work::Work;
 pub use crate::{clock::Stopwatch, store::Change};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, SignIn, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ended, Ensured, ExecWish, Executed, Given, Health, Image, LONGEST,
+    NewPassword, NewToken, NewUser, PortView, Pull, PullEnd, PullState, STALL, Seat, SignIn, Terminal, TerminalWish,
+    UserChange, View, Viewing, Written,
 };
 pub use error::{Error, chain};
 pub use identity::password;

@@ -62,6 +62,12 @@ pub struct Settings {
     pub check_in_address: Option<IpAddr>,
     /// Its port.
     pub check_in_port: u16,
+    /// How long a program may run that somebody waits for, if nobody says.
+    pub exec_timeout: Duration,
+    /// How long a terminal stays when nobody writes to it any more, for whoever comes back.
+    pub terminal_patience: Duration,
+    /// How often we look whether those at a terminal may still be there.
+    pub terminal_look: Duration,
     /// How long actions are kept.
     pub actions_keep: Duration,
 }

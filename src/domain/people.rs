@@ -201,12 +201,15 @@ pub struct Rights {
     pub scopes: BTreeSet<Scope>,
     /// The one sandbox that an invitation is for.
     pub only: Option<SandboxId>,
+    /// The namespaces whose assistants may enter their learners' sandboxes.
+    pub enters: BTreeSet<Namespace>,
 }
 
 impl Rights {
     /// Everything.
     pub fn all() -> Self {
-        Self { role: Role::Admin, namespaces: BTreeSet::new(), scopes: Scope::ALL.into(), only: None }
+        let (namespaces, enters) = (BTreeSet::new(), BTreeSet::new());
+        Self { role: Role::Admin, namespaces, scopes: Scope::ALL.into(), only: None, enters }
     }
 
     /// What somebody of `role` may do in `namespaces`.

@@ -53,11 +53,13 @@ pub enum Verb {
     OthersCredentials,
     /// See what was done.
     SeeActions,
+    /// Run a program in a sandbox, and type in a terminal there.
+    Exec,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -79,6 +81,7 @@ impl Verb {
         Self::OwnCredentials,
         Self::OthersCredentials,
         Self::SeeActions,
+        Self::Exec,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -110,6 +113,7 @@ impl Verb {
             Verb::OwnCredentials => "own_credentials",
             Verb::OthersCredentials => "others_credentials",
             Verb::SeeActions => "see_actions",
+            Verb::Exec => "exec",
         }
     }
 
@@ -119,7 +123,13 @@ impl Verb {
             Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
                 Scope::Read
             }
-            Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Change | Verb::Invite => Scope::Operate,
+            Verb::Start
+            | Verb::Stop
+            | Verb::Extend
+            | Verb::Enter
+            | Verb::Exec
+            | Verb::Change
+            | Verb::Invite => Scope::Operate,
             Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
             | Verb::RemoveImage
@@ -133,7 +143,13 @@ impl Verb {
     /// The least role that may do it, where it may do anything.
     pub fn least(self) -> Role {
         match self {
-            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::OwnCredentials => Role::Learner,
+            Verb::See
+            | Verb::Start
+            | Verb::Stop
+            | Verb::Extend
+            | Verb::Enter
+            | Verb::Exec
+            | Verb::OwnCredentials => Role::Learner,
             Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
             Verb::Create
             | Verb::Change
@@ -224,9 +240,9 @@ fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
         (Verb::ManageUser, Object::User(role, namespaces)) if actor.rights.role < Role::Admin => {
             role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
         }
-        // Assistants look after learners, and do not act as them.
-        (Verb::Enter, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
-            is_own(actor, ownership)
+        // Assistants look after learners, and do not act as them, unless their namespace says so.
+        (Verb::Enter | Verb::Exec, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
+            is_own(actor, ownership) || actor.rights.enters.contains(&ownership.namespace)
         }
         // A token that is stolen must not outlive its revocation in others.
         (Verb::OwnCredentials, _) => {

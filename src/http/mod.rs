@@ -9,6 +9,7 @@ mod check_in;
 mod containers;
 mod credentials;
 mod error;
+mod exec;
 mod export;
 mod fields;
 mod gate;
@@ -20,7 +21,10 @@ mod made;
 mod namespaces;
 mod paths;
 mod refusals;
+mod socket;
 mod strict;
+mod terminal;
+mod tickets;
 mod trace;
 mod users;
 mod wire;
@@ -107,6 +111,9 @@ fn callers() -> Vec<Route> {
     let all = [
         images::routes(),
         containers::routes(),
+        exec::routes(),
+        terminal::routes(),
+        tickets::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),
@@ -148,6 +155,7 @@ impl Api {
             .manage(refusals::Refusals::default())
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
+            .manage(tickets::Tickets::default())
             .manage(paths)
             .mount("/", callers)
             .mount("/", check_in)

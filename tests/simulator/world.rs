@@ -134,7 +134,10 @@ fn settings(flavour: &Flavour) -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
-        actions_keep: Duration::from_hours(400 * 24),
+        exec_timeout: Duration::from_secs(20),
+            terminal_patience: Duration::from_secs(2),
+            terminal_look: Duration::from_millis(100),
+            actions_keep: Duration::from_hours(400 * 24),
     }
 }
 

@@ -82,6 +82,8 @@ pub const IMPORTS: [(&str, &[&str], &[&str]); 13] = [
             "hyper_util",
             "http_body_util",
             "tokio_rustls",
+            "tokio_tungstenite",
+            "futures_util",
             "socket2",
         ],
     ),

@@ -5,6 +5,7 @@ mod activity;
 mod check_in;
 mod create;
 mod credentials;
+mod exec;
 mod health;
 mod images;
 mod lifecycle;
@@ -13,6 +14,7 @@ mod names;
 mod namespaces;
 mod policy;
 mod rights;
+mod terminals;
 mod users;
 mod view;
 mod wake;
@@ -22,6 +24,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -33,12 +36,18 @@ use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 pub use activity::Activity;
 pub use create::CreateSpec;
 pub use credentials::{Given, NewToken, SignIn};
+pub use exec::{ExecWish, Executed, LONGEST, Written};
 pub use health::Health;
 use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
 pub use namespaces::CourseChange;
+use terminals::Terminals;
+pub use terminals::{Ended, STALL, Seat, Terminal, TerminalWish, Viewing};
 pub use users::{NewPassword, NewUser, UserChange};
 pub use view::{PortView, View};
+
+/// How many programs somebody may wait for at once. Each may cost 2 MiB.
+const PROGRAMS: usize = 64;
 
 /// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its first fields are
 /// the parts that it uses, each by itself.
@@ -57,6 +66,9 @@ pub struct Asked {
     /// Cancelled when the server is being shut down.
     closing: CancellationToken,
     tasks: TaskTracker,
+    /// How many programs somebody may wait for at once.
+    programs: Semaphore,
+    terminals: Terminals,
     /// Images that are being pulled, by tag.
     pulls: Mutex<HashMap<String, Pulling>>,
 }
@@ -80,6 +92,8 @@ impl Asked {
             settings: Arc::clone(&work.settings),
             closing,
             tasks,
+            programs: Semaphore::new(PROGRAMS),
+            terminals: Mutex::default(),
             pulls: Mutex::default(),
         })
     }

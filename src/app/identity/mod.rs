@@ -217,7 +217,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Unauthorized`] if the credential has ended, or the user is gone.
     pub async fn again(&self, actor: &Actor) -> Result<Actor> {
-        let Who::User(name) = &actor.who else { return Ok(actor.clone()) };
+        let Who::User(name) = &actor.who else { return self.guest_again(actor).await };
         let (rights, now) = (self.account(name).await?.ok_or(Error::Unauthorized)?.rights, self.clock.now());
         let rights = match &actor.credential {
             Credential::Token(id) => {
@@ -228,6 +228,37 @@ impl Identity {
             _ => rights,
         };
         Ok(Actor { rights, ..actor.clone() })
+    }
+
+    /// The same, of somebody with an invitation.
+    async fn guest_again(&self, actor: &Actor) -> Result<Actor> {
+        let (Credential::Invitation(id) | Credential::Session(id)) = &actor.credential else { return Ok(actor.clone()) };
+        let kind = if matches!(actor.credential, Credential::Session(_)) { Kind::Session } else { Kind::Invitation };
+        let now = self.clock.now();
+        let grant = self.store.grant(kind, id, now).await?.ok_or(Error::Unauthorized)?;
+        let (_, rights) = self.guest(&grant, now).await?.ok_or(Error::Unauthorized)?;
+        Ok(Actor { rights, ..actor.clone() })
+    }
+
+    /// Who has an invitation, or a session that began with one, and what it allows; `None`: it is something else.
+    async fn guest(&self, grant: &Grant, now: Timestamp) -> Result<Option<(Who, Rights)>> {
+        let Some(id) = &grant.sandbox else { return Ok(None) };
+        if let Some(parent) = &grant.parent
+            && !self.store.is_valid(parent, now).await?
+        {
+            return Err(Error::Unauthorized);
+        }
+        let sandbox = self.store.get(id).await?.filter(|sandbox| sandbox.life.state.is_visible());
+        let sandbox = sandbox.ok_or(Error::Unauthorized)?;
+        // An invitation holds while its giver may give it.
+        let rights = self.account(&grant.user).await?.ok_or(Error::Unauthorized)?.rights;
+        let giver = Actor { rights, ..Actor::admin(&grant.user) };
+        if may(&giver, Verb::Invite, Object::Sandbox(&sandbox.id, &sandbox.ownership)) != Answer::Yes {
+            return Err(Error::Unauthorized);
+        }
+        // The parent of a session is its invitation; that of an invitation a token.
+        let parent = grant.parent.as_ref().filter(|_| grant.kind == Kind::Session);
+        Ok(Some((Who::Invited(parent.unwrap_or(&grant.id).clone()), invited(&sandbox))))
     }
 
     async fn rights(
@@ -246,19 +277,8 @@ impl Identity {
         {
             return Err(Error::Unauthorized);
         }
-        if let Some(id) = &grant.sandbox {
-            let sandbox = self.store.get(id).await?.filter(|sandbox| sandbox.life.state.is_visible());
-            let sandbox = sandbox.ok_or(Error::Unauthorized)?;
-            // An invitation holds while its giver may give it.
-            let rights = account.ok_or(Error::Unauthorized)?.rights;
-            let giver = Actor { rights, ..Actor::admin(&grant.user) };
-            let object = Object::Sandbox(&sandbox.id, &sandbox.ownership);
-            if may(&giver, Verb::Invite, object) != Answer::Yes {
-                return Err(Error::Unauthorized);
-            }
-            // The parent of a session is its invitation; that of an invitation a token.
-            let parent = grant.parent.as_ref().filter(|_| grant.kind == Kind::Session);
-            return Ok((Who::Invited(parent.unwrap_or(&grant.id).clone()), invited(&sandbox)));
+        if let Some(guest) = self.guest(grant, now).await? {
+            return Ok(guest);
         }
         let account = account.ok_or(Error::Unauthorized)?;
         let is_theirs = match grant.kind {
@@ -301,7 +321,8 @@ pub fn new_id() -> std::result::Result<String, getrandom::Error> {
 }
 
 fn of_user(user: User) -> Account {
-    Account { password: user.password.map(Password::Hash), rights: Rights::of(user.role, user.namespaces) }
+    let rights = Rights { enters: user.enters, ..Rights::of(user.role, user.namespaces) };
+    Account { password: user.password.map(Password::Hash), rights }
 }
 
 /// What an invitation to `sandbox` allows.

@@ -28,7 +28,7 @@ fn all_verbs_are_in_the_list_and_no_two_have_one_word() {
     for (at, verb) in Verb::ALL.into_iter().enumerate() {
         assert_eq!(verb as usize, at, "{verb:?}");
     }
-    assert_eq!(Verb::ALL.last(), Some(&Verb::SeeActions), "the last one of the enum");
+    assert_eq!(Verb::ALL.last(), Some(&Verb::Exec), "the last one of the enum");
     assert_eq!(Verb::ALL.map(Verb::word).into_iter().collect::<BTreeSet<_>>().len(), Verb::ALL.len());
 }
 

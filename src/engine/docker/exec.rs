@@ -20,8 +20,11 @@ const USER: &str = "spindle.user";
 /// Which user the lab images mean if they do not say, as they did not at first.
 const LAB: (&str, &str, &str) = ("spindle.image", "lab", "student");
 
-/// Docker answers before it starts a program. If it shows none after so long, it never will.
-const START: Duration = Duration::from_secs(3);
+/// How often we look.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Docker answers before it starts a program. If it shows none after so many looks, it never will.
+const START: u32 = 60;
 
 /// Ends what has the mark, for whoever runs it: it cannot see others' environments.
 const BY_MARK: &str = include_str!("end.sh");
@@ -105,17 +108,15 @@ impl Exec for DockerEngine {
 impl DockerEngine {
     /// What became of a program, once Docker has started it or has not; `None` if Docker does not know it any more.
     async fn started(&self, exec: &str) -> Result<Option<Ran>> {
-        let waited = tokio::time::Instant::now();
-        loop {
+        for _ in 0..START {
             match self.look_at_exec(exec).await {
-                Ok(Ran { pid: None, code: None, .. }) if waited.elapsed() < START => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+                Ok(Ran { pid: None, code: None, .. }) => tokio::time::sleep(LOOK_EVERY).await,
                 Ok(ran) => return Ok(Some(ran)),
                 Err(EngineError::NoContainer) => return Ok(None),
                 Err(e) => return Err(e),
             }
         }
+        Ok(Some(Ran::default()))
     }
 
     /// Ends a program by a program of ours inside the container, where its processes cannot be reached from outside.
@@ -128,13 +129,12 @@ impl DockerEngine {
         let exec = self.prepare_exec(&begun.container, &program, "end").await?;
         // Dropping its streams does not end it.
         drop(self.begin_exec(&exec, false).await?);
-        let waited = tokio::time::Instant::now();
-        while self.look_at_exec(&begun.exec).await.is_ok_and(|ran| ran.running) {
-            if waited.elapsed() > QUICK {
-                return Err(EngineError::Refused("a program inside could not be ended from inside".into()));
+        let ended = async {
+            while self.look_at_exec(&begun.exec).await.is_ok_and(|ran| ran.running) {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
+        };
+        let ended = tokio::time::timeout(QUICK, ended).await;
+        ended.map_err(|_| EngineError::Refused("a program inside could not be ended from inside".into()))
     }
 }

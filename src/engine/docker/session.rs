@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -14,14 +14,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::observe::is_process_of;
 use crate::domain::ContainerId;
 
-/// How long processes have that were asked to end, until they are killed.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 /// How often we look.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// After so long something is wrong: the kernel does not let a process go.
-const LONGEST: Duration = Duration::from_secs(8);
+/// After so many looks, processes that were asked to end are killed.
+const PATIENCE: u32 = 50;
+
+/// After so many looks something is wrong: the kernel does not let a process go.
+const LONGEST: u32 = 800;
 
 /// A process of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,18 +110,18 @@ pub fn end(container: &ContainerId, leader: Option<(u32, bool)>, id: &str) -> io
             None => return Ok(()),
         },
     };
-    let (began, mut asked) = (Instant::now(), HashSet::new());
-    loop {
+    let mut asked = HashSet::new();
+    for look in 0.. {
         let left = members(&all()?, leader);
         let left: Vec<Process> = left.into_iter().filter(|p| is_process_of(p.pid, container)).collect();
         if left.is_empty() {
             return Ok(());
         }
-        if began.elapsed() > LONGEST {
+        if look > LONGEST {
             return Err(io::Error::other(format!("{} of its processes do not end", left.len())));
         }
         for process in left {
-            if began.elapsed() >= PATIENCE {
+            if look >= PATIENCE {
                 send(process, container, Signal::KILL)?;
             } else if asked.insert(process.pid) {
                 for signal in [Signal::HUP, Signal::TERM, Signal::CONT] {
@@ -131,6 +131,7 @@ pub fn end(container: &ContainerId, leader: Option<(u32, bool)>, id: &str) -> io
         }
         std::thread::sleep(LOOK_EVERY);
     }
+    Ok(())
 }
 
 #[cfg(test)]

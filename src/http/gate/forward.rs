@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Hall,
     answer::{Body, Refusal},
+    gone::Watched,
     greeting::Manner,
     headers,
     peers::{Peer, Seat},
@@ -36,6 +37,7 @@ use super::{
 pub struct Forward {
     hall: Arc<Hall>,
     manner: Manner,
+    client: Watched,
     /// The connection to Rocket; none before the first request, and while one is under way.
     inner: Mutex<Option<Inner>>,
     /// Both sides of a WebSocket that was granted.
@@ -51,8 +53,8 @@ struct Inner {
 
 impl Forward {
     /// For requests of a client that came in this `manner`.
-    pub fn new(hall: Arc<Hall>, manner: Manner) -> Self {
-        Self { hall, manner, inner: Mutex::default(), upgraded: Mutex::default() }
+    pub fn new(hall: Arc<Hall>, manner: Manner, client: Watched) -> Self {
+        Self { hall, manner, client, inner: Mutex::default(), upgraded: Mutex::default() }
     }
 
     /// Rocket's answer to a request, or ours if it is not passed on.
@@ -134,7 +136,7 @@ impl Forward {
     async fn connect(&self) -> io::Result<Inner> {
         let stream = TcpStream::connect(self.hall.inside).await?;
         stream.set_nodelay(true)?;
-        let seat = self.hall.peers.seat(stream.local_addr()?.port());
+        let seat = self.hall.peers.seat(stream.local_addr()?.port(), self.client.clone());
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
         Ok(Inner { sender, seat, _driver: driver })

@@ -8,7 +8,12 @@ use std::{
 
 use rocket::Request;
 
-use super::shares::Shares;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    gone::{Gone, Watched},
+    shares::Shares,
+};
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,37 +26,42 @@ pub struct Peer {
 
 /// Managed by a server behind a gate: whose request comes from which port of the gate.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Mutex<HashMap<u16, Peer>>>);
+pub struct Peers(Arc<Mutex<HashMap<u16, (Peer, Gone)>>>);
 
 /// A port of the gate's, until dropped.
 #[derive(Debug)]
 pub struct Seat {
     peers: Peers,
     port: u16,
+    client: Watched,
+    /// Cancelled when nobody sits there any more.
+    ended: CancellationToken,
 }
 
 impl Peers {
     /// Takes a seat at `port`, in which nobody sits yet.
-    pub fn seat(&self, port: u16) -> Seat {
-        Seat { peers: self.clone(), port }
+    pub fn seat(&self, port: u16, client: Watched) -> Seat {
+        Seat { peers: self.clone(), port, client, ended: CancellationToken::new() }
     }
 
     /// Whose requests come from `port`; `None`: it is not the gate's.
     pub fn at(&self, port: u16) -> Option<Peer> {
-        self.0.lock().expect("no holder panics").get(&port).copied()
+        self.0.lock().expect("no holder panics").get(&port).map(|(peer, _)| *peer)
     }
 }
 
 impl Seat {
     /// The next request from this port is `peer`'s.
     pub fn give_to(&self, peer: Peer) {
-        self.peers.0.lock().expect("no holder panics").insert(self.port, peer);
+        let gone = self.client.gone(self.ended.clone());
+        self.peers.0.lock().expect("no holder panics").insert(self.port, (peer, gone));
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.peers.0.lock().expect("no holder panics").remove(&self.port);
+        self.ended.cancel();
     }
 }
 
@@ -59,6 +69,12 @@ impl Drop for Seat {
 pub fn peer(request: &Request<'_>) -> Option<Peer> {
     // Looked up once: when the answer is logged, the connection may be gone.
     *request.local_cache(|| request.rocket().state::<Peers>()?.at(request.remote()?.port()))
+}
+
+/// When the client of the request leaves; `None`: nobody waits for the answer already.
+pub fn gone(request: &Request<'_>) -> Option<Gone> {
+    let peers = request.rocket().state::<Peers>()?.0.lock().expect("no holder panics");
+    peers.get(&request.remote()?.port()).map(|(_, gone)| gone.clone())
 }
 
 /// Tells the gate that the request came with right credentials: its address has a part in the reserve from now on.
