@@ -6,6 +6,7 @@ pub mod docker;
 pub mod people;
 pub mod scripted;
 mod servers;
+pub mod socket;
 pub mod talk;
 pub mod tls;
 
