@@ -9,33 +9,14 @@ use spindle::domain::{Exit, Size};
 use support::{
     Body, World,
     people::{PASSWORD, admin, basic, by_password, course, of_alice, session, text},
+    programs::{descriptors, nothing_is_left, until},
     scripted::{LIMIT, Scripted, container, settle, world},
     socket::{ADMIN, Client},
     uri,
 };
 
-/// How long a test waits for what must come. Generous: the other tests load the machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 fn path(c: &Value) -> String {
     format!("{}/terminal", uri(c))
-}
-
-async fn until(w: &Scripted, what: &str, holds: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !holds().await {
-            w.app.pass.converge().await;
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never: {what}");
-}
-
-async fn nothing_is_left(w: &Scripted) {
-    until(w, "nothing is left", async || {
-        w.engine.running_programs() == 0 && w.store.execs().await.unwrap().is_empty()
-    })
-    .await;
 }
 
 async fn open(w: &Scripted, c: &Value) -> Vec<Value> {
@@ -55,7 +36,10 @@ async fn a_terminal_carries_both_ways_and_says_its_exit_code() {
     let resized = || w.engine.last_program(&container(&c)).unwrap().1 == Some(Size { cols: 120, rows: 50 });
     until(&w, "the size", async || resized()).await;
     let listed = open(&w, &c).await;
-    assert_eq!((listed.len(), text(&listed[0], "id"), &listed[0]["writers"]), (1, client.id.as_str(), &json!(["admin"])));
+    assert_eq!(
+        (listed.len(), text(&listed[0], "id"), &listed[0]["writers"]),
+        (1, client.id.as_str(), &json!(["admin"]))
+    );
     client.types("exit 3\n").await;
     assert_eq!(client.is_closed().await, (1000, json!({"exit_code": 3})));
     nothing_is_left(&w).await;
@@ -123,7 +107,8 @@ async fn a_ticket_opens_one_terminal_once() {
         assert_eq!(made["expires_in"], 30);
         text(&made, "ticket").to_owned()
     };
-    let with = async |ticket: &str, place: &str| Client::try_open(w.http(), &format!("{place}?ticket={ticket}"), &[]).await;
+    let with =
+        async |ticket: &str, place: &str| Client::try_open(w.http(), &format!("{place}?ticket={ticket}"), &[]).await;
     let ticket = ask("alice", &path(&alice)).await;
     let mut client = with(&ticket, &path(&alice)).await.ok().unwrap();
     client.types("hello\n").await;
@@ -170,7 +155,7 @@ async fn a_learner_sees_who_watches_and_a_watcher_types_nothing() {
     assert_eq!(Client::try_open(w.http(), &watch, &[("authorization", &as_bob)]).await.err().unwrap().0, 404);
     let mut watcher = Client::try_open(w.http(), &watch, &[("authorization", &as_ina)]).await.ok().unwrap();
     watcher.sees("work\n").await;
-    assert_eq!(learner.sees("watches").await, "", "");
+    assert_eq!(learner.sees("this terminal\r\n").await, "\r\n[Spindle] ina watches this terminal\r\n");
     learner.wipe();
     learner.types("more\n").await;
     watcher.sees("more\n").await;
@@ -194,11 +179,15 @@ async fn a_right_that_ends_ends_the_terminal() {
     let guest = admin(&w, "POST", &format!("{}/invite", uri(&alice)), "").await;
     let guests = format!("Bearer {}", text(&guest, "token"));
     let ina = basic("ina", PASSWORD);
-    let at = async |with: &str| Client::try_open(w.http(), &path(&alice), &[("authorization", with)]).await.ok().unwrap();
+    let at =
+        async |with: &str| Client::try_open(w.http(), &path(&alice), &[("authorization", with)]).await.ok().unwrap();
     let (mut by_token, mut by_guest, mut by_ina) = (at(&bearer).await, at(&guests).await, at(&ina).await);
     by_ina.types("a\n").await;
     by_ina.sees("a\n").await;
-    by_password(&w, "alice").send("DELETE", &format!("/v1/tokens/{}", text(&token, "id")), Body::None).await.expect(204);
+    by_password(&w, "alice")
+        .send("DELETE", &format!("/v1/tokens/{}", text(&token, "id")), Body::None)
+        .await
+        .expect(204);
     assert_eq!(by_token.is_closed().await.0, 1008);
     let invitation = format!("{}/invitations/{}", uri(&alice), text(&guest, "id"));
     w.http().send("DELETE", &invitation, Body::None).await.expect(204);
@@ -246,10 +235,6 @@ async fn a_client_that_reads_nothing_slows_its_own_terminal_and_is_dropped() {
     other.sees("still\n").await;
     drop(silent);
     until(&w, "its program is ended", async || w.engine.running_programs() == 1).await;
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// 1,000 clients that vanish from their terminals.

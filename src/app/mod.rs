@@ -46,7 +46,7 @@ pub use asked::{
 pub use error::{Error, chain};
 pub use identity::password;
 pub use pass::Pass;
-pub use settings::{AdminLogin, Settings};
+pub use settings::{AdminLogin, ReachSettings, Settings};
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};
 
 #[cfg(test)]

@@ -78,10 +78,8 @@ fn settings() -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
-        exec_timeout: Duration::from_secs(20),
-            terminal_patience: Duration::from_secs(2),
-            terminal_look: Duration::from_millis(100),
-            actions_keep: Duration::from_hours(400 * 24),
+        reach: ReachSettings::default(),
+        actions_keep: Duration::from_hours(400 * 24),
     }
 }
 

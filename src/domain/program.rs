@@ -126,7 +126,8 @@ mod tests {
         for bad in [&[][..], &[""], &["a\0"], &["a", &"x".repeat(40_000)]] {
             assert!(refused(of(bad)).starts_with("command"), "{bad:.20?}");
         }
-        for (user, fits) in [("student", true), ("0:0", true), ("a:b:c", false), ("", false), ("a b", false), ("-u", false)]
+        for (user, fits) in
+            [("student", true), ("0:0", true), ("a:b:c", false), ("", false), ("a b", false), ("-u", false)]
         {
             let program = Program { user: Some(user.into()), ..of(&["id"]) };
             assert_eq!(program.check().is_ok(), fits, "{user:?}");

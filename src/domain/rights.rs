@@ -123,13 +123,9 @@ impl Verb {
             Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
                 Scope::Read
             }
-            Verb::Start
-            | Verb::Stop
-            | Verb::Extend
-            | Verb::Enter
-            | Verb::Exec
-            | Verb::Change
-            | Verb::Invite => Scope::Operate,
+            Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Exec | Verb::Change | Verb::Invite => {
+                Scope::Operate
+            }
             Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
             | Verb::RemoveImage
@@ -143,13 +139,9 @@ impl Verb {
     /// The least role that may do it, where it may do anything.
     pub fn least(self) -> Role {
         match self {
-            Verb::See
-            | Verb::Start
-            | Verb::Stop
-            | Verb::Extend
-            | Verb::Enter
-            | Verb::Exec
-            | Verb::OwnCredentials => Role::Learner,
+            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Exec | Verb::OwnCredentials => {
+                Role::Learner
+            }
             Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
             Verb::Create
             | Verb::Change

@@ -133,7 +133,7 @@ pub struct Extension {
     pub until: Timestamp,
 }
 
-/// What became of a sandbox: all that changes with its starts and its use.
+/// What became of a sandbox: all that changes with its starts and its use. Its fields are what is recorded of that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Life {
     /// The state.

@@ -12,7 +12,7 @@ use rocket::{
     request::{FromRequest, Outcome},
 };
 
-use super::{arrival::request_id, error::ApiError, gate, tickets::Tickets};
+use super::{arrival::request_id, error::ApiError, gate, ticket::Tickets};
 use crate::{
     app::{App, Error},
     domain::{Actor, Kind, Role},

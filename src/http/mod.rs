@@ -24,6 +24,7 @@ mod refusals;
 mod socket;
 mod strict;
 mod terminal;
+mod ticket;
 mod tickets;
 mod trace;
 mod users;
@@ -155,7 +156,7 @@ impl Api {
             .manage(refusals::Refusals::default())
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
-            .manage(tickets::Tickets::default())
+            .manage(ticket::Tickets::default())
             .manage(paths)
             .mount("/", callers)
             .mount("/", check_in)

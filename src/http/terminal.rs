@@ -137,9 +137,7 @@ impl Part {
         let because = |why: &str| serde_json::json!({ "reason": why }).to_string();
         let (code, reason) = match self {
             Part::Left => return None,
-            Part::Ended(Ended::Exit(code)) => {
-                (CloseCode::Normal, serde_json::json!({ "exit_code": code }).to_string())
-            }
+            Part::Ended(Ended::Exit(code)) => (CloseCode::Normal, serde_json::json!({ "exit_code": code }).to_string()),
             Part::Ended(Ended::Sandbox) => (CloseCode::Away, because("the container has ended")),
             Part::Ended(Ended::Engine) => (CloseCode::Error, because("the container engine has gone away")),
             Part::Ended(Ended::Abandoned) => (CloseCode::Away, because("nobody came back to the terminal")),
@@ -292,7 +290,9 @@ mod tests {
     #[test]
     fn a_text_message_sets_the_size_and_nothing_else() {
         assert_eq!(resize("{\"resize\":{\"cols\":100,\"rows\":40}}"), Ok(Size { cols: 100, rows: 40 }));
-        for bad in ["", "ls", "{}", "{\"resize\":{\"cols\":0,\"rows\":1}}", "{\"resize\":{\"cols\":1,\"rows\":1},\"x\":1}"] {
+        for bad in
+            ["", "ls", "{}", "{\"resize\":{\"cols\":0,\"rows\":1}}", "{\"resize\":{\"cols\":1,\"rows\":1},\"x\":1}"]
+        {
             assert!(resize(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,11 +1,4 @@
-//! Tickets: a browser cannot send a credential when it opens a WebSocket or an event stream, so it may fetch a ticket
-//! before. One is good for one request to one path, and not for long. The log has no query, and so no ticket.
-
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+//! `/v1/tickets`: for a browser that is about to open a WebSocket or an event stream.
 
 use rocket::{Route, State, http::Status, post, serde::json::Json};
 
@@ -14,59 +7,11 @@ use super::{
     error::ApiError,
     fields::{Body, Taken},
     strict,
+    ticket::{GOOD, MOST_OF_ONE, Tickets},
 };
-use crate::{
-    api,
-    app::{App, Stopwatch},
-    domain::{Actor, names::hex},
-};
+use crate::{api, app::Error};
 
 const TICKET: Taken = Taken { names: &[&["path"]], elsewhere: &[] };
-
-/// How long a ticket is good.
-const GOOD: Duration = Duration::from_secs(30);
-
-/// The most at a time, of everybody and of one actor.
-const MOST: usize = 10_000;
-const MOST_OF_ONE: usize = 100;
-
-struct Ticket {
-    by: Actor,
-    path: String,
-    given: Stopwatch,
-}
-
-/// Managed by the API's server: the tickets that are good.
-#[derive(Default)]
-pub struct Tickets(Mutex<HashMap<String, Ticket>>);
-
-impl Tickets {
-    fn good(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
-        let mut good = self.0.lock().expect("no holder panics");
-        good.retain(|_, ticket| ticket.given.elapsed() < GOOD);
-        good
-    }
-
-    /// Gives a ticket; `None`: there are too many.
-    fn give(&self, by: Actor, path: &str) -> Option<Result<String, getrandom::Error>> {
-        let mut good = self.good();
-        if good.len() >= MOST || good.values().filter(|ticket| ticket.by.who == by.who).count() >= MOST_OF_ONE {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        if let Err(e) = getrandom::fill(&mut bytes) {
-            return Some(Err(e));
-        }
-        let secret = format!("ticket_{}", hex(&bytes));
-        good.insert(secret.clone(), Ticket { by, path: path.to_owned(), given: Stopwatch::start() });
-        Some(Ok(secret))
-    }
-
-    /// Whose ticket it is. It is good no more after that, also for another path.
-    pub fn redeem(&self, secret: &str, path: &str) -> Option<Actor> {
-        self.good().remove(secret).filter(|ticket| ticket.path == path).map(|ticket| ticket.by)
-    }
-}
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
@@ -77,7 +22,6 @@ pub fn routes() -> Vec<Route> {
 async fn make(
     caller: Caller,
     tickets: &State<Tickets>,
-    _app: &State<Arc<App>>,
     body: Result<Body, ApiError>,
 ) -> Result<(Status, Json<api::Ticket>), ApiError> {
     let what = "it is the path for which the ticket is good, such as /v1/containers/alice/terminal";
@@ -87,33 +31,11 @@ async fn make(
     }
     match tickets.give(caller.0, &path) {
         Some(Ok(ticket)) => Ok((Status::Created, Json(api::Ticket { ticket, expires_in: GOOD.as_secs() }))),
-        Some(Err(e)) => Err(crate::app::Error::NoRandom(e.to_string()).into()),
+        Some(Err(e)) => Err(Error::NoRandom(e.to_string()).into()),
         None => {
-            let message = format!("there are {MOST_OF_ONE} tickets of yours that are still good; wait {} s", GOOD.as_secs());
+            let message =
+                format!("there are {MOST_OF_ONE} tickets of yours that are still good; wait {} s", GOOD.as_secs());
             Err(ApiError::new(Status::TooManyRequests, "too_many_tickets", message))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ticket_is_good_once_and_for_one_path() {
-        let tickets = Tickets::default();
-        let by = Actor::admin("ann");
-        let give = || tickets.give(by.clone(), "/v1/a").unwrap().unwrap();
-        let ticket = give();
-        assert_eq!(tickets.redeem(&ticket, "/v1/a"), Some(by.clone()));
-        assert_eq!(tickets.redeem(&ticket, "/v1/a"), None, "once");
-        let ticket = give();
-        assert_eq!(tickets.redeem(&ticket, "/v1/b"), None);
-        assert_eq!(tickets.redeem(&ticket, "/v1/a"), None, "whoever tried elsewhere has lost it");
-        for _ in 0..MOST_OF_ONE {
-            give();
-        }
-        assert!(tickets.give(by, "/v1/a").is_none());
-        assert!(tickets.give(Actor::admin("bob"), "/v1/a").is_some(), "others are not kept from theirs");
     }
 }

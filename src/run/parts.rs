@@ -1,9 +1,9 @@
 //! Makes the parts of a server, as the configuration says.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use spindle::{
-    app::{AdminLogin, App, Settings},
+    app::{AdminLogin, App, ReachSettings, Settings},
     clock::SystemClock,
     config::Config,
     engine::docker::{DockerEngine, DockerSettings},
@@ -83,9 +83,7 @@ fn settings(config: &Config) -> Settings {
         default_ssh_key_always: config.sandbox.default_ssh_key_always,
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
-        exec_timeout: config.policy.exec_timeout,
-        terminal_patience: Duration::from_mins(2),
-        terminal_look: Duration::from_secs(15),
+        reach: ReachSettings { exec_timeout: config.policy.exec_timeout, ..ReachSettings::default() },
         actions_keep: config.actions_keep,
     }
 }

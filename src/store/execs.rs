@@ -11,9 +11,7 @@ impl Store {
         let job = move |c: &Connection| {
             let insert = "INSERT INTO execs (id, sandbox, container, exec, user) VALUES (?1, ?2, ?3, ?4, ?5)";
             let Begun { id, sandbox, container, exec, user } = &begun;
-            Ok(c.prepare_cached(insert)?
-                .execute((id, sandbox.as_str(), container.as_str(), exec, user))
-                .map(drop)?)
+            Ok(c.prepare_cached(insert)?.execute((id, sandbox.as_str(), container.as_str(), exec, user)).map(drop)?)
         };
         self.writer.run(job).await
     }
@@ -28,7 +26,8 @@ impl Store {
     /// All that are recorded.
     pub async fn execs(&self) -> Result<Vec<Begun>> {
         let job = |c: &Connection| {
-            let mut statement = c.prepare_cached("SELECT id, sandbox, container, exec, user FROM execs ORDER BY rowid")?;
+            let mut statement =
+                c.prepare_cached("SELECT id, sandbox, container, exec, user FROM execs ORDER BY rowid")?;
             let mut rows = statement.query(())?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {

@@ -71,8 +71,7 @@ fn enroll(c: &Connection, user: &User) -> Result<()> {
     Ok(())
 }
 
-const COURSE: &str =
-    "name, title, containers, running, memory, owner_containers, owner_running, owner_memory, assistant_exec, created_at";
+const COURSE: &str = "name, title, containers, running, memory, owner_containers, owner_running, owner_memory, assistant_exec, created_at";
 
 fn quota(c: &mut Columns<'_>) -> Result<Quota> {
     let memory = |text: &str| Memory::parse(text).ok();

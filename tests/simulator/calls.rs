@@ -15,8 +15,8 @@ use super::{
 use crate::{
     domain::{Begun, ContainerId, ImageRef, Observed, Phase, Program, Sandbox, SandboxId, Size, StopReason},
     engine::{
-        Announced, Attached, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, Exec, ImageDetails, Images, Inside,
-        LayerProgress, Ran, Result, SandboxSpec,
+        Announced, Attached, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, Exec, ImageDetails, Images,
+        Inside, LayerProgress, Ran, Result, SandboxSpec,
     },
 };
 

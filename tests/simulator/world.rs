@@ -23,7 +23,7 @@ use super::{
     subject::Law,
 };
 use crate::{
-    app::{App, CheckInDoor, Settings},
+    app::{App, CheckInDoor, ReachSettings, Settings},
     domain::{ContainerId, Cpus, Limit, Memory, Observed, Phase, Policy, Sandbox, SandboxId, Sources, State, Wake},
     engine::{Containers, fake::FakeEngine},
     loops,
@@ -134,10 +134,8 @@ fn settings(flavour: &Flavour) -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
-        exec_timeout: Duration::from_secs(20),
-            terminal_patience: Duration::from_secs(2),
-            terminal_look: Duration::from_millis(100),
-            actions_keep: Duration::from_hours(400 * 24),
+        reach: ReachSettings::default(),
+        actions_keep: Duration::from_hours(400 * 24),
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod docker;
 pub mod people;
+pub mod programs;
 pub mod scripted;
 mod servers;
 pub mod socket;

@@ -109,7 +109,7 @@ impl Asked {
         let _at_once = self.programs.acquire().await.map_err(|_| Error::ShuttingDown)?;
         let program = Program { stdin: !wish.stdin.is_empty(), terminal: None, ..wish.program };
         let (running, attached) = self.work.begin_exec(sandbox, &program).await?;
-        let timeout = wish.timeout.unwrap_or(self.settings.exec_timeout).min(LONGEST);
+        let timeout = wish.timeout.unwrap_or(self.settings.reach.exec_timeout).min(LONGEST);
         let mut executed = Executed::default();
         let stop = tokio::select! {
             stop = self.drive(attached, wish.stdin, timeout, &mut executed) => stop,
@@ -185,7 +185,9 @@ impl Asked {
         let looking = async {
             loop {
                 match self.engine.look_at_exec(&running.begun.exec).await {
-                    Ok(Ran { running: false, code: Some(code), pid }) => return Ok(Ran { running: false, code: Some(code), pid }),
+                    Ok(Ran { running: false, code: Some(code), pid }) => {
+                        return Ok(Ran { running: false, code: Some(code), pid });
+                    }
                     Ok(_) => tokio::time::sleep(LOOK_EVERY).await,
                     Err(e) => return Err(e),
                 }

@@ -232,7 +232,9 @@ impl Identity {
 
     /// The same, of somebody with an invitation.
     async fn guest_again(&self, actor: &Actor) -> Result<Actor> {
-        let (Credential::Invitation(id) | Credential::Session(id)) = &actor.credential else { return Ok(actor.clone()) };
+        let (Credential::Invitation(id) | Credential::Session(id)) = &actor.credential else {
+            return Ok(actor.clone());
+        };
         let kind = if matches!(actor.credential, Credential::Session(_)) { Kind::Session } else { Kind::Invitation };
         let now = self.clock.now();
         let grant = self.store.grant(kind, id, now).await?.ok_or(Error::Unauthorized)?;

@@ -1,6 +1,6 @@
 //! Touch: what people do inside through the API is evidence.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +14,9 @@ use crate::{
 #[derive(Debug, Clone)]
 struct Touch {
     generation: u64,
+    /// By the clock, and by the time since the machine's start: the clock may be set before it is recorded.
     at: Timestamp,
+    steady: Duration,
     staff: Option<Who>,
     is_recorded: bool,
 }
@@ -33,7 +35,8 @@ impl Usage {
         let at = self.clock.now();
         let is_own = by.owns(&sandbox.ownership);
         let (source, staff) = if is_own { (source, None) } else { (Source::Staff, Some(by.who.clone())) };
-        let touch = Touch { generation: sandbox.life.generation, at, staff, is_recorded: false };
+        let (generation, steady) = (sandbox.life.generation, self.clock.steady());
+        let touch = Touch { generation, at, steady, staff, is_recorded: false };
         let is_new = {
             let mut touches = self.touches.lock().expect("no holder panics");
             let before = touches.0.get(&(sandbox.id.clone(), source));
@@ -41,7 +44,8 @@ impl Usage {
             let is_little = |before: &Touch| {
                 before.is_recorded && (SignedDuration::ZERO..STEP).contains(&at.duration_since(before.at))
             };
-            let is_new = before.is_none_or(|b| b.generation != touch.generation || b.staff != touch.staff || !is_little(b));
+            let is_new =
+                before.is_none_or(|b| b.generation != touch.generation || b.staff != touch.staff || !is_little(b));
             if is_new || before.is_none_or(|b| b.at != at) {
                 touches.0.insert((sandbox.id.clone(), source), touch);
             }
@@ -60,13 +64,16 @@ impl Usage {
         if due.is_empty() {
             return Ok(());
         }
+        let (now, steady) = (self.clock.now(), self.clock.steady());
         let touched = due.iter().map(|((id, source), touch)| {
-            ((id.clone(), touch.generation, Evidence { source: *source, at: touch.at }), touch.staff.clone())
+            let ago = SignedDuration::try_from(steady.saturating_sub(touch.steady)).unwrap_or_default();
+            let at = now.checked_sub(ago).unwrap_or(touch.at);
+            ((id.clone(), touch.generation, Evidence { source: *source, at }), touch.staff.clone())
         });
         self.records.store.record_touches(touched.collect()).await?;
         let mut touches = self.touches.lock().expect("no holder panics");
         for (key, written) in due {
-            if let Some(touch) = touches.0.get_mut(&key).filter(|touch| touch.at == written.at) {
+            if let Some(touch) = touches.0.get_mut(&key).filter(|touch| touch.steady == written.steady) {
                 touch.is_recorded = true;
             }
         }

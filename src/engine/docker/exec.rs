@@ -80,7 +80,8 @@ impl Exec for DockerEngine {
 
     async fn look_at_exec(&self, exec: &str) -> Result<Ran> {
         let client = self.client().await?;
-        let shown = self.seen(within(QUICK, "inspect exec", client.inspect_exec(exec), EngineError::NoContainer).await)?;
+        let shown =
+            self.seen(within(QUICK, "inspect exec", client.inspect_exec(exec), EngineError::NoContainer).await)?;
         let pid = shown.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
         Ok(Ran { running: shown.running == Some(true), code: shown.exit_code, pid })
     }

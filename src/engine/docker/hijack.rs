@@ -3,7 +3,12 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, Response, StatusCode, body::{Bytes, Incoming}, client::conn::http1, upgrade::Upgraded};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    upgrade::Upgraded,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadHalf},
@@ -65,10 +70,10 @@ pub async fn start(host: &str, version: &str, exec: &str, on_terminal: bool) -> 
 async fn refusal(response: Response<Incoming>) -> EngineError {
     let status = response.status();
     let why = Limited::new(response.into_body(), WHY).collect().await.map(http_body_util::Collected::to_bytes);
-    let why: serde_json::Value = serde_json::from_slice(&why.unwrap_or_default()).unwrap_or_default();
+    let why = String::from_utf8_lossy(&why.unwrap_or_default()).trim().to_owned();
     match status {
         StatusCode::NOT_FOUND => EngineError::NoContainer,
-        _ => EngineError::Refused(why["message"].as_str().unwrap_or(status.as_str()).trim().to_owned()),
+        _ => EngineError::Refused(why.trim_start_matches("{\"message\":\"").trim_end_matches("\"}").to_owned()),
     }
 }
 

@@ -52,7 +52,8 @@ fn all() -> io::Result<Vec<Process>> {
 
 /// Those of the session of `leader`, and all below them.
 fn members(all: &[Process], leader: u32) -> Vec<Process> {
-    let mut found: HashSet<u32> = all.iter().filter(|p| p.session == leader || p.pid == leader).map(|p| p.pid).collect();
+    let mut found: HashSet<u32> =
+        all.iter().filter(|p| p.session == leader || p.pid == leader).map(|p| p.pid).collect();
     loop {
         let below: Vec<u32> =
             all.iter().filter(|p| found.contains(&p.parent) && !found.contains(&p.pid)).map(|p| p.pid).collect();

@@ -52,7 +52,7 @@ impl Asked {
         let ended = tokio::select! {
             ended = reading => ended,
             ended = writing => ended,
-            () = terminal.abandoned(self.settings.terminal_patience) => Ended::Abandoned,
+            () = terminal.abandoned(self.settings.reach.terminal_patience) => Ended::Abandoned,
             () = self.closing.cancelled() => Ended::Server,
         };
         let ended = if ended == Ended::Exit(None) { self.how_it_ended(&running).await } else { ended };
@@ -68,7 +68,9 @@ impl Asked {
     async fn how_it_ended(&self, running: &Running) -> Ended {
         let runs = self.engine.inspect(&running.begun.container).await.map(|shown| shown.phase == Phase::Running);
         match (runs, self.ran(running).await) {
-            (Ok(false) | Err(crate::engine::EngineError::NoContainer), _) | (_, Err(Error::NotRunning)) => Ended::Sandbox,
+            (Ok(false) | Err(crate::engine::EngineError::NoContainer), _) | (_, Err(Error::NotRunning)) => {
+                Ended::Sandbox
+            }
             (Ok(true), Ok(ran)) => Ended::Exit(ran.code),
             (Err(e), _) => {
                 tracing::debug!(error = %e, "how a terminal ended is not known");

@@ -18,8 +18,8 @@ use crate::{
     app::{Error, Result},
     domain::{Actor, Answer, Object, Program, Sandbox, SandboxId, Size, Source, State, Verb, Who, may, names::hex},
 };
-use screen::Screen;
 pub use screen::STALL;
+use screen::Screen;
 
 /// The most terminals at a time, and of one sandbox.
 const MOST: usize = 256;
@@ -223,7 +223,10 @@ impl Asked {
         let viewing = terminal.join(by, !wish.watches);
         // Whoever comes back to a terminal of their own does nothing new.
         if terminal.by != by.who || wish.watches {
-            self.actions.of(by, Verb::Exec, &sandbox).changing([if wish.watches { "watched" } else { "joined" }]).done();
+            self.actions
+                .of(by, Verb::Exec, &sandbox)
+                .changing([if wish.watches { "watched" } else { "joined" }])
+                .done();
         }
         // If it ended meanwhile, its end was told to nobody.
         if viewing.seat.ended().is_some() { Err(Error::NoTerminal(id.clone())) } else { Ok(viewing) }
@@ -268,20 +271,28 @@ impl Asked {
         Ok(viewing)
     }
 
+    /// Records that somebody typed in a sandbox.
+    ///
+    /// # Errors
+    /// Those of the store; then it is recorded later.
+    pub(crate) async fn typed(&self, by: &Actor, sandbox: &Sandbox) -> Result<()> {
+        self.usage.touch(sandbox, Source::Terminal, by).await
+    }
+
     /// Hands on what somebody typed. That is use.
     pub async fn type_in(&self, seat: &Seat, bytes: Vec<u8>) {
         if bytes.is_empty() || !seat.writes {
             return;
         }
         // What cannot be recorded now is recorded before the next pass decides.
-        let _ = self.usage.touch(&seat.terminal.sandbox, Source::Terminal, &seat.by).await;
+        let _ = self.typed(&seat.by, &seat.terminal.sandbox).await;
         // A program that has ended reads no more.
         let _ = seat.terminal.input.send(Input::Bytes(bytes)).await;
     }
 
     /// How often [`Asked::may_stay`] is to be asked.
     pub fn terminal_look(&self) -> Duration {
-        self.settings.terminal_look
+        self.settings.reach.terminal_look
     }
 
     /// Whether somebody may still be at a terminal: credentials end, and rights change. If that cannot be known at

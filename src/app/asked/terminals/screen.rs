@@ -93,7 +93,10 @@ impl Screen {
     /// Somebody leaves.
     pub fn leave(&mut self, number: u64) {
         if let Some(gone) = self.viewers.remove(&number) {
-            self.tell(&gone.who, if gone.writes { "has left this terminal" } else { "no longer watches this terminal" });
+            self.tell(
+                &gone.who,
+                if gone.writes { "has left this terminal" } else { "no longer watches this terminal" },
+            );
         }
     }
 
