@@ -1,7 +1,5 @@
 //! Programs that are run inside: what every engine promises, and what Docker alone can show.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use spindle::{
     domain::{Begun, ContainerId, Program, SandboxId, Size},
@@ -44,7 +42,7 @@ async fn until(engine: &dyn Engine, begun: &Begun, holds: impl Fn(&Ran) -> bool)
             if holds(&ran) {
                 return ran;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(BRIEFLY, wait).await.expect("it becomes so")

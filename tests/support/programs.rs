@@ -2,7 +2,16 @@
 
 use std::time::Duration;
 
+use spindle::app::ReachSettings;
+
 use super::scripted::Scripted;
+
+/// How long programs and terminals last in a scripted world.
+pub const REACH: ReachSettings = ReachSettings {
+    exec_timeout: Duration::from_secs(20),
+    terminal_patience: Duration::from_secs(2),
+    terminal_look: Duration::from_millis(100),
+};
 
 /// How long a test waits for what must come. Generous: the other tests load the machine.
 const PATIENCE: Duration = Duration::from_mins(1);

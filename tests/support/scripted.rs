@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use serde_json::Value;
 use spindle::{
-    app::{App, ReachSettings, Settings},
+    app::{App, Settings},
     clock::{Clock, ManualClock},
     domain::{ContainerId, Cpus, Exit, Limit, Memory, Phase, Policy, Sources, State, TrafficLimits, Wake},
     engine::fake::FakeEngine,
@@ -40,13 +40,6 @@ pub const LIMITS: TrafficLimits = TrafficLimits {
     wake_timeout: Duration::from_secs(10),
     floor: 1_024,
     refused: None,
-};
-
-/// How long programs and terminals last in a scripted world.
-const REACH: ReachSettings = ReachSettings {
-    exec_timeout: Duration::from_secs(20),
-    terminal_patience: Duration::from_secs(2),
-    terminal_look: Duration::from_millis(100),
 };
 
 /// Ports of a world's own: its relay listens on them.
@@ -95,7 +88,7 @@ impl Default for TestApp {
             default_ssh_key_always: true,
             check_in_address: None,
             check_in_port: 80,
-            reach: REACH,
+            reach: super::programs::REACH,
             actions_keep: Duration::from_hours(400 * 24),
         };
         Self { settings, api: servers::settings("10.213.0.0/22"), loops: true, database: None }
