@@ -192,6 +192,11 @@ async fn a_right_that_ends_ends_the_terminal() {
     let invitation = format!("{}/invitations/{}", uri(&alice), text(&guest, "id"));
     w.http().send("DELETE", &invitation, Body::None).await.expect(204);
     assert_eq!(by_guest.is_closed().await.0, 1008);
+    let (browser, _) = session(&w, &format!("name=alice&password={PASSWORD}")).await;
+    let cookie = (browser.header.0, browser.header.1.as_str());
+    let mut by_session = Client::try_open(w.http(), &path(&alice), &[cookie]).await.ok().unwrap();
+    admin(&w, "PATCH", "/v1/users/alice", "password=another horse").await;
+    assert_eq!(by_session.is_closed().await.0, 1008, "a session ends with a new password");
     admin(&w, "PATCH", "/v1/users/ina", "namespaces=default").await;
     assert_eq!(by_ina.is_closed().await.0, 1008);
     nothing_is_left(&w).await;

@@ -215,7 +215,8 @@ async fn show(
     heard: &AtomicBool,
 ) -> Part {
     let hello = serde_json::json!({ "terminal": seat.terminal.id }).to_string();
-    let mut next = vec![Message::text(hello), Message::binary(before)];
+    let mut next = vec![Message::text(hello)];
+    next.extend(Some(before).filter(|before| !before.is_empty()).map(Message::binary));
     let mut unanswered = 0;
     loop {
         for message in next.drain(..) {

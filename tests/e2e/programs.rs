@@ -87,7 +87,7 @@ async fn endless_output_costs_no_memory_and_who_leaves_takes_the_program_along()
 
     let url = format!("{}{}/exec", world.http().base, uri(&c));
     let mut curl = Command::new("curl");
-    curl.args(["-s", "-u", "admin:spindocker", "-d", "command=sleep 444 & sleep 445", &url]);
+    curl.args(["-s", "-u", "admin:spindocker", "--data-urlencode", "command=sleep 444 & sleep 445", &url]);
     let mut curl = curl.stdout(Stdio::null()).spawn().unwrap();
     wait_for("both", BRIEFLY, || processes(&world, &c).matches("sleep 44").count() >= 2);
     curl.kill().unwrap();

@@ -115,13 +115,13 @@ fn plan(dice: &Dice) -> Plan {
 
 /// How often each action happens close to a deadline, of a thousand.
 const AT_A_DEADLINE: [(Action, i64); 10] = [
-    (Action::Report, 250),
-    (Action::Type, 70),
-    (Action::Run, 30),
+    (Action::Report, 350),
+    (Action::Type, 50),
+    (Action::Run, 20),
     (Action::Keep, 50),
     (Action::Change, 50),
-    (Action::ReportZero, 100),
-    (Action::Use, 200),
+    (Action::ReportZero, 80),
+    (Action::Use, 150),
     (Action::Start, 100),
     (Action::Stop, 100),
     (Action::Crash, 50),

@@ -55,7 +55,7 @@ impl World {
         let Some(before) = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. })) else { return };
         let since = self.clock.elapsed();
         let typed = server.app.asked.typed(&person(), &before).await;
-        self.worked(server, aim, since, typed.is_ok().then_some(&before));
+        self.worked(server, aim, since, &typed, Some(&before));
     }
 
     /// Somebody runs a program through the API, and waits for it.
@@ -65,12 +65,11 @@ impl World {
         let command = vec!["echo".to_owned()];
         let wish = ExecWish { program: Program { command, ..Program::default() }, ..ExecWish::default() };
         let run = server.app.asked.exec(&person(), &aim.name, wish, std::future::pending()).await;
-        let before = before.filter(|_| run.is_ok());
-        self.worked(server, aim, since, before.as_ref());
+        self.worked(server, aim, since, &run, before.as_ref());
     }
 
-    /// Somebody has worked in a sandbox since `since`; `before`: its row then, if that was recorded.
-    fn worked(&self, server: &Server, aim: &Aim, since: i64, before: Option<&Sandbox>) {
+    /// Somebody has worked in a sandbox since `since`, or `done` says why not; `before`: its row then.
+    fn worked<T>(&self, server: &Server, aim: &Aim, since: i64, done: &Result<T, Error>, before: Option<&Sandbox>) {
         if server.life.is_dead() {
             return;
         }
@@ -85,7 +84,7 @@ impl World {
         oracle.checked_in(&aim.id, since - LITTLE, steady);
         oracle.checked_in(&aim.id, now, false);
         oracle.takes_from(row.as_slice());
-        if before.is_none() {
+        if let Err(Error::DatabaseAway(_)) = done {
             oracle.unrecorded(since, &rows);
         }
     }

@@ -212,6 +212,20 @@ impl Identity {
         Ok(Actor { who, credential, from, request: None, rights })
     }
 
+    /// By what a changed password is noticed; `None`: whoever asks has not signed in by one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn password_mark(&self, actor: &Actor) -> Result<Option<[u8; 32]>> {
+        match (&actor.who, &actor.credential) {
+            (Who::User(name), Credential::Password | Credential::Session(_)) => {
+                let account = self.account(name).await?;
+                Ok(account.map(|account| digest(&[&self.key, account.known().as_bytes()])))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The same actor with the rights of now: for what takes long.
     ///
     /// # Errors

@@ -107,3 +107,19 @@ fn an_instructor_manages_learners_of_own_namespaces_only() {
     assert_eq!(manages(Role::Assistant, &["a"]), Answer::No);
     assert_eq!(manages(Role::Instructor, &["a"]), Answer::No, "themselves included");
 }
+
+#[test]
+fn an_assistant_enters_where_the_namespace_says_so() {
+    let (theirs, own) = (of("a", Some("bob")), of("a", Some("ann")));
+    for verb in [Verb::Enter, Verb::Exec] {
+        let asks = |actor: &Actor, of: &Ownership| may(actor, verb, Object::Sandbox(&id(1), of));
+        let mut assistant = somebody(Role::Assistant, &["a", "b"]);
+        assert_eq!((asks(&assistant, &theirs), asks(&assistant, &own)), (Answer::No, Answer::Yes), "{verb:?}");
+        assistant.rights.enters = [namespace("b")].into();
+        assert_eq!(asks(&assistant, &theirs), Answer::No, "{verb:?}: another namespace says so");
+        assistant.rights.enters = [namespace("a")].into();
+        assert_eq!(asks(&assistant, &theirs), Answer::Yes, "{verb:?}");
+        let read = assistant.rights.clone().narrowed(&[Scope::Read].into(), &BTreeSet::new());
+        assert_eq!(asks(&Actor { rights: read, ..assistant }, &theirs), Answer::No, "{verb:?}: a token that reads");
+    }
+}

@@ -95,11 +95,11 @@ impl Terminal {
         }
     }
 
-    fn join(self: &Arc<Self>, by: &Actor, writes: bool) -> Viewing {
+    fn join(self: &Arc<Self>, by: &Actor, writes: bool, password: Option<[u8; 32]>) -> Viewing {
         let mut screen = self.screen();
         let (number, before, told) = screen.join(&by.who, writes);
         self.writers.send_replace(screen.writers());
-        let seat = Seat { terminal: Arc::clone(self), by: by.clone(), number, writes };
+        let seat = Seat { terminal: Arc::clone(self), by: by.clone(), number, writes, password };
         Viewing { seat, before, told }
     }
 
@@ -141,6 +141,8 @@ pub struct Seat {
     pub by: Actor,
     number: u64,
     writes: bool,
+    /// The password by which whoever sits here came in.
+    password: Option<[u8; 32]>,
 }
 
 impl Seat {
@@ -220,7 +222,8 @@ impl Asked {
         };
         let open = self.open_terminals(&sandbox.id).into_iter().find(|terminal| terminal.id == *id);
         let terminal = open.ok_or_else(|| Error::NoTerminal(id.chars().take(64).collect()))?;
-        let viewing = terminal.join(by, !wish.watches);
+        let password = self.identity.password_mark(by).await?;
+        let viewing = terminal.join(by, !wish.watches, password);
         // Whoever comes back to a terminal of their own does nothing new.
         if terminal.by != by.who || wish.watches {
             self.actions
@@ -246,6 +249,7 @@ impl Asked {
         let program = Program { command, stdin: true, terminal: wish.terminal.or(Some(Size::default())), ..wish };
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|e| Error::NoRandom(e.to_string()))?;
+        let password = self.identity.password_mark(by).await?;
         let (input, typed) = mpsc::channel(TYPED);
         let (running, attached) = self.work.begin_exec(sandbox, &program).await?;
         if let Some(size) = program.terminal {
@@ -263,7 +267,7 @@ impl Asked {
             writers: watch::Sender::new(0),
             ended: watch::Sender::new(None),
         });
-        let viewing = terminal.join(by, true);
+        let viewing = terminal.join(by, true, password);
         let (sandbox, id) = (&terminal.sandbox, &terminal.id);
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, terminal = id, %by, "a terminal is opened");
         self.terminals.lock().expect("no holder panics").insert(terminal.id.clone(), Arc::clone(&terminal));
@@ -302,6 +306,9 @@ impl Asked {
             Ok(by) => by,
             Err(e) => return !matches!(e, Error::Unauthorized),
         };
+        if self.identity.password_mark(&seat.by).await.is_ok_and(|now| now != seat.password) {
+            return false;
+        }
         match self.records.store.get(&seat.terminal.sandbox.id).await {
             Ok(Some(now)) => {
                 sees(&by, &now) && may(&by, Verb::Exec, Object::Sandbox(&now.id, &now.ownership)) == Answer::Yes
