@@ -56,8 +56,9 @@ impl Source {
     /// too (`IDLENESS.md`).
     pub fn is_interactive(self) -> bool {
         match self {
-            Source::Start | Source::CheckIn | Source::Extension => true,
-            Source::Terminal | Source::Exec | Source::Staff => true,
+            Source::Start | Source::CheckIn | Source::Extension | Source::Terminal | Source::Exec | Source::Staff => {
+                true
+            }
             Source::Connection | Source::Cpu => false,
         }
     }

@@ -19,7 +19,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[post("/v1/tickets", data = "<body>")]
-async fn make(
+fn make(
     caller: Caller,
     tickets: &State<Tickets>,
     body: Result<Body, ApiError>,
