@@ -1,5 +1,6 @@
 //! Identity: who a caller is, by a password or by a secret that was given out.
 
+mod again;
 mod attempts;
 pub mod password;
 mod secret;
@@ -19,10 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::{AdminLogin, Error, Result, chain};
 use crate::{
     clock::{RecordClock, Stopwatch},
-    domain::{
-        Actor, Answer, Credential, Grant, Kind, Object, Password, Rights, Role, Sandbox, User, Verb, Who, may,
-        names::hex, time::plus,
-    },
+    domain::{Actor, Credential, Grant, Kind, Password, Rights, Role, Sandbox, User, Who, names::hex, time::plus},
     store::Store,
 };
 use attempts::Attempts;
@@ -210,71 +208,6 @@ impl Identity {
         };
         self.note_use(grant, from, now);
         Ok(Actor { who, credential, from, request: None, rights })
-    }
-
-    /// By what a changed password is noticed; `None`: whoever asks has not signed in by one.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn password_mark(&self, actor: &Actor) -> Result<Option<[u8; 32]>> {
-        match (&actor.who, &actor.credential) {
-            (Who::User(name), Credential::Password | Credential::Session(_)) => {
-                let account = self.account(name).await?;
-                Ok(account.map(|account| digest(&[&self.key, account.known().as_bytes()])))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// The same actor with the rights of now: for what takes long.
-    ///
-    /// # Errors
-    /// [`Error::Unauthorized`] if the credential has ended, or the user is gone.
-    pub async fn again(&self, actor: &Actor) -> Result<Actor> {
-        let Who::User(name) = &actor.who else { return self.guest_again(actor).await };
-        let (rights, now) = (self.account(name).await?.ok_or(Error::Unauthorized)?.rights, self.clock.now());
-        let rights = match &actor.credential {
-            Credential::Token(id) => {
-                let grant = self.store.grant(Kind::Token, id, now).await?.ok_or(Error::Unauthorized)?;
-                rights.narrowed(&grant.scopes, &grant.namespaces)
-            }
-            Credential::Session(id) if !self.store.is_valid(id, now).await? => return Err(Error::Unauthorized),
-            _ => rights,
-        };
-        Ok(Actor { rights, ..actor.clone() })
-    }
-
-    /// The same, of somebody with an invitation.
-    async fn guest_again(&self, actor: &Actor) -> Result<Actor> {
-        let (Credential::Invitation(id) | Credential::Session(id)) = &actor.credential else {
-            return Ok(actor.clone());
-        };
-        let kind = if matches!(actor.credential, Credential::Session(_)) { Kind::Session } else { Kind::Invitation };
-        let now = self.clock.now();
-        let grant = self.store.grant(kind, id, now).await?.ok_or(Error::Unauthorized)?;
-        let (_, rights) = self.guest(&grant, now).await?.ok_or(Error::Unauthorized)?;
-        Ok(Actor { rights, ..actor.clone() })
-    }
-
-    /// Who has an invitation, or a session that began with one, and what it allows; `None`: it is something else.
-    async fn guest(&self, grant: &Grant, now: Timestamp) -> Result<Option<(Who, Rights)>> {
-        let Some(id) = &grant.sandbox else { return Ok(None) };
-        if let Some(parent) = &grant.parent
-            && !self.store.is_valid(parent, now).await?
-        {
-            return Err(Error::Unauthorized);
-        }
-        let sandbox = self.store.get(id).await?.filter(|sandbox| sandbox.life.state.is_visible());
-        let sandbox = sandbox.ok_or(Error::Unauthorized)?;
-        // An invitation holds while its giver may give it.
-        let rights = self.account(&grant.user).await?.ok_or(Error::Unauthorized)?.rights;
-        let giver = Actor { rights, ..Actor::admin(&grant.user) };
-        if may(&giver, Verb::Invite, Object::Sandbox(&sandbox.id, &sandbox.ownership)) != Answer::Yes {
-            return Err(Error::Unauthorized);
-        }
-        // The parent of a session is its invitation; that of an invitation a token.
-        let parent = grant.parent.as_ref().filter(|_| grant.kind == Kind::Session);
-        Ok(Some((Who::Invited(parent.unwrap_or(&grant.id).clone()), invited(&sandbox))))
     }
 
     async fn rights(
