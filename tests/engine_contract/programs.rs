@@ -113,11 +113,15 @@ async fn docker_leaves_nothing_of_a_program_that_is_ended() {
         assert!(!processes(&container).contains("sleep 32"), "{}", processes(&container));
     }
     // What a program leaves when it ends by itself, and what it has put into a session of its own.
-    let line = "sleep 321 >/dev/null 2>&1 & setsid sleep 324 >/dev/null 2>&1 & sleep 0.2; exit 3";
+    let line = "sleep 321 >/dev/null 2>&1 & setsid sleep 324 >/dev/null 2>&1 & exit 3";
     let (begun, attached) = begin(engine, &container, &program(line), "b2").await;
     let (_, _, ran) = said(engine, (begun.clone(), attached)).await;
     assert_eq!(ran.code, Some(3));
-    assert!(processes(&container).contains("sleep 321"), "it is left");
+    let is_there = |line: &str| line.contains("sleep 324") && !line.contains("setsid");
+    wait_for("both are left", BRIEFLY, || {
+        let shown = processes(&container);
+        shown.contains("sleep 321") && shown.lines().any(is_there)
+    });
     engine.end_exec(&begun).await.unwrap();
     assert!(!processes(&container).contains("sleep 321") && processes(&container).contains("sleep 324"));
 }

@@ -17,6 +17,10 @@ use crate::domain::ContainerId;
 /// How often we look.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Until then nothing is done to what a program leaves that has ended by itself: it may be about to begin a session of
+/// its own.
+const MOMENT: u32 = 5;
+
 /// After so many looks, processes that were asked to end are killed.
 const PATIENCE: u32 = 50;
 
@@ -102,6 +106,7 @@ fn send(seen: Process, container: &ContainerId, signal: Signal) -> io::Result<()
 /// # Errors
 /// If a process cannot be ended, or does not end.
 pub fn end(container: &ContainerId, leader: Option<(u32, bool)>, id: &str) -> io::Result<()> {
+    let begins = if matches!(leader, Some((_, false))) { MOMENT } else { 0 };
     let leader = match leader {
         // If somebody else has its number now, it has left nobody.
         Some((pid, false)) if look(pid).is_some() => return Ok(()),
@@ -121,7 +126,7 @@ pub fn end(container: &ContainerId, leader: Option<(u32, bool)>, id: &str) -> io
         if look > LONGEST {
             return Err(io::Error::other(format!("{} of its processes do not end", left.len())));
         }
-        for process in left {
+        for process in left.into_iter().filter(|_| look >= begins) {
             if look >= PATIENCE {
                 send(process, container, Signal::KILL)?;
             } else if asked.insert(process.pid) {
