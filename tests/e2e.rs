@@ -24,6 +24,7 @@ mod e2e {
     mod period;
     mod ports;
     mod private_engine;
+    mod programs;
     mod pull;
     mod records;
     mod relay_address;

@@ -1,5 +1,7 @@
 //! One story that every engine must tell: what the trait promises, on the scripted engine and on Docker.
 
+#[path = "engine_contract/programs.rs"]
+mod programs;
 #[path = "engine_contract/stand.rs"]
 mod stand;
 mod support;
@@ -70,11 +72,13 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     let used = engine.cpu_time(&container).await.unwrap();
     assert!(engine.announce(&container, "in\nfive minutes").await.unwrap().reached <= 1);
     assert!(engine.cpu_time(&container).await.unwrap() >= used);
+    programs::programs(engine.as_ref(), &container).await;
 
     engine.stop(&container, GRACE).await.unwrap();
     engine.stop(&container, GRACE).await.expect("it is stopped already");
     assert!(matches!(engine.announce(&container, "too late").await, Err(EngineError::Refused(_))));
     assert!(matches!(engine.cpu_time(&container).await, Err(EngineError::Refused(_))));
+    programs::refused(engine.as_ref(), &container).await;
     let ended = engine.inspect(&container).await.unwrap();
     assert_eq!((ended.phase, ended.exit.is_some()), (Phase::Exited, true));
     hears_of_a_stop(&mut events, &container).await;

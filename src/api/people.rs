@@ -64,6 +64,9 @@ pub struct Namespace {
     pub quota: Amounts,
     /// The most that each owner may have in it.
     pub owner_quota: Amounts,
+    /// Whether its assistants may run programs in its learners' containers.
+    #[serde(default)]
+    pub assistant_exec: bool,
     /// What is in it.
     pub used: Amounts,
     /// When it was made.

@@ -63,9 +63,21 @@ pub enum Error {
     /// Every port of the range is reserved or held by others.
     #[error("no host port is left in the configured range; delete containers or widen SPINDLE_PORT_RANGE")]
     NoPort,
-    /// Only a running sandbox can be kept.
+    /// Only a running sandbox can be kept, and only in one are programs run.
     #[error("the container is not running; start it first")]
     NotRunning,
+    /// A program could not be started inside; why, in the runtime's words.
+    #[error("command: the program could not be started: {0}")]
+    NoProgram(String),
+    /// There is no such terminal, or it is another's.
+    #[error("Terminal {0} doesn't exist; it may have ended")]
+    NoTerminal(String),
+    /// There are as many terminals as there may be; how many.
+    #[error("{0} terminals are open, which is the limit; close some")]
+    TooManyTerminals(usize),
+    /// Whoever asked has left.
+    #[error("whoever asked has left, and it was ended")]
+    Gone,
     /// The limit of running sandboxes is reached.
     #[error("{0} containers are running, which is the limit; stop some, or raise SPINDLE_MAX_RUNNING")]
     Full(u32),
@@ -154,6 +166,10 @@ impl Error {
             Error::ImageInUse(..) => "image_in_use",
             Error::NameTaken(..) | Error::Taken(_) => "name_taken",
             Error::NotRunning => "not_running",
+            Error::NoProgram(_) => "program_not_started",
+            Error::NoTerminal(_) => "terminal_not_found",
+            Error::TooManyTerminals(_) => "too_many_terminals",
+            Error::Gone => "client_left",
             Error::PortHeld(_) => "port_in_use",
             Error::NoPort => "no_port_left",
             Error::Full(_) => "capacity_reached",

@@ -40,13 +40,14 @@ use work::Work;
 pub use crate::{clock::Stopwatch, domain::Change, engine::Announced, store::Claimed};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Figures, Given, Health, Image, MOST_AT_ONCE, NewPassword,
-    NewToken, NewUser, Page, PortView, Power, Pull, PullEnd, PullState, SignIn, Told, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ended, Ensured, ExecWish, Executed, Figures, Given, Health, Image,
+    LONGEST, MOST_AT_ONCE, NewPassword, NewToken, NewUser, Page, PortView, Power, Pull, PullEnd, PullState, STALL,
+    Seat, SignIn, Terminal, TerminalWish, Told, UserChange, View, Viewing, Written,
 };
 pub use error::{Error, chain};
 pub use identity::{new_id, password};
 pub use pass::Pass;
-pub use settings::{AdminLogin, Settings};
+pub use settings::{AdminLogin, ReachSettings, Settings};
 pub use tally::{CheckInResult, Passes};
 pub use vitals::{CheckInDoor, ConvergeReport, Vitals};
 

@@ -22,6 +22,27 @@ impl std::fmt::Debug for AdminLogin {
     }
 }
 
+/// How long programs inside and terminals last.
+#[derive(Debug, Clone, Copy)]
+pub struct ReachSettings {
+    /// How long a program may run that somebody waits for, if nobody says.
+    pub exec_timeout: Duration,
+    /// How long a terminal stays when nobody types in it any more, for whoever comes back.
+    pub terminal_patience: Duration,
+    /// How often we look whether those at a terminal may still be there.
+    pub terminal_look: Duration,
+}
+
+impl Default for ReachSettings {
+    fn default() -> Self {
+        Self {
+            exec_timeout: Duration::from_mins(1),
+            terminal_patience: Duration::from_mins(2),
+            terminal_look: Duration::from_secs(15),
+        }
+    }
+}
+
 /// What the configuration decides for the use cases. Its fields are the settings, one for each.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -62,6 +83,8 @@ pub struct Settings {
     pub check_in_address: Option<IpAddr>,
     /// Its port.
     pub check_in_port: u16,
+    /// How long programs inside and terminals last.
+    pub reach: ReachSettings,
     /// How long actions are kept.
     pub actions_keep: Duration,
 }

@@ -79,6 +79,7 @@ fn settings() -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
+        reach: ReachSettings::default(),
         actions_keep: Duration::from_hours(400 * 24),
     }
 }

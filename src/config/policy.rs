@@ -22,6 +22,8 @@ pub struct PolicyConfig {
     pub policy: Policy,
     /// `SPINDLE_KEEP_MAX`: the most seconds for which somebody inside may keep a sandbox at a time.
     pub keep_max: Duration,
+    /// `SPINDLE_EXEC_TIMEOUT`: for how many seconds a program may run that somebody waits for, unless the request says.
+    pub exec_timeout: Duration,
 }
 
 impl PolicyConfig {
@@ -42,6 +44,9 @@ impl PolicyConfig {
                 evidence: v.take("evidence", &Sources::DEFAULT.to_string(), Sources::ALLOWED, Sources::read)?,
             },
             keep_max: v.seconds("keep_max", "28800", 1)?,
+            exec_timeout: v.take("exec_timeout", "60", "it is whole seconds, 1 to 3600", |t| {
+                t.parse().ok().filter(|s| (1..=3_600).contains(s)).map(Duration::from_secs)
+            })?,
         })
     }
 
@@ -79,6 +84,7 @@ impl PolicyConfig {
             ("warn_before", text(&self.policy.warn_before)),
             ("evidence", text(&self.policy.evidence)),
             ("keep_max", self.keep_max.as_secs().to_string()),
+            ("exec_timeout", self.exec_timeout.as_secs().to_string()),
         ]
     }
 }

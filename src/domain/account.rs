@@ -48,6 +48,8 @@ pub struct User {
     pub role: Role,
     /// The namespaces that list the user.
     pub namespaces: BTreeSet<Namespace>,
+    /// Those of them that let their assistants in ([`Course::assistant_exec`]).
+    pub enters: BTreeSet<Namespace>,
     /// The hash of the password, as a PHC string; without one only tokens let the user in.
     pub password: Option<String>,
     /// The public keys for sandboxes of which the user is the owner, one per line.
@@ -119,6 +121,8 @@ pub struct Course {
     pub quota: Quota,
     /// The most that each owner may have in it.
     pub owner_quota: Quota,
+    /// Whether its assistants may run programs in its learners' sandboxes, and see the secrets of their apps.
+    pub assistant_exec: bool,
     /// When it was made.
     pub created_at: Timestamp,
 }

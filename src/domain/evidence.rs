@@ -17,11 +17,26 @@ pub enum Source {
     Connection,
     /// Its processes used more cpu than processes that only wait.
     Cpu,
+    /// Its own people typed in a terminal of the API's.
+    Terminal,
+    /// Its own people ran a program through the API.
+    Exec,
+    /// Somebody else did either: an instructor, say. That is use, and not its learner's work.
+    Staff,
 }
 
 impl Source {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Source; 5] = [Source::Start, Source::CheckIn, Source::Extension, Source::Connection, Source::Cpu];
+    pub const ALL: [Source; 8] = [
+        Source::Start,
+        Source::CheckIn,
+        Source::Extension,
+        Source::Connection,
+        Source::Cpu,
+        Source::Terminal,
+        Source::Exec,
+        Source::Staff,
+    ];
 
     /// The word for it in the API and in the log.
     pub fn word(self) -> &'static str {
@@ -31,6 +46,9 @@ impl Source {
             Source::Extension => "extension",
             Source::Connection => "connection",
             Source::Cpu => "cpu",
+            Source::Terminal => "terminal",
+            Source::Exec => "exec",
+            Source::Staff => "staff",
         }
     }
 
@@ -38,7 +56,9 @@ impl Source {
     /// too (`IDLENESS.md`).
     pub fn is_interactive(self) -> bool {
         match self {
-            Source::Start | Source::CheckIn | Source::Extension => true,
+            Source::Start | Source::CheckIn | Source::Extension | Source::Terminal | Source::Exec | Source::Staff => {
+                true
+            }
             Source::Connection | Source::Cpu => false,
         }
     }

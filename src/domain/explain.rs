@@ -52,6 +52,9 @@ fn name(source: Source) -> &'static str {
         Source::Extension => "an extension",
         Source::Connection => "bytes on a connection",
         Source::Cpu => "cpu use",
+        Source::Terminal => "typing in a terminal",
+        Source::Exec => "a program that was run through the API",
+        Source::Staff => "work in it by somebody who is not its owner",
     }
 }
 
@@ -67,6 +70,12 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
             None => format!("extended {when}"),
         },
         Source::Cpu => format!("its programs used the cpu, {when}"),
+        Source::Terminal => format!("somebody typed in a terminal, {when}"),
+        Source::Exec => format!("a program was run in it through the API, {when}"),
+        Source::Staff => match &sandbox.life.staff {
+            Some(by) => format!("{by}, not its owner, worked in it through the API, {when}"),
+            None => format!("somebody other than its owner worked in it through the API, {when}"),
+        },
         Source::Connection => match ports.iter().filter(|p| p.last_use.is_some()).max_by_key(|p| p.last_use) {
             Some(PortUse { inside, connections, in_use, last_use: Some(last), .. }) => {
                 let open = match (in_use, connections) {

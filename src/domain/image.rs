@@ -53,7 +53,7 @@ impl ImageLabels {
 }
 
 /// The labels that we know on an image, besides those of [`OwnPolicy::KEYS`].
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "title",
     "description",
     "image",
@@ -67,6 +67,7 @@ const KNOWN: [&str; 13] = [
     "access",
     "tz",
     "no_new_privileges",
+    "user",
 ];
 
 /// What is wrong with an image's labels, in sentences: a label that makes us refuse its sandboxes, and labels that we

@@ -25,6 +25,7 @@ pub mod people;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod program;
 pub mod reach;
 pub mod recipe;
 pub mod rhythm;
@@ -61,6 +62,7 @@ pub use people::{Actor, Credential, Namespace, Ownership, Rights, UserName, Who}
 pub use plan::{Plan, Step, plan};
 pub use policy::{Limit, OwnPolicy, Policy, Sources};
 pub use ports::{Carrier, Endpoint, PortMapping, PortSpec, Protocol};
+pub use program::{Begun, Program, Size};
 pub use reach::{Boot, Reach};
 pub use recipe::Recipe;
 pub use rhythm::Rhythm;

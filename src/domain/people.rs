@@ -201,12 +201,15 @@ pub struct Rights {
     pub scopes: BTreeSet<Scope>,
     /// The one sandbox that an invitation is for.
     pub only: Option<SandboxId>,
+    /// The namespaces whose assistants may enter their learners' sandboxes.
+    pub enters: BTreeSet<Namespace>,
 }
 
 impl Rights {
     /// Everything.
     pub fn all() -> Self {
-        Self { role: Role::Admin, namespaces: BTreeSet::new(), scopes: Scope::ALL.into(), only: None }
+        let (namespaces, enters) = (BTreeSet::new(), BTreeSet::new());
+        Self { role: Role::Admin, namespaces, scopes: Scope::ALL.into(), only: None, enters }
     }
 
     /// What somebody of `role` may do in `namespaces`.
@@ -283,6 +286,15 @@ impl Actor {
     /// Whether they may know that there is this namespace.
     pub fn may_know(&self, namespace: &Namespace) -> bool {
         self.rights.role == Role::Admin || self.rights.namespaces.contains(namespace)
+    }
+
+    /// Whether a sandbox of `ownership` is the actor's own: as its owner, or by an invitation to it.
+    pub fn owns(&self, ownership: &Ownership) -> bool {
+        match (&self.who, &ownership.owner) {
+            (Who::Invited(_), _) => true,
+            (Who::User(name), Some(owner)) => owner.as_str() == name,
+            _ => false,
+        }
     }
 
     /// Whether it is a person who asks through the API.

@@ -84,7 +84,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// Which sources of evidence count. Starts and extensions always do.
+/// Which sources of evidence count. Starts, extensions, and what people do inside through the API always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sources {
     /// Reports above zero.
@@ -141,7 +141,8 @@ impl Sources {
     /// Whether evidence of `source` counts.
     pub fn count(&self, source: Source) -> bool {
         match source {
-            Source::Start | Source::Extension => true,
+            // What a person does through the API always counts.
+            Source::Start | Source::Extension | Source::Terminal | Source::Exec | Source::Staff => true,
             Source::CheckIn => self.check_in,
             Source::Connection => self.connection,
             Source::Cpu => self.cpu.is_some(),

@@ -61,11 +61,13 @@ pub enum Verb {
     Reset,
     /// Write on the terminals inside.
     Message,
+    /// Run a program in a sandbox, and type in a terminal there.
+    Exec,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -91,6 +93,7 @@ impl Verb {
         Self::Restart,
         Self::Reset,
         Self::Message,
+        Self::Exec,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -126,6 +129,7 @@ impl Verb {
             Verb::Restart => "restart",
             Verb::Reset => "reset",
             Verb::Message => "message",
+            Verb::Exec => "exec",
         }
     }
 
@@ -145,6 +149,7 @@ impl Verb {
             | Verb::Extend
             | Verb::Message
             | Verb::Enter
+            | Verb::Exec
             | Verb::Change
             | Verb::Invite => Scope::Operate,
             Verb::Create | Verb::Reset | Verb::Delete | Verb::Pull => Scope::Create,
@@ -166,6 +171,7 @@ impl Verb {
             | Verb::Restart
             | Verb::Extend
             | Verb::Enter
+            | Verb::Exec
             | Verb::OwnCredentials => Role::Learner,
             Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions | Verb::Measure | Verb::Message => {
                 Role::Assistant
@@ -260,9 +266,9 @@ fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
         (Verb::ManageUser, Object::User(role, namespaces)) if actor.rights.role < Role::Admin => {
             role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
         }
-        // Assistants look after learners, and do not act as them.
-        (Verb::Enter, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
-            is_own(actor, ownership)
+        // Assistants look after learners, and do not act as them, unless their namespace says so.
+        (Verb::Enter | Verb::Exec, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
+            is_own(actor, ownership) || actor.rights.enters.contains(&ownership.namespace)
         }
         // A token that is stolen must not outlive its revocation in others.
         (Verb::OwnCredentials, _) => {

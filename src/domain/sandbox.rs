@@ -144,7 +144,7 @@ pub struct Extension {
     pub until: Timestamp,
 }
 
-/// What became of a sandbox: all that changes with its starts and its use.
+/// What became of a sandbox: all that changes with its starts and its use. Its fields are what is recorded of that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Life {
     /// The state.
@@ -167,6 +167,8 @@ pub struct Life {
     pub warned_for: Option<Timestamp>,
     /// The last wish to keep it.
     pub extension: Option<Extension>,
+    /// Who worked in it last through the API without being its owner.
+    pub staff: Option<Who>,
     /// Why the last attempt to wake it failed, unless it was started since.
     pub wake_failure: Option<WakeFailure>,
     /// What the engine shows of it besides its state.

@@ -3,6 +3,7 @@
 mod altering;
 mod amendment;
 pub mod docker;
+mod exec;
 pub mod fake;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -14,6 +15,8 @@ use jiff::Timestamp;
 pub use altering::Altering;
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
+
+pub use exec::{Attached, Channel, Exec, Ran};
 
 /// Why the engine did not do what it was asked. `Display` is written for an instructor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -269,10 +272,10 @@ pub trait Inside: Send + Sync {
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
 }
 
-/// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
+/// An engine: its containers, their inside, programs in them, its images, and here the engine itself. Every method has its own deadline;
 /// "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside + Altering {
+pub trait Engine: Containers + Images + Inside + Altering + Exec {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

@@ -12,7 +12,7 @@ use rocket::{
     request::{FromRequest, Outcome},
 };
 
-use super::{arrival::request_id, error::ApiError, gate};
+use super::{arrival::request_id, error::ApiError, gate, ticket::Tickets};
 use crate::{
     app::{App, Error},
     domain::{Actor, Kind, Role},
@@ -45,6 +45,13 @@ async fn known(request: &Request<'_>) -> Result<Actor, ApiError> {
     let Some(app) = request.rocket().state::<Arc<App>>() else { return Err(Error::Unauthorized.into()) };
     let from = from(request);
     let header = request.headers().get_one("Authorization").map(str::trim);
+    let ticket = request.query_value::<&str>("ticket").and_then(Result::ok);
+    if let Some(ticket) = ticket.filter(|_| header.is_none()) {
+        let tickets = request.rocket().state::<Tickets>().ok_or(Error::Unauthorized)?;
+        let by = tickets.redeem(ticket, request.uri().path().as_str()).ok_or(Error::Unauthorized)?;
+        let actor = app.identity.again(&by).await?;
+        return Ok(Actor { request: Some(request_id(request).to_owned()), from, ..actor });
+    }
     let actor = match header.map(|header| header.split_once(' ').unwrap_or((header, ""))) {
         Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => {
             app.identity.by_secret(secret.trim(), &[Kind::Token, Kind::Invitation], from).await?
@@ -66,9 +73,12 @@ async fn known(request: &Request<'_>) -> Result<Actor, ApiError> {
 /// `cross_site` if another site's page makes a browser change something here: a browser adds a cookie and Basic
 /// credentials by itself. Programs other than browsers send neither of these headers.
 pub fn same_site(request: &Request<'_>) -> Result<(), ApiError> {
-    if matches!(request.method(), Method::Get | Method::Head | Method::Options) {
-        return Ok(());
-    }
+    if matches!(request.method(), Method::Get | Method::Head | Method::Options) { Ok(()) } else { our_page(request) }
+}
+
+/// # Errors
+/// `cross_site` if another site's page makes a browser ask, whatever it asks for.
+fn our_page(request: &Request<'_>) -> Result<(), ApiError> {
     let header = |name| request.headers().get_one(name);
     let site = header("Sec-Fetch-Site").is_none_or(|site| ["same-origin", "none"].contains(&site));
     let ours = request.host().map(Host::to_string);
@@ -174,6 +184,21 @@ impl<'r> FromRequest<'r> for SameSite {
         match same_site(request) {
             Ok(()) => Outcome::Success(Self),
             Err(e) => Outcome::Error((e.status(), ())),
+        }
+    }
+}
+
+/// Proof that no other site's page opens a WebSocket: a browser lets every page open one, with our cookie.
+pub struct OurPage;
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for OurPage {
+    type Error = ApiError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ApiError> {
+        match our_page(request) {
+            Ok(()) => Outcome::Success(Self),
+            Err(e) => Outcome::Error((e.status(), e)),
         }
     }
 }

@@ -112,7 +112,7 @@ impl From<Invalid> for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::Invalid(_) => Status::BadRequest,
+            Error::Invalid(_) | Error::NoProgram(_) | Error::Gone => Status::BadRequest,
             Error::Unauthorized => Status::Unauthorized,
             Error::Forbidden(_) | Error::Quota(_) => Status::Forbidden,
             Error::NoSandbox(_)
@@ -121,12 +121,14 @@ impl From<Error> for ApiError {
             | Error::NoCredential(..)
             | Error::NoImage(_)
             | Error::NotInRegistry(_)
+            | Error::NoTerminal(_)
             | Error::NoAction(_) => Status::NotFound,
             Error::ImageInUse(..)
             | Error::NameTaken(..)
             | Error::Taken(_)
             | Error::InUse(_)
             | Error::NotRunning
+            | Error::TooManyTerminals(_)
             | Error::PortHeld(_)
             | Error::NotCancellable(_)
             | Error::Cancelled(_) => Status::Conflict,

@@ -11,6 +11,7 @@ mod containers;
 mod credentials;
 mod error;
 mod events;
+mod exec;
 mod export;
 mod fields;
 mod gate;
@@ -26,7 +27,11 @@ mod paths;
 mod refusals;
 mod repeats;
 mod selecting;
+mod socket;
 mod strict;
+mod terminal;
+mod ticket;
+mod tickets;
 mod trace;
 mod users;
 mod wire;
@@ -114,6 +119,9 @@ fn callers() -> Vec<Route> {
         images::routes(),
         containers::routes(),
         bulk::routes(),
+        exec::routes(),
+        terminal::routes(),
+        tickets::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),
@@ -159,6 +167,7 @@ impl Api {
             .manage(once::Shows(repeats::shown))
             .manage(fields::Lenient(settings.lenient))
             .manage(auth::Base(settings.public_url))
+            .manage(ticket::Tickets::default())
             .manage(paths)
             .mount("/", callers)
             .mount("/", check_in)

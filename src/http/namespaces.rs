@@ -18,10 +18,10 @@ use crate::{
     domain::{Actor, Course, Memory, Namespace, Quota, Usage, names::shortened},
 };
 
-const CREATE: Taken = Taken { names: &[&["name", "title", "quota", "owner_quota"]], elsewhere: &[] };
+const CREATE: Taken = Taken { names: &[&["name", "title", "quota", "owner_quota", "assistant_exec"]], elsewhere: &[] };
 
 const PATCH: Taken = Taken {
-    names: &[&["title", "quota", "owner_quota"]],
+    names: &[&["title", "quota", "owner_quota", "assistant_exec"]],
     elsewhere: &[(&["name"], "a namespace keeps its name; make another one and move the containers")],
 };
 
@@ -85,7 +85,12 @@ fn change(fields: &Fields) -> Result<CourseChange, ApiError> {
         let allowed = format!("a title has at most {MOST_OF_TITLE} bytes and no control characters");
         return Err(ApiError::invalid("title", &shortened(long), allowed));
     }
-    Ok(CourseChange { title, quota: quota(fields, "quota")?, owner_quota: quota(fields, "owner_quota")? })
+    Ok(CourseChange {
+        title,
+        quota: quota(fields, "quota")?,
+        owner_quota: quota(fields, "owner_quota")?,
+        assistant_exec: fields.flag("assistant_exec")?,
+    })
 }
 
 /// Reads a quota. What it does not name has no limit.
@@ -121,6 +126,7 @@ fn shown((course, used): &(Course, Usage)) -> api::Namespace {
         title: course.title.clone(),
         quota: quota(&course.quota),
         owner_quota: quota(&course.owner_quota),
+        assistant_exec: course.assistant_exec,
         used: api::Amounts {
             containers: Some(used.containers),
             running: Some(used.running),

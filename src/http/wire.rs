@@ -27,7 +27,7 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
     };
     let ending = sandbox.life.seen.ending.as_ref();
     // A start is Spindle's doing, an extension may be the instructor's.
-    let used = sandbox.life.evidence.newest(|s| !matches!(s, Source::Start | Source::Extension));
+    let used = sandbox.life.evidence.newest(|s| !matches!(s, Source::Start | Source::Extension | Source::Staff));
     let exit = ending.and_then(|e| e.exit);
     let relayed = view.ports.iter().filter(|port| port.mapping.carrier == Carrier::Relay);
     api::Container {
@@ -48,7 +48,9 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         stopped_at: instant(stopped.map(|(at, _)| at)),
         stopped_reason: stopped.map(|(_, reason)| reason.word().into()),
         stops_at: instant(view.stops_at()),
-        last_active_at: instant(sandbox.life.evidence.newest(|s| s != Source::Start).map(|e| e.at)),
+        last_active_at: instant(
+            sandbox.life.evidence.newest(|s| ![Source::Start, Source::Staff].contains(&s)).map(|e| e.at),
+        ),
         last_used_at: instant(used.map(|e| e.at)),
         used_by: used.map(|used| api::UsedBy {
             source: used.source.word().into(),

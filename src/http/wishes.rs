@@ -259,7 +259,8 @@ fn labels(pairs: Pairs) -> Result<Vec<Label>, ApiError> {
     Ok(labels)
 }
 
-fn env(pairs: Pairs) -> Result<Pairs, ApiError> {
+/// Checks variables that a caller sets.
+pub fn env(pairs: Pairs) -> Result<Pairs, ApiError> {
     let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
     if pairs.len() > MOST_VARIABLES || bytes > MOST_OF_VARIABLES {
         let shown = format!("{} variables, {bytes} bytes", pairs.len());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spindle::{
-    app::{AdminLogin, App, Settings},
+    app::{AdminLogin, App, ReachSettings, Settings},
     clock::SystemClock,
     config::Config,
     engine::docker::{DockerEngine, DockerSettings},
@@ -83,6 +83,7 @@ fn settings(config: &Config) -> Settings {
         default_ssh_key_always: config.sandbox.default_ssh_key_always,
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
+        reach: ReachSettings { exec_timeout: config.policy.exec_timeout, ..ReachSettings::default() },
         actions_keep: config.actions_keep,
     }
 }

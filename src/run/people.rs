@@ -82,7 +82,8 @@ pub fn reset_admin(config: &Config, name: &str) -> Result<(), Sentence> {
             None => {
                 let role = Role::Admin;
                 let namespaces = std::collections::BTreeSet::new();
-                let user = User { name: name.clone(), role, namespaces, password: hash, ssh_key: None, created_at };
+                let (password, ssh_key, enters) = (hash, None, namespaces.clone());
+                let user = User { name: name.clone(), role, namespaces, enters, password, ssh_key, created_at };
                 store.insert_user(user).await?
             }
         };

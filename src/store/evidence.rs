@@ -9,22 +9,31 @@ use super::{
     Result, Store,
     columns::{instant, length, millis},
 };
-use crate::domain::{Evidence, Rhythm, SandboxId};
+use crate::domain::{Evidence, Rhythm, SandboxId, Who};
 
 impl Store {
     /// Records evidence about these starts. Evidence about a start that has ended changes nothing, unless it is newer than
     /// the present start: then its counter had not heard of that start yet.
     pub async fn record_use(&self, uses: Vec<(SandboxId, u64, Evidence)>) -> Result<()> {
+        self.record_touches(uses.into_iter().map(|used| (used, None)).collect()).await
+    }
+
+    /// The same of what people did inside through the API. `Who`: somebody who is not the sandbox's owner.
+    pub async fn record_touches(&self, touches: Vec<((SandboxId, u64, Evidence), Option<Who>)>) -> Result<()> {
         let restated = self.restating();
         let job = move |c: &Connection| {
             let sql = "SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = ?1 AND state = 'running'
                        AND (generation = ?2 OR generation = ?2 + 1 AND state_at <= ?3))";
-            for (id, generation, evidence) in &uses {
+            for ((id, generation, evidence), staff) in &touches {
                 let evidence = Evidence { at: restated(evidence.at), ..*evidence };
                 let key = (id.as_str(), *generation as i64, millis(evidence.at));
-                let lives = c.prepare_cached(sql)?.query_row(key, |r| r.get(0))?;
-                if lives {
-                    record_evidence(c, id, evidence)?;
+                if !c.prepare_cached(sql)?.query_row(key, |r| r.get(0))? {
+                    continue;
+                }
+                record_evidence(c, id, evidence)?;
+                if let Some(by) = staff {
+                    let sql = "UPDATE sandboxes SET staff_by = ?2 WHERE id = ?1";
+                    c.prepare_cached(sql)?.execute((id.as_str(), by.to_string()))?;
                 }
             }
             Ok(())

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/13_events.sql"),
     include_str!("migrations/14_changes.sql"),
     include_str!("migrations/15_once.sql"),
+    include_str!("migrations/16_execs.sql"),
 ];
 
 /// Whether the schema is this version's.

@@ -11,6 +11,7 @@ mod credentials;
 mod decisions;
 mod events;
 mod evidence;
+mod execs;
 mod failures;
 #[cfg(test)]
 mod faults;

@@ -22,6 +22,7 @@ fn user(row: &Row<'_>) -> Result<User> {
         ssh_key: c.next()?,
         created_at: instant(c.next()?)?,
         namespaces: BTreeSet::new(),
+        enters: BTreeSet::new(),
     })
 }
 
@@ -37,11 +38,17 @@ fn users(c: &Connection, filter: &str, params: impl rusqlite::Params + Clone) ->
     while let Some(row) = rows.next()? {
         users.push(user(row)?);
     }
-    let mut statement = c.prepare_cached("SELECT namespace FROM members WHERE user = ?1")?;
+    let sql = "SELECT namespace, assistant_exec FROM members JOIN namespaces ON name = namespace WHERE user = ?1";
+    let mut statement = c.prepare_cached(sql)?;
     for user in &mut users {
         let mut rows = statement.query([user.name.as_str()])?;
         while let Some(row) = rows.next()? {
-            user.namespaces.insert(Columns(row, 0).read("namespace", namespace)?);
+            let c = &mut Columns(row, 0);
+            let listed = c.read("namespace", namespace)?;
+            if c.next()? {
+                user.enters.insert(listed.clone());
+            }
+            user.namespaces.insert(listed);
         }
     }
     Ok(users)
@@ -62,8 +69,7 @@ fn enroll(c: &Connection, user: &User) -> Result<()> {
     Ok(())
 }
 
-const COURSE: &str =
-    "name, title, containers, running, memory, owner_containers, owner_running, owner_memory, created_at";
+const COURSE: &str = "name, title, containers, running, memory, owner_containers, owner_running, owner_memory, assistant_exec, created_at";
 
 fn quota(c: &mut Columns<'_>) -> Result<Quota> {
     let memory = |text: &str| Memory::parse(text).ok();
@@ -81,6 +87,7 @@ fn courses(c: &Connection, filter: &str, params: impl rusqlite::Params) -> Resul
             title: required(c.next()?, "title")?,
             quota: quota(c)?,
             owner_quota: quota(c)?,
+            assistant_exec: c.next()?,
             created_at: instant(c.next()?)?,
         });
     }
@@ -270,9 +277,9 @@ impl Store {
                 return Ok(false);
             }
             let insert = format!(
-                "INSERT INTO namespaces ({COURSE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "INSERT INTO namespaces ({COURSE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (name) DO UPDATE SET title = ?2, containers = ?3, running = ?4, memory = ?5,
-                 owner_containers = ?6, owner_running = ?7, owner_memory = ?8"
+                 owner_containers = ?6, owner_running = ?7, owner_memory = ?8, assistant_exec = ?9"
             );
             let memory = |quota: &Quota| quota.memory.map(|memory| memory.to_string());
             c.prepare_cached(&insert)?.execute((
@@ -284,6 +291,7 @@ impl Store {
                 course.owner_quota.containers,
                 course.owner_quota.running,
                 memory(&course.owner_quota),
+                course.assistant_exec,
                 millis(course.created_at),
             ))?;
             Ok(true)

@@ -158,7 +158,7 @@ fn recipe(c: &mut Columns<'_>) -> Result<Recipe> {
 }
 
 const LIFE: &str = "generation, active, last_report, report_period, report_gap, keep_until, spared_until, warned_for,
-    extended_at, extended_by, extended_until, wake_failed_at, wake_failure";
+    extended_at, extended_by, extended_until, wake_failed_at, wake_failure, staff_by";
 
 fn life(c: &mut Columns<'_>) -> Result<Life> {
     Ok(Life {
@@ -177,6 +177,7 @@ fn life(c: &mut Columns<'_>) -> Result<Life> {
             (Some(at), Some(why)) => Some(WakeFailure { at, why }),
             _ => None,
         },
+        staff: c.text()?.map(Who::named),
         seen: seen(c)?,
         state: state(c)?,
         evidence: evidence(c)?,
@@ -185,7 +186,8 @@ fn life(c: &mut Columns<'_>) -> Result<Life> {
 
 /// In the order of [`Source::ALL`].
 const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
-    connection_at, connection_count, cpu_at, cpu_count";
+    connection_at, connection_count, cpu_at, cpu_count, terminal_at, terminal_count, exec_at, exec_count, staff_at,
+    staff_count";
 
 fn evidence(columns: &mut Columns<'_>) -> Result<EvidenceLog> {
     let mut log = EvidenceLog::default();

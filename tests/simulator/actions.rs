@@ -34,6 +34,10 @@ pub enum Action {
     Stop,
     Start,
     Delete,
+    /// Somebody types in a terminal of the API's.
+    Type,
+    /// Somebody runs a program through the API.
+    Run,
     /// Somebody keeps it, from outside or from inside.
     Keep,
     /// Somebody changes its limits.
@@ -94,6 +98,8 @@ impl World {
                 | Action::Stop
                 | Action::Start
                 | Action::Delete
+                | Action::Type
+                | Action::Run
                 | Action::Keep
                 | Action::Change,
                 Some(server),
@@ -188,6 +194,8 @@ impl World {
                 }
             }
             Action::Start => self.start(server, &aim).await,
+            Action::Type => self.type_in(server, &aim).await,
+            Action::Run => self.run_program(server, &aim).await,
             Action::Keep => self.keep(server, &aim).await,
             Action::Change => self.change(server, &aim).await,
             Action::Delete => {

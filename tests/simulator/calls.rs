@@ -13,10 +13,13 @@ use super::{
     world::World,
 };
 use crate::{
-    domain::{ContainerId, Cpus, ImageRef, Memory, Observed, Phase, Sandbox, SandboxId, SandboxName, StopReason},
+    domain::{
+        Begun, ContainerId, Cpus, ImageRef, Memory, Observed, Phase, Program, Sandbox, SandboxId, SandboxName, Size,
+        StopReason,
+    },
     engine::{
-        Altering, Announced, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, ImageDetails, Images, Inside,
-        LayerProgress, Result, SandboxSpec,
+        Altering, Announced, Attached, CheckIn, Containers, Engine, EngineError, EngineInfo, Event, Exec, ImageDetails,
+        Images, Inside, LayerProgress, Ran, Result, SandboxSpec,
     },
 };
 
@@ -191,6 +194,30 @@ impl Altering for Driven {
 
     async fn admit(&self, sandbox: &SandboxId, keys: &str) -> Result<()> {
         self.call("admit", None, QUICK, self.world.engine.admit(sandbox, keys)).await
+    }
+}
+
+#[async_trait]
+impl Exec for Driven {
+    async fn prepare_exec(&self, container: &ContainerId, program: &Program, id: &str) -> Result<String> {
+        let work = self.world.engine.prepare_exec(container, program, id);
+        self.call("prepare_exec", Some(container), QUICK, work).await
+    }
+
+    async fn begin_exec(&self, exec: &str, on_terminal: bool) -> Result<Attached> {
+        self.call("begin_exec", None, QUICK, self.world.engine.begin_exec(exec, on_terminal)).await
+    }
+
+    async fn resize_exec(&self, exec: &str, size: Size) -> Result<()> {
+        self.call("resize_exec", None, QUICK, self.world.engine.resize_exec(exec, size)).await
+    }
+
+    async fn look_at_exec(&self, exec: &str) -> Result<Ran> {
+        self.call("look_at_exec", None, QUICK, self.world.engine.look_at_exec(exec)).await
+    }
+
+    async fn end_exec(&self, begun: &Begun) -> Result<()> {
+        self.call("end_exec", Some(&begun.container), QUICK, self.world.engine.end_exec(begun)).await
     }
 }
 

@@ -25,12 +25,14 @@ pub struct Outcome {
 }
 
 /// How often each action happens, of a thousand.
-const USUAL: [(Action, i64); 25] = [
+const USUAL: [(Action, i64); 27] = [
     (Action::Create, 60),
-    (Action::Report, 120),
+    (Action::Report, 90),
     (Action::Work, 30),
     (Action::ReportZero, 80),
-    (Action::Use, 100),
+    (Action::Use, 70),
+    (Action::Type, 40),
+    (Action::Run, 20),
     (Action::Knock, 60),
     (Action::Stop, 60),
     (Action::Start, 90),
@@ -112,12 +114,14 @@ fn plan(dice: &Dice) -> Plan {
 }
 
 /// How often each action happens close to a deadline, of a thousand.
-const AT_A_DEADLINE: [(Action, i64); 8] = [
+const AT_A_DEADLINE: [(Action, i64); 10] = [
     (Action::Report, 350),
+    (Action::Type, 50),
+    (Action::Run, 20),
     (Action::Keep, 50),
     (Action::Change, 50),
-    (Action::ReportZero, 100),
-    (Action::Use, 200),
+    (Action::ReportZero, 80),
+    (Action::Use, 150),
     (Action::Start, 100),
     (Action::Stop, 100),
     (Action::Crash, 50),

@@ -9,9 +9,12 @@ use super::{
     world::{LIMIT, Server, World, limit_of},
 };
 use crate::{
-    app::{Change, Error},
-    domain::{OwnPolicy, State},
+    app::{Change, Error, ExecWish},
+    domain::{OwnPolicy, Program, Sandbox, State},
 };
+
+/// For how long use is not recorded anew.
+const LITTLE: i64 = 1_000;
 
 impl World {
     /// Keeps a sandbox for a while, or for its limit.
@@ -44,6 +47,45 @@ impl World {
             Ok(kept) if kept => oracle.checked_in(&aim.id, since, true),
             Err(Error::DatabaseAway(_)) => oracle.unrecorded(since, &rows),
             _ => {}
+        }
+    }
+
+    /// Somebody types in a terminal of the API's.
+    pub async fn type_in(&self, server: &Server, aim: &Aim) {
+        let Some(before) = self.row(&aim.id).filter(|r| matches!(r.life.state, State::Running { .. })) else { return };
+        let since = self.clock.elapsed();
+        let typed = server.app.asked.typed(&person(), &before).await;
+        self.worked(server, aim, since, &typed, Some(&before));
+    }
+
+    /// Somebody runs a program through the API, and waits for it.
+    pub async fn run_program(&self, server: &Server, aim: &Aim) {
+        let before = self.row(&aim.id);
+        let since = self.clock.elapsed();
+        let command = vec!["echo".to_owned()];
+        let wish = ExecWish { program: Program { command, ..Program::default() }, ..ExecWish::default() };
+        let run = server.app.asked.exec(&person(), &aim.name, wish, std::future::pending()).await;
+        self.worked(server, aim, since, &run, before.as_ref());
+    }
+
+    /// Somebody has worked in a sandbox since `since`, or `done` says why not; `before`: its row then.
+    fn worked<T>(&self, server: &Server, aim: &Aim, since: i64, done: &Result<T, Error>, before: Option<&Sandbox>) {
+        if server.life.is_dead() {
+            return;
+        }
+        let (row, rows) = (self.row(&aim.id), self.rows());
+        let runs = |r: &&Sandbox| matches!(r.life.state, State::Running { .. });
+        let steady =
+            before.is_some_and(|b| row.as_ref().filter(runs).is_some_and(|r| r.life.generation == b.life.generation));
+        let mut oracle = self.oracle();
+        let now = oracle.now;
+        oracle.tell(|| format!("somebody works in {}; recorded: {steady}", aim.name));
+        // What is a moment older than a record waits for the next pass.
+        oracle.checked_in(&aim.id, since - LITTLE, steady);
+        oracle.checked_in(&aim.id, now, false);
+        oracle.takes_from(row.as_slice());
+        if let Err(Error::DatabaseAway(_)) = done {
+            oracle.unrecorded(since, &rows);
         }
     }
 

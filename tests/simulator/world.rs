@@ -23,7 +23,7 @@ use super::{
     subject::Law,
 };
 use crate::{
-    app::{App, CheckInDoor, Settings},
+    app::{App, CheckInDoor, ReachSettings, Settings},
     domain::{ContainerId, Cpus, Limit, Memory, Observed, Phase, Policy, Sandbox, SandboxId, Sources, State, Wake},
     engine::{Containers, fake::FakeEngine},
     loops,
@@ -134,6 +134,7 @@ fn settings(flavour: &Flavour) -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
+        reach: ReachSettings::default(),
         actions_keep: Duration::from_hours(400 * 24),
     }
 }

@@ -4,8 +4,10 @@
 
 pub mod docker;
 pub mod people;
+pub mod programs;
 pub mod scripted;
 mod servers;
+pub mod socket;
 pub mod talk;
 pub mod tls;
 

@@ -8,6 +8,7 @@ mod check_in;
 mod create;
 mod credentials;
 mod events;
+mod exec;
 mod figures;
 mod health;
 mod images;
@@ -20,6 +21,7 @@ mod namespaces;
 mod once;
 mod policy;
 mod rights;
+mod terminals;
 mod users;
 mod view;
 mod wake;
@@ -30,6 +32,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -42,14 +45,20 @@ pub use activity::Activity;
 pub use change::Power;
 pub use credentials::{Given, NewToken, SignIn};
 pub use events::Told;
+pub use exec::{ExecWish, Executed, LONGEST, Written};
 pub use figures::Figures;
 pub use health::Health;
 use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
 pub use namespaces::CourseChange;
+use terminals::Terminals;
+pub use terminals::{Ended, STALL, Seat, Terminal, TerminalWish, Viewing};
 pub use users::{NewPassword, NewUser, UserChange};
 pub use view::{Page, PortView, View};
 pub use wanted::{CreateSpec, MOST as MOST_AT_ONCE};
+
+/// How many programs somebody may wait for at once. Each may cost 2 MiB.
+const PROGRAMS: usize = 64;
 
 /// The verbs for all callers: people, programs, sandboxes, and connections that wake a sandbox. Its first fields are
 /// the parts that it uses, each by itself.
@@ -68,6 +77,9 @@ pub struct Asked {
     /// Cancelled when the server is being shut down.
     closing: CancellationToken,
     tasks: TaskTracker,
+    /// How many programs somebody may wait for at once.
+    programs: Semaphore,
+    terminals: Terminals,
     /// Images that are being pulled, by tag.
     pulls: Mutex<HashMap<String, Pulling>>,
 }
@@ -91,6 +103,8 @@ impl Asked {
             settings: Arc::clone(&work.settings),
             closing,
             tasks,
+            programs: Semaphore::new(PROGRAMS),
+            terminals: Mutex::default(),
             pulls: Mutex::default(),
         })
     }

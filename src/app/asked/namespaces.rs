@@ -18,6 +18,8 @@ pub struct CourseChange {
     pub quota: Option<Quota>,
     /// The most that each owner may have in it.
     pub owner_quota: Option<Quota>,
+    /// Whether its assistants may run programs in its learners' sandboxes.
+    pub assistant_exec: Option<bool>,
 }
 
 impl CourseChange {
@@ -27,6 +29,7 @@ impl CourseChange {
             ("title", self.title.is_some()),
             ("quota", self.quota.is_some()),
             ("owner_quota", self.owner_quota.is_some()),
+            ("assistant_exec", self.assistant_exec.is_some()),
         ];
         said.into_iter().filter_map(|(name, is_said)| is_said.then_some(name)).collect()
     }
@@ -35,6 +38,7 @@ impl CourseChange {
         course.title = self.title.unwrap_or(std::mem::take(&mut course.title));
         course.quota = self.quota.unwrap_or(course.quota);
         course.owner_quota = self.owner_quota.unwrap_or(course.owner_quota);
+        course.assistant_exec = self.assistant_exec.unwrap_or(course.assistant_exec);
     }
 }
 
@@ -84,7 +88,8 @@ impl Asked {
     ) -> Result<(Course, Usage)> {
         on_server(by, Verb::ManageNamespace)?;
         let (quota, owner_quota) = (Quota::default(), Quota::default());
-        let mut course = Course { name, title: String::new(), quota, owner_quota, created_at: self.clock.now() };
+        let (title, created_at) = (String::new(), self.clock.now());
+        let mut course = Course { name, title, quota, owner_quota, assistant_exec: false, created_at };
         wish.apply(&mut course);
         acting.begin();
         if !self.records.store.set_course(course.clone(), false).await? {

@@ -147,6 +147,7 @@ impl Asked {
             name: wish.name,
             role: wish.role,
             namespaces: wish.namespaces,
+            enters: BTreeSet::new(),
             password: hash,
             ssh_key: wish.ssh_key,
             created_at: self.clock.now(),

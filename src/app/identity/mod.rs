@@ -1,5 +1,6 @@
 //! Identity: who a caller is, by a password or by a secret that was given out.
 
+mod again;
 mod attempts;
 pub mod password;
 mod secret;
@@ -19,10 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::{AdminLogin, Error, Result, chain};
 use crate::{
     clock::{RecordClock, Stopwatch},
-    domain::{
-        Actor, Answer, Credential, Grant, Kind, Object, Password, Rights, Role, Sandbox, User, Verb, Who, may,
-        names::hex, time::plus,
-    },
+    domain::{Actor, Credential, Grant, Kind, Password, Rights, Role, Sandbox, User, Who, names::hex, time::plus},
     store::Store,
 };
 use attempts::Attempts;
@@ -212,30 +210,6 @@ impl Identity {
         Ok(Actor { who, credential, from, request: None, rights })
     }
 
-    /// The same actor with the rights of now: for what takes long.
-    ///
-    /// # Errors
-    /// [`Error::Unauthorized`] if the credential has ended, or the user is gone.
-    pub async fn again(&self, actor: &Actor) -> Result<Actor> {
-        let (kind, id) = match (&actor.credential, &actor.who) {
-            (Credential::Token(id), _) => (Kind::Token, id),
-            (Credential::Session(id), _) => (Kind::Session, id),
-            (Credential::Invitation(id), _) => (Kind::Invitation, id),
-            (Credential::Password, Who::User(name)) => {
-                let rights = self.account(name).await?.ok_or(Error::Unauthorized)?.rights;
-                return Ok(Actor { rights, ..actor.clone() });
-            }
-            (Credential::Password | Credential::None, _) => return Ok(actor.clone()),
-        };
-        let now = self.clock.now();
-        let grant = self.store.grant(kind, id, now).await?.ok_or(Error::Unauthorized)?;
-        let account = self.account(&grant.user).await?;
-        let (_, rights) = self.rights(&grant, account, None, now).await?;
-        Ok(Actor { rights, ..actor.clone() })
-    }
-
-    /// Whose `grant` is, and what it gives. `secret`: the one that was shown; a session is bound to its user's password
-    /// by it. `None`: it was shown before, and a new password has ended the session.
     async fn rights(
         &self,
         grant: &Grant,
@@ -252,19 +226,8 @@ impl Identity {
         {
             return Err(Error::Unauthorized);
         }
-        if let Some(id) = &grant.sandbox {
-            let sandbox = self.store.get(id).await?.filter(|sandbox| sandbox.life.state.is_visible());
-            let sandbox = sandbox.ok_or(Error::Unauthorized)?;
-            // An invitation holds while its giver may give it.
-            let rights = account.ok_or(Error::Unauthorized)?.rights;
-            let giver = Actor { rights, ..Actor::admin(&grant.user) };
-            let object = Object::Sandbox(&sandbox.id, &sandbox.ownership);
-            if may(&giver, Verb::Invite, object) != Answer::Yes {
-                return Err(Error::Unauthorized);
-            }
-            // The parent of a session is its invitation; that of an invitation a token.
-            let parent = grant.parent.as_ref().filter(|_| grant.kind == Kind::Session);
-            return Ok((Who::Invited(parent.unwrap_or(&grant.id).clone()), invited(&sandbox)));
+        if let Some(guest) = self.guest(grant, now).await? {
+            return Ok(guest);
         }
         let account = account.ok_or(Error::Unauthorized)?;
         let is_theirs = match grant.kind {
@@ -307,7 +270,8 @@ pub fn new_id() -> std::result::Result<String, getrandom::Error> {
 }
 
 fn of_user(user: User) -> Account {
-    Account { password: user.password.map(Password::Hash), rights: Rights::of(user.role, user.namespaces) }
+    let rights = Rights { enters: user.enters, ..Rights::of(user.role, user.namespaces) };
+    Account { password: user.password.map(Password::Hash), rights }
 }
 
 /// What an invitation to `sandbox` allows.

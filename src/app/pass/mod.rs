@@ -1,6 +1,7 @@
 //! Pass: gather, decide, apply, report. Only the pass stops a sandbox for being idle.
 
 mod clock;
+mod execs;
 mod follow;
 mod look;
 mod notes;
@@ -157,6 +158,7 @@ impl Pass {
         let mut plan = plan(&known, &observed, &self.settings.policy, grace, now);
         self.note(&known, grace, now).await;
         self.tell_of_use(&known, now);
+        self.end_left_execs().await;
         self.usage.sample_cpu(&known, now);
         report.steps = plan.steps.len();
         report.wake_in = plan.wake_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod glance;
+mod touch;
 
 use std::{
     collections::HashMap,
@@ -30,6 +31,7 @@ use crate::{
 };
 use cpu::Samples;
 pub use glance::Glance;
+use touch::Touches;
 
 /// Between passes, use is recorded only if it is newer by this much: connections come and go many times a second, and
 /// each record is a write to the disk.
@@ -52,6 +54,8 @@ pub struct Usage {
     is_relay_away: AtomicBool,
     /// The last cpu measurement of each sandbox for which cpu counts.
     cpu: Mutex<Samples>,
+    /// What people did inside through the API.
+    touches: Mutex<Touches>,
     /// Held while somebody measures cpu use.
     cpu_looks: Arc<tokio::sync::Mutex<()>>,
 }
@@ -79,6 +83,7 @@ impl Usage {
             carried: Default::default(),
             is_relay_away: AtomicBool::new(false),
             cpu: Mutex::default(),
+            touches: Mutex::default(),
             cpu_looks: Arc::default(),
         }
     }
@@ -104,6 +109,7 @@ impl Usage {
 
     /// As [`Usage::collect`], for a pass, which remembers whether it could look.
     pub async fn collect_for_pass(&self) -> Result<()> {
+        self.record_touches().await?;
         let counted = if broken(Rule::NewestEvidence) { Ok(()) } else { self.collect().await };
         self.records.note_relay(&counted);
         self.is_relay_away.store(counted.is_err(), Ordering::Relaxed);
@@ -170,6 +176,7 @@ impl Usage {
     /// Forgets a sandbox that is gone.
     pub fn forget(&self, id: &SandboxId) {
         self.forget_counts(id);
+        self.forget_touches(id);
         self.cpu().remove(id);
     }
 

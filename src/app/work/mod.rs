@@ -4,6 +4,7 @@ mod amending;
 mod claims;
 mod cut_off;
 mod ended;
+mod execs;
 mod heard;
 mod removal;
 mod resetting;
@@ -31,6 +32,8 @@ use crate::{
 use amending::Amending;
 pub use claims::{Claim, Claims};
 use cut_off::CutOff;
+use execs::Execs;
+pub use execs::Running;
 use heard::Heard;
 
 /// Whether something was done; false where the facts behind the decision no longer hold.
@@ -51,6 +54,7 @@ pub struct Work {
     pub(super) settings: Arc<Settings>,
     pub(super) claims: Arc<Claims>,
     pub(super) amending: Amending,
+    execs: Execs,
     starts: Semaphore,
     removals: Semaphore,
     asking: Mutex<Option<Asking>>,
@@ -82,6 +86,7 @@ impl Work {
             clock,
             claims: Arc::default(),
             amending: Amending::default(),
+            execs: Execs::default(),
             starts: Semaphore::new(settings.start_concurrency),
             removals: Semaphore::new(settings.start_concurrency),
             settings,

@@ -94,3 +94,14 @@ fn reports_that_cease_are_told() {
     sandbox.life.rhythm.period = Some(Duration::from_secs(100));
     assert_eq!(Reports::of(&sandbox, period, at(300)), Reports::Current, "it is slower by nature");
 }
+
+#[test]
+fn what_others_do_inside_is_said_to_be_theirs() {
+    let mut sandbox = running(0);
+    sandbox.life.evidence.record(Evidence { source: Source::Terminal, at: at(100) });
+    assert!(says(&sandbox, 105).starts_with("active: somebody typed in a terminal, 5 s ago"));
+    sandbox.life.evidence.record(Evidence { source: Source::Staff, at: at(200) });
+    sandbox.life.staff = Some(Who::User("ina".into()));
+    assert!(says(&sandbox, 205).starts_with("active: ina, not its owner, worked in it through the API, 5 s ago"));
+    assert!(says(&sandbox, 900).contains("(the last was work in it by somebody who is not its owner)"));
+}

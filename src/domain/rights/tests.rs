@@ -39,7 +39,7 @@ fn all_verbs_are_in_the_list_and_no_two_have_one_word() {
     for (at, verb) in Verb::ALL.into_iter().enumerate() {
         assert_eq!(verb as usize, at, "{verb:?}");
     }
-    assert_eq!(Verb::ALL.last(), Some(&Verb::Message), "the last one of the enum");
+    assert_eq!(Verb::ALL.last(), Some(&Verb::Exec), "the last one of the enum");
     assert_eq!(Verb::ALL.map(Verb::word).into_iter().collect::<BTreeSet<_>>().len(), Verb::ALL.len());
 }
 
@@ -129,4 +129,20 @@ fn an_instructor_manages_learners_of_own_namespaces_only() {
     assert_eq!(manages(Role::Learner, &[]), Answer::Hidden);
     assert_eq!(manages(Role::Assistant, &["a"]), Answer::No);
     assert_eq!(manages(Role::Instructor, &["a"]), Answer::No, "themselves included");
+}
+
+#[test]
+fn an_assistant_enters_where_the_namespace_says_so() {
+    let (theirs, own) = (of("a", Some("bob")), of("a", Some("ann")));
+    for verb in [Verb::Enter, Verb::Exec] {
+        let asks = |actor: &Actor, of: &Ownership| may(actor, verb, Object::Sandbox(&id(1), of));
+        let mut assistant = somebody(Role::Assistant, &["a", "b"]);
+        assert_eq!((asks(&assistant, &theirs), asks(&assistant, &own)), (Answer::No, Answer::Yes), "{verb:?}");
+        assistant.rights.enters = [namespace("b")].into();
+        assert_eq!(asks(&assistant, &theirs), Answer::No, "{verb:?}: another namespace says so");
+        assistant.rights.enters = [namespace("a")].into();
+        assert_eq!(asks(&assistant, &theirs), Answer::Yes, "{verb:?}");
+        let read = assistant.rights.clone().narrowed(&[Scope::Read].into(), &BTreeSet::new());
+        assert_eq!(asks(&Actor { rights: read, ..assistant }, &theirs), Answer::No, "{verb:?}: a token that reads");
+    }
 }

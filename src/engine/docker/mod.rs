@@ -5,13 +5,16 @@ mod altering;
 mod containers;
 pub mod diagnosis;
 mod errors;
+mod exec;
 mod files;
+mod hijack;
 mod images;
 mod inside;
 mod launch;
 mod network;
 mod observe;
 mod removal;
+mod session;
 mod spec;
 pub mod trial;
 

@@ -85,7 +85,7 @@ fn bare(name: &str) -> String {
 
 /// Whether this machine's process `pid` belongs to the container. If we or the engine run in a pid namespace, the
 /// number may mean another process, or none.
-fn is_process_of(pid: u32, container: &ContainerId) -> bool {
+pub fn is_process_of(pid: u32, container: &ContainerId) -> bool {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
     groups.is_ok_and(|groups| groups.contains(container.as_str()))
 }

@@ -48,7 +48,9 @@ impl FakeEngine {
 
     /// Removes a container behind Spindle's back.
     pub fn vanish(&self, container: &ContainerId) {
-        self.inner().containers.remove(container);
+        if let Some(mut gone) = self.inner().containers.remove(container) {
+            gone.inside.end();
+        }
         self.tell(container, Happening::Removed);
     }
 

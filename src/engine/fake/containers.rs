@@ -44,6 +44,7 @@ impl Container {
 
     pub(super) fn end(&mut self, exit: Exit) {
         (self.phase, self.paused, self.exit) = (Phase::Exited, false, exit);
+        self.inside.end();
     }
 }
 

@@ -3,6 +3,7 @@
 mod altering;
 mod behind;
 mod containers;
+mod exec;
 mod images;
 mod inside;
 mod interior;
@@ -21,7 +22,7 @@ use containers::Container;
 use futures_util::{StreamExt, stream::BoxStream};
 use images::Stock;
 use jiff::Timestamp;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::{CheckIn, Engine, EngineError, EngineInfo, Event, Happening, Result};
 use crate::domain::{ContainerId, Exit, SandboxId};
@@ -41,6 +42,8 @@ pub enum Fault {
 struct Inner {
     containers: BTreeMap<ContainerId, Container>,
     made: u32,
+    /// How many programs were prepared in them.
+    prepared: u32,
     away: bool,
     faults: HashMap<&'static str, VecDeque<Fault>>,
     calls: Vec<&'static str>,
@@ -60,6 +63,8 @@ pub struct FakeEngine {
     stock: Arc<Stock>,
     events: broadcast::Sender<Event>,
     release: Notify,
+    /// How often attached programs were cut off.
+    cuts: watch::Sender<u32>,
     /// The lowest address of its network. Each engine has a network of its own, since tests run side by side.
     network: u32,
 }
@@ -73,6 +78,7 @@ impl Default for FakeEngine {
             stock: Arc::default(),
             events: broadcast::channel(1024).0,
             release: Notify::new(),
+            cuts: watch::Sender::new(0),
             network,
         }
     }

@@ -232,17 +232,24 @@ impl Fields {
         }
     }
 
-    /// A word or JSON's own: yes or no.
+    /// Yes or no: `true` or `false`, as such in JSON or as a text.
     pub fn flag(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
-        let allowed = "it is \"true\" or \"false\"";
+        if let Some(Json::Plain(Value::Bool(flag))) = self.get(name) {
+            return Ok(Some(*flag));
+        }
+        match self.text(name)?.as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => Err(ApiError::invalid(name, other, "it is true or false")),
+        }
+    }
+
+    /// A command: a list of words in JSON, or a line for the shell, which `shell` makes a list of words.
+    pub fn command(&self, name: &'static str, shell: fn(&str) -> Vec<String>) -> Result<Option<Vec<String>>, ApiError> {
         match self.get(name) {
-            Some(Json::Plain(Value::Bool(flag))) => Ok(Some(*flag)),
-            _ => match self.text(name)?.as_deref() {
-                None => Ok(None),
-                Some("true") => Ok(Some(true)),
-                Some("false") => Ok(Some(false)),
-                Some(other) => Err(ApiError::invalid(name, other, allowed)),
-            },
+            Some(Json::Plain(Value::Array(_))) => self.list(name),
+            _ => Ok(self.string(name)?.map(|line| shell(&line))),
         }
     }
 

@@ -27,6 +27,7 @@ use super::{
     Hall,
     answer::{Body, Refusal},
     arrived::{Arrived, arrived},
+    gone::Watched,
     greeting::Manner,
     headers,
     peers::{Peer, Seat},
@@ -37,6 +38,7 @@ use super::{
 pub struct Forward {
     hall: Arc<Hall>,
     manner: Manner,
+    client: Watched,
     /// The connection to Rocket; none before the first request, and while one is under way.
     inner: Mutex<Option<Inner>>,
     /// Both sides of a WebSocket that was granted.
@@ -52,8 +54,8 @@ struct Inner {
 
 impl Forward {
     /// For requests of a client that came in this `manner`.
-    pub fn new(hall: Arc<Hall>, manner: Manner) -> Self {
-        Self { hall, manner, inner: Mutex::default(), upgraded: Mutex::default() }
+    pub fn new(hall: Arc<Hall>, manner: Manner, client: Watched) -> Self {
+        Self { hall, manner, client, inner: Mutex::default(), upgraded: Mutex::default() }
     }
 
     /// Rocket's answer to a request, or ours if it is not passed on.
@@ -136,7 +138,7 @@ impl Forward {
     async fn connect(&self) -> io::Result<Inner> {
         let stream = TcpStream::connect(self.hall.inside).await?;
         stream.set_nodelay(true)?;
-        let seat = self.hall.peers.seat(stream.local_addr()?);
+        let seat = self.hall.peers.seat(stream.local_addr()?, self.client.clone());
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
         Ok(Inner { sender, seat, _driver: driver })

@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, time::Duration};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::{Hall, moving::Moving, proxies, shares::Admitted};
+use super::{Hall, gone::Watched, moving::Moving, proxies, shares::Admitted};
 
 /// The first byte of a handshake of TLS.
 const HANDSHAKE: u8 = 0x16;
@@ -19,6 +19,8 @@ const ASKED: u32 = 4;
 pub struct Guest {
     /// Its connection, past any handshake.
     pub stream: Moving,
+    /// The same, to be watched.
+    pub watched: Watched,
     /// What is known of it.
     pub manner: Manner,
     /// Its share.
@@ -73,12 +75,14 @@ pub async fn greet(
         is_tls: speaks_tls,
         lacks_tls: hall.tls.is_some() && !speaks_tls && !is_own,
     };
+    let watched = Watched::new(outer);
+    let outer = watched.clone();
     let stream = match &hall.tls {
         // In a box of its own, so that who is silent does not pay for it.
         Some(tls) if speaks_tls => Moving::new(Box::pin(tls.accept(outer)).await?),
         _ => Moving::new(outer),
     };
-    Ok(Some(Guest { stream, manner, admitted }))
+    Ok(Some(Guest { stream, watched, manner, admitted }))
 }
 
 async fn first_byte(stream: &TcpStream) -> io::Result<u8> {

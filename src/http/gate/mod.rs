@@ -5,6 +5,7 @@
 mod answer;
 mod arrived;
 mod forward;
+mod gone;
 mod greeting;
 mod headers;
 mod moving;
@@ -32,7 +33,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::random_id;
-pub use peers::{peer, signed_in};
+pub use gone::Gone;
+pub use peers::{gone, peer, signed_in};
 pub use shares::{Limits, network};
 pub use tls::Certificates;
 

@@ -1,6 +1,6 @@
 //! One connection, from its acceptance to its end: the greeting, request after request, and a WebSocket in the end.
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +16,9 @@ use super::{
 
 /// The longest head of a request.
 const LONGEST_HEAD: usize = 64 << 10;
+
+/// How long a WebSocket may last when the server ends.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Receives a connection from `address`, until it ends; when `ending`, after the request under way.
 pub async fn receive(
@@ -37,14 +40,14 @@ pub async fn receive(
 }
 
 async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
-    let Guest { stream, manner, admitted: _admitted } = guest;
+    let Guest { stream, watched, manner, admitted: _admitted } = guest;
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hall.rules.times.head);
     // A client that has sent all may close its side, and still wants its answer.
     server.half_close(true).keep_alive(hall.rules.is_api).max_buf_size(LONGEST_HEAD);
     // As Rocket writes them; scripts look for `Location:`.
     server.title_case_headers(true);
-    let forward = Arc::new(Forward::new(hall, manner));
+    let forward = Arc::new(Forward::new(hall, manner, watched));
     let service = service_fn(|request| {
         let forward = Arc::clone(&forward);
         async move { Ok::<_, Infallible>(forward.answer(request).await) }
@@ -62,9 +65,13 @@ async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
             let (outer, inner) = tokio::try_join!(outer, inner)?;
             Ok::<_, hyper::Error>(copy_bidirectional(&mut TokioIo::new(outer), &mut TokioIo::new(inner)).await)
         };
+        let mut carried = pin!(carried);
         tokio::select! {
-            _ = carried => {}
-            () = ending.cancelled() => {}
+            _ = carried.as_mut() => {}
+            () = ending.cancelled() => {
+                // What is at its other end says goodbye.
+                let _ = timeout(GOODBYE, carried).await;
+            }
         }
     }
 }
