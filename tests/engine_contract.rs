@@ -1,5 +1,7 @@
 //! One story that every engine must tell: what the trait promises, on the scripted engine and on Docker.
 
+#[path = "engine_contract/logs.rs"]
+mod logs;
 #[path = "engine_contract/stand.rs"]
 mod stand;
 mod support;

@@ -72,6 +72,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("POST", "/v1/containers", "image=spindle/mimic&namespace={namespace}"),
     ("GET", "/v1/containers/<id>?<audit>", ""),
     ("GET", "/v1/containers/<id>/activity", ""),
+    ("GET", "/v1/containers/<id>/logs", ""),
     ("PATCH", "/v1/containers/<id>", ""),
     ("PATCH", "/v1/containers/<id>", "status=stopped"),
     ("PATCH", "/v1/containers/<id>", "status=running"),

@@ -11,6 +11,7 @@ mod container;
 mod error;
 mod health;
 mod image;
+mod log;
 mod people;
 #[cfg(test)]
 mod tests;
@@ -23,5 +24,6 @@ pub use container::{Container, Created, Extended, Policy, Port, Traffic};
 pub use error::Error;
 pub use health::{CheckInDoor, Containers, Database, Engine, Health, Pass, PortNotOpen, Relay};
 pub use image::{Image, Pull};
+pub use log::LogLine;
 pub use people::{Amounts, Credential, Imported, Me, Namespace, User};
 pub use values::{Instant, Limit, Word};

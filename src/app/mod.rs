@@ -36,10 +36,14 @@ use records::Records;
 use usage::Usage;
 use work::Work;
 
-pub use crate::{clock::Stopwatch, store::Change};
+pub use crate::{
+    clock::Stopwatch,
+    engine::{LogsWanted, Outlet},
+    store::Change,
+};
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, NewPassword, NewToken, NewUser, PortView,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, LogLine, LogLines, NewPassword, NewToken, NewUser, PortView,
     Pull, PullEnd, PullState, SignIn, UserChange, View,
 };
 pub use error::{Error, chain};

@@ -53,11 +53,19 @@ pub enum Verb {
     OthersCredentials,
     /// See what was done.
     SeeActions,
+    /// Read what the programs in a sandbox write, and see which run.
+    Logs,
+    /// Take files out of a sandbox.
+    GetFiles,
+    /// Put files into a sandbox.
+    PutFiles,
+    /// See what a sandbox is made from and what the engine has made of that.
+    SeeConfiguration,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -79,6 +87,10 @@ impl Verb {
         Self::OwnCredentials,
         Self::OthersCredentials,
         Self::SeeActions,
+        Self::Logs,
+        Self::GetFiles,
+        Self::PutFiles,
+        Self::SeeConfiguration,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -110,16 +122,32 @@ impl Verb {
             Verb::OwnCredentials => "own_credentials",
             Verb::OthersCredentials => "others_credentials",
             Verb::SeeActions => "see_actions",
+            Verb::Logs => "logs",
+            Verb::GetFiles => "get_files",
+            Verb::PutFiles => "put_files",
+            Verb::SeeConfiguration => "see_configuration",
         }
     }
 
     /// The scope that a token needs for it.
     pub fn scope(self) -> Scope {
         match self {
-            Verb::See | Verb::SeeImages | Verb::SeeUsers | Verb::SeeNamespaces | Verb::SeeActions | Verb::Audit => {
-                Scope::Read
-            }
-            Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::Change | Verb::Invite => Scope::Operate,
+            Verb::See
+            | Verb::SeeImages
+            | Verb::SeeUsers
+            | Verb::SeeNamespaces
+            | Verb::SeeActions
+            | Verb::Audit
+            | Verb::Logs
+            | Verb::SeeConfiguration => Scope::Read,
+            Verb::Start
+            | Verb::Stop
+            | Verb::Extend
+            | Verb::Enter
+            | Verb::Change
+            | Verb::Invite
+            | Verb::GetFiles
+            | Verb::PutFiles => Scope::Operate,
             Verb::Create | Verb::Delete | Verb::Pull => Scope::Create,
             Verb::Assign
             | Verb::RemoveImage
@@ -133,7 +161,16 @@ impl Verb {
     /// The least role that may do it, where it may do anything.
     pub fn least(self) -> Role {
         match self {
-            Verb::See | Verb::Start | Verb::Stop | Verb::Extend | Verb::Enter | Verb::OwnCredentials => Role::Learner,
+            Verb::See
+            | Verb::Start
+            | Verb::Stop
+            | Verb::Extend
+            | Verb::Enter
+            | Verb::OwnCredentials
+            | Verb::Logs
+            | Verb::GetFiles
+            | Verb::PutFiles
+            | Verb::SeeConfiguration => Role::Learner,
             Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions => Role::Assistant,
             Verb::Create
             | Verb::Change
@@ -225,9 +262,12 @@ fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
             role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
         }
         // Assistants look after learners, and do not act as them.
-        (Verb::Enter, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
-            is_own(actor, ownership)
-        }
+        (
+            Verb::Enter | Verb::GetFiles | Verb::PutFiles | Verb::SeeConfiguration,
+            Object::Sandbox(_, ownership),
+        ) if actor.rights.role == Role::Assistant => is_own(actor, ownership),
+        // How a course makes its sandboxes is none of a guest's business.
+        (Verb::SeeConfiguration, _) if actor.rights.only.is_some() => false,
         // A token that is stolen must not outlive its revocation in others.
         (Verb::OwnCredentials, _) => {
             matches!(actor.who, Who::User(_))

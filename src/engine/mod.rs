@@ -3,12 +3,15 @@
 mod amendment;
 pub mod docker;
 pub mod fake;
+mod logs;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
+
+pub use logs::{Logs, LogsWanted, Outlet, Said, Saying};
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
 
@@ -259,7 +262,7 @@ pub trait Inside: Send + Sync {
 /// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
 /// "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside {
+pub trait Engine: Containers + Images + Inside + Logs {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

@@ -16,6 +16,8 @@ mod health;
 mod images;
 mod import;
 mod keys;
+mod live;
+mod logs;
 mod made;
 mod namespaces;
 mod paths;
@@ -107,6 +109,7 @@ fn callers() -> Vec<Route> {
     let all = [
         images::routes(),
         containers::routes(),
+        logs::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),

@@ -6,6 +6,7 @@ pub mod docker;
 pub mod people;
 pub mod scripted;
 mod servers;
+pub mod streams;
 pub mod talk;
 pub mod tls;
 

@@ -20,15 +20,24 @@ fn of(name: &str, owner: Option<&str>) -> Ownership {
     Ownership { namespace: namespace(name), owner: owner.map(|owner| UserName::parse("owner", owner).unwrap()) }
 }
 
-const ON_SANDBOXES: [Verb; 8] =
-    [Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Assign, Verb::Invite, Verb::Delete];
+const ON_SANDBOXES: [Verb; 9] = [
+    Verb::See,
+    Verb::Start,
+    Verb::Stop,
+    Verb::Extend,
+    Verb::Change,
+    Verb::Assign,
+    Verb::Invite,
+    Verb::Delete,
+    Verb::Logs,
+];
 
 #[test]
 fn all_verbs_are_in_the_list_and_no_two_have_one_word() {
     for (at, verb) in Verb::ALL.into_iter().enumerate() {
         assert_eq!(verb as usize, at, "{verb:?}");
     }
-    assert_eq!(Verb::ALL.last(), Some(&Verb::SeeActions), "the last one of the enum");
+    assert_eq!(Verb::ALL.last(), Some(&Verb::SeeConfiguration), "the last one of the enum");
     assert_eq!(Verb::ALL.map(Verb::word).into_iter().collect::<BTreeSet<_>>().len(), Verb::ALL.len());
 }
 

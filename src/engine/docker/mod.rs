@@ -7,6 +7,7 @@ mod errors;
 mod files;
 mod images;
 mod inside;
+mod logs;
 mod network;
 mod observe;
 mod removal;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::engine::Said;
+
 /// What a container has inside.
 #[derive(Debug, Clone)]
 pub(super) struct Interior {
@@ -12,11 +14,20 @@ pub(super) struct Interior {
     pub(super) cpu: Duration,
     /// What its program has written.
     pub(super) written: Vec<u8>,
+    /// The same, as its log has it.
+    pub(super) log: Vec<Said>,
 }
 
 impl Default for Interior {
     fn default() -> Self {
-        Self { terminals: 1, stopped: 0, announcements: Vec::new(), cpu: Duration::ZERO, written: Vec::new() }
+        Self {
+            terminals: 1,
+            stopped: 0,
+            announcements: Vec::new(),
+            cpu: Duration::ZERO,
+            written: Vec::new(),
+            log: Vec::new(),
+        }
     }
 }
 

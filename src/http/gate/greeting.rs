@@ -1,6 +1,11 @@
 //! What comes before the first request: a word from a proxy, and the handshake of TLS.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsRawFd, RawFd},
+    time::Duration,
+};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -19,6 +24,8 @@ const ASKED: u32 = 4;
 pub struct Guest {
     /// Its connection, past any handshake.
     pub stream: Moving,
+    /// The socket under it, open as long as `stream` is.
+    pub socket: RawFd,
     /// What is known of it.
     pub manner: Manner,
     /// Its share.
@@ -73,12 +80,13 @@ pub async fn greet(
         is_tls: speaks_tls,
         lacks_tls: hall.tls.is_some() && !speaks_tls && !is_own,
     };
+    let socket = outer.as_raw_fd();
     let stream = match &hall.tls {
         // In a box of its own, so that who is silent does not pay for it.
         Some(tls) if speaks_tls => Moving::new(Box::pin(tls.accept(outer)).await?),
         _ => Moving::new(outer),
     };
-    Ok(Some(Guest { stream, manner, admitted }))
+    Ok(Some(Guest { stream, socket, manner, admitted }))
 }
 
 async fn first_byte(stream: &TcpStream) -> io::Result<u8> {

@@ -3,9 +3,11 @@
 //! read, each address has a share, a head and a body have a time, and only requests that are whole are passed on.
 
 mod answer;
+mod bodies;
 mod forward;
 mod greeting;
 mod headers;
+mod leaving;
 mod moving;
 mod peers;
 mod proxies;
@@ -31,7 +33,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::random_id;
-pub use peers::{peer, signed_in};
+pub use headers::UNBUFFERED;
+pub use peers::{Line, line, peer, signed_in};
 pub use shares::{Limits, network};
 pub use tls::Certificates;
 
@@ -42,7 +45,7 @@ use shares::{Admitted, Shares};
 /// of TLS has as long before.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send a body, from the end of the head on.
+/// How long a client may keep us waiting for a body, from the end of the head on.
 const BODY: Duration = Duration::from_secs(10);
 
 /// How many connections the kernel holds until they are accepted.
@@ -53,7 +56,7 @@ const BACKLOG: u32 = 4_096;
 pub struct Times {
     /// Until a request's head is there.
     pub head: Duration,
-    /// From then on until its body is there.
+    /// How long a client may keep us waiting for its body; each byte earns some of that back.
     pub body: Duration,
 }
 

@@ -11,6 +11,7 @@ use super::{
     Hall,
     forward::Forward,
     greeting::{Guest, greet},
+    leaving,
     shares::Admitted,
 };
 
@@ -37,7 +38,7 @@ pub async fn receive(
 }
 
 async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
-    let Guest { stream, manner, admitted: _admitted } = guest;
+    let Guest { stream, socket, manner, admitted: _admitted } = guest;
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hall.rules.times.head);
     // A client that has sent all may close its side, and still wants its answer.
@@ -49,6 +50,8 @@ async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
         let forward = Arc::clone(&forward);
         async move { Ok::<_, Infallible>(forward.answer(request).await) }
     });
+    // SAFETY: the connection, declared next and polled beside it, has the socket.
+    let left = unsafe { leaving::left(socket, forward.is_live()) };
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -56,6 +59,7 @@ async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = left => return,
     };
     if let (Ok(()), Some((outer, inner))) = (ended, forward.upgraded()) {
         let carried = async {
