@@ -73,6 +73,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/containers/<id>?<audit>", ""),
     ("GET", "/v1/containers/<id>/activity", ""),
     ("GET", "/v1/containers/<id>/logs", ""),
+    ("GET", "/v1/containers/<id>/files", "?path=/etc/passwd"),
+    ("PUT", "/v1/containers/<id>/files", "?path=/tmp/x"),
     ("PATCH", "/v1/containers/<id>", ""),
     ("PATCH", "/v1/containers/<id>", "status=stopped"),
     ("PATCH", "/v1/containers/<id>", "status=running"),

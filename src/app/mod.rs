@@ -12,6 +12,7 @@ mod next;
 mod pass;
 mod records;
 mod settings;
+mod spool;
 mod usage;
 mod vitals;
 mod work;
@@ -43,8 +44,8 @@ pub use crate::{
 };
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, LogLine, LogLines, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, SignIn, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, Listed, ListedEntry, LogLine, LogLines, Manner, NewPassword, NewToken, NewUser, PortView,
+    Pull, PullEnd, PullState, PutIn, SignIn, Taken, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;

@@ -78,6 +78,8 @@ fn settings() -> Settings {
         default_ssh_key_always: true,
         check_in_address: None,
         check_in_port: 80,
+        spool: std::env::temp_dir().join("spindle-test-spool"),
+        transfer_max: 64 << 20,
         actions_keep: Duration::from_hours(400 * 24),
     }
 }

@@ -17,11 +17,23 @@ pub enum Source {
     Connection,
     /// Its processes used more cpu than processes that only wait.
     Cpu,
+    /// The learner put files into it, from outside.
+    Files,
+    /// Somebody else put files into it: it is in use, and that is not the learner's work.
+    FilesByOthers,
 }
 
 impl Source {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Source; 5] = [Source::Start, Source::CheckIn, Source::Extension, Source::Connection, Source::Cpu];
+    pub const ALL: [Source; 7] = [
+        Source::Start,
+        Source::CheckIn,
+        Source::Extension,
+        Source::Connection,
+        Source::Cpu,
+        Source::Files,
+        Source::FilesByOthers,
+    ];
 
     /// The word for it in the API and in the log.
     pub fn word(self) -> &'static str {
@@ -31,14 +43,21 @@ impl Source {
             Source::Extension => "extension",
             Source::Connection => "connection",
             Source::Cpu => "cpu",
+            Source::Files => "files",
+            Source::FilesByOthers => "files_by_others",
         }
+    }
+
+    /// Whether it shows that the sandbox's own people, or its programs, used it.
+    pub fn is_use(self) -> bool {
+        !matches!(self, Source::Start | Source::FilesByOthers)
     }
 
     /// Whether a person's intent is behind it. Traffic and cpu show none: a forgotten tab or an endless loop makes them
     /// too (`IDLENESS.md`).
     pub fn is_interactive(self) -> bool {
         match self {
-            Source::Start | Source::CheckIn | Source::Extension => true,
+            Source::Start | Source::CheckIn | Source::Extension | Source::Files | Source::FilesByOthers => true,
             Source::Connection | Source::Cpu => false,
         }
     }

@@ -52,6 +52,8 @@ fn name(source: Source) -> &'static str {
         Source::Extension => "an extension",
         Source::Connection => "bytes on a connection",
         Source::Cpu => "cpu use",
+        Source::Files => "files that were put in",
+        Source::FilesByOthers => "files that others put in",
     }
 }
 
@@ -67,6 +69,8 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
             None => format!("extended {when}"),
         },
         Source::Cpu => format!("its programs used the cpu, {when}"),
+        Source::Files => format!("its learner put files in, {when}"),
+        Source::FilesByOthers => format!("somebody other than its learner put files in, {when}"),
         Source::Connection => match ports.iter().filter(|p| p.last_use.is_some()).max_by_key(|p| p.last_use) {
             Some(PortUse { inside, connections, in_use, last_use: Some(last), .. }) => {
                 let open = match (in_use, connections) {

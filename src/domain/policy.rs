@@ -141,7 +141,7 @@ impl Sources {
     /// Whether evidence of `source` counts.
     pub fn count(&self, source: Source) -> bool {
         match source {
-            Source::Start | Source::Extension => true,
+            Source::Start | Source::Extension | Source::Files | Source::FilesByOthers => true,
             Source::CheckIn => self.check_in,
             Source::Connection => self.connection,
             Source::Cpu => self.cpu.is_some(),

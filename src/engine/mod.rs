@@ -1,8 +1,10 @@
 //! The container engine as traits, in our words and with our ids.
 
 mod amendment;
+pub mod archive;
 pub mod docker;
 pub mod fake;
+mod files;
 mod logs;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -11,6 +13,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
+pub use files::{Files, Stat};
 pub use logs::{Logs, LogsWanted, Outlet, Said, Saying};
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
@@ -38,6 +41,15 @@ pub enum EngineError {
     /// It has no such container.
     #[error("no such container")]
     NoContainer,
+    /// The container has nothing at that path.
+    #[error("there is no such file or folder")]
+    NoPath,
+    /// At the path is a file where a folder is wanted, or a folder where a file is.
+    #[error("a file would take the place of a folder, or a folder that of a file")]
+    WrongKind,
+    /// The path is on what is mounted for reading only.
+    #[error("that place can only be read")]
+    ReadOnly,
     /// The sandboxes' network is gone.
     #[error("the sandboxes' network is gone")]
     NoNetwork,
@@ -262,7 +274,7 @@ pub trait Inside: Send + Sync {
 /// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
 /// "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside + Logs {
+pub trait Engine: Containers + Images + Inside + Logs + Files {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

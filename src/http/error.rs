@@ -104,7 +104,9 @@ impl From<Invalid> for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::Invalid(_) => Status::BadRequest,
+            Error::Invalid(_) | Error::BadTar(_) | Error::BrokenOff => Status::BadRequest,
+            Error::TooLarge(_) => Status::PayloadTooLarge,
+            Error::NoRoom(_) => Status::InsufficientStorage,
             Error::Unauthorized => Status::Unauthorized,
             Error::Forbidden(_) | Error::Quota(_) => Status::Forbidden,
             Error::NoSandbox(_)
@@ -113,7 +115,8 @@ impl From<Error> for ApiError {
             | Error::NoCredential(..)
             | Error::NoImage(_)
             | Error::NotInRegistry(_)
-            | Error::NoAction(_) => Status::NotFound,
+            | Error::NoAction(_)
+            | Error::NoPath(_) => Status::NotFound,
             Error::ImageInUse(..)
             | Error::NameTaken(..)
             | Error::Taken(_)
@@ -121,7 +124,9 @@ impl From<Error> for ApiError {
             | Error::NotRunning
             | Error::PortHeld(_)
             | Error::NotCancellable(_)
-            | Error::Cancelled(_) => Status::Conflict,
+            | Error::Cancelled(_)
+            | Error::WrongKind(_)
+            | Error::ReadOnlyPath(_) => Status::Conflict,
             Error::TooManyAttempts(_) => Status::TooManyRequests,
             Error::NoRandom(_)
             | Error::NoPort

@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod export;
 mod fields;
+mod files;
 mod gate;
 mod health;
 mod images;
@@ -110,6 +111,7 @@ fn callers() -> Vec<Route> {
         images::routes(),
         containers::routes(),
         logs::routes(),
+        files::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),

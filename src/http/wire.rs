@@ -46,7 +46,7 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         stopped_at: instant(stopped.map(|(at, _)| at)),
         stopped_reason: stopped.map(|(_, reason)| reason.word().into()),
         stops_at: instant(view.stops_at()),
-        last_active_at: instant(sandbox.life.evidence.newest(|s| s != Source::Start).map(|e| e.at)),
+        last_active_at: instant(sandbox.life.evidence.newest(Source::is_use).map(|e| e.at)),
         last_check_in_at: instant(sandbox.life.last_report),
         report_period: sandbox.life.rhythm.period.map(|period| period.as_secs()),
         why: view.why.clone(),

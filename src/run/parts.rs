@@ -83,6 +83,8 @@ fn settings(config: &Config) -> Settings {
         default_ssh_key_always: config.sandbox.default_ssh_key_always,
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
+        spool: config.transfer.spool.clone(),
+        transfer_max: config.transfer.most,
         actions_keep: config.actions_keep,
     }
 }

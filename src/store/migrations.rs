@@ -223,6 +223,11 @@ const STEPS: &[&str] = &[
         setting       TEXT PRIMARY KEY,
         value         TEXT NOT NULL
     ) STRICT;",
+    // 13: files that were put in are evidence.
+    "ALTER TABLE sandboxes ADD COLUMN files_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN files_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sandboxes ADD COLUMN files_by_others_at INTEGER;
+    ALTER TABLE sandboxes ADD COLUMN files_by_others_count INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Whether the schema is this version's.

@@ -3,17 +3,18 @@
 use super::{code_of, sources};
 
 /// Which other rooms of `app` each room may import. `mod.rs` imports them all.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("settings", &[]),
     ("next", &[]),
     ("identity", &["error", "settings"]),
+    ("spool", &["error", "settings"]),
     ("vitals", &["error", "settings", "next"]),
     ("actions", &["error", "settings"]),
     ("records", &["error", "settings", "next", "vitals", "actions"]),
     ("usage", &["error", "settings", "vitals", "records"]),
     ("work", &["error", "settings", "next", "vitals", "records", "usage"]),
-    ("asked", &["error", "settings", "next", "identity", "vitals", "actions", "records", "usage", "work"]),
+    ("asked", &["error", "settings", "next", "identity", "vitals", "actions", "records", "usage", "work", "spool"]),
     ("pass", &["error", "settings", "next", "vitals", "actions", "records", "usage", "work"]),
     (
         "tests",

@@ -5,6 +5,7 @@ mod activity;
 mod check_in;
 mod create;
 mod credentials;
+mod files;
 mod health;
 mod images;
 mod lifecycle;
@@ -26,7 +27,7 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Settings, actions::Actions, identity::Identity, next::Next, records::Records, usage::Usage, vitals::Vitals,
+    Settings, actions::Actions, identity::Identity, next::Next, records::Records, spool::Spool, usage::Usage, vitals::Vitals,
     work::Work,
 };
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
@@ -34,6 +35,7 @@ use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 pub use activity::Activity;
 pub use create::CreateSpec;
 pub use credentials::{Given, NewToken, SignIn};
+pub use files::{Listed, ListedEntry, Manner, PutIn, Taken};
 pub use health::Health;
 use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
@@ -61,6 +63,8 @@ pub struct Asked {
     tasks: TaskTracker,
     /// Images that are being pulled, by tag.
     pulls: Mutex<HashMap<String, Pulling>>,
+    /// Files on their way in and out.
+    spool: Spool,
 }
 
 impl Asked {
@@ -81,6 +85,7 @@ impl Asked {
             clock: Arc::clone(&work.clock),
             settings: Arc::clone(&work.settings),
             closing,
+            spool: Spool::new(&work.settings, tasks.clone()),
             tasks,
             pulls: Mutex::default(),
         })

@@ -85,10 +85,13 @@ fn an_invitation_is_for_one_sandbox_alone() {
 fn a_token_does_what_its_scopes_say_and_makes_no_tokens() {
     let mine = of("a", None);
     for (scope, allowed) in [
-        (Scope::Read, &[Verb::See][..]),
-        (Scope::Operate, &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite]),
-        (Scope::Create, &[Verb::See, Verb::Delete]),
-        (Scope::Admin, &[Verb::See, Verb::Assign]),
+        (Scope::Read, &[Verb::See, Verb::Logs][..]),
+        (
+            Scope::Operate,
+            &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite, Verb::Logs],
+        ),
+        (Scope::Create, &[Verb::See, Verb::Delete, Verb::Logs]),
+        (Scope::Admin, &[Verb::See, Verb::Assign, Verb::Logs]),
     ] {
         let rights = Rights::all().narrowed(&[scope].into(), &BTreeSet::new());
         let actor = Actor { rights, credential: Credential::Token("1".into()), ..Actor::admin("ann") };

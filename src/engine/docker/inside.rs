@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use super::{
     DockerEngine, QUICK,
     errors::{translate, within},
-    files, observe, spec,
+    directory, observe, spec,
 };
 use crate::{
     domain::{ContainerId, Sandbox},
@@ -35,7 +35,7 @@ impl Inside for DockerEngine {
             let [_, token, key] = spec::files(&self.look(container).await?, sandbox);
             wanted.extend([token, key]);
         }
-        files::write(&directory, &wanted)
+        directory::write(&directory, &wanted)
     }
 
     async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {

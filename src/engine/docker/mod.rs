@@ -4,6 +4,7 @@
 mod containers;
 pub mod diagnosis;
 mod errors;
+mod directory;
 mod files;
 mod images;
 mod inside;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::files::{self, Tree};
 use crate::engine::Said;
 
 /// What a container has inside.
@@ -16,6 +17,8 @@ pub(super) struct Interior {
     pub(super) written: Vec<u8>,
     /// The same, as its log has it.
     pub(super) log: Vec<Said>,
+    /// The files in it.
+    pub(super) files: Tree,
 }
 
 impl Default for Interior {
@@ -27,6 +30,7 @@ impl Default for Interior {
             cpu: Duration::ZERO,
             written: Vec::new(),
             log: Vec::new(),
+            files: files::common(),
         }
     }
 }

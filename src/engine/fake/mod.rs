@@ -2,6 +2,7 @@
 
 mod behind;
 mod containers;
+mod files;
 mod images;
 mod inside;
 mod interior;
@@ -18,6 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 use containers::Container;
+pub use files::FakeFile;
 use futures_util::{StreamExt, stream::BoxStream};
 use images::Stock;
 use jiff::Timestamp;
