@@ -39,13 +39,13 @@ use work::Work;
 
 pub use crate::{
     clock::Stopwatch,
-    engine::{LogsWanted, Outlet},
+    engine::{LogsWanted, Mounted, Outlet, Process},
     store::Change,
 };
 pub use actions::Actions;
 pub use asked::{
     Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, Listed, ListedEntry, LogLine, LogLines, Manner, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, PutIn, SignIn, Taken, UserChange, View,
+    Pull, PullEnd, PullState, PutIn, Sample, SignIn, Taken, UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;

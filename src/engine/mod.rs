@@ -6,6 +6,7 @@ pub mod docker;
 pub mod fake;
 mod files;
 mod logs;
+mod looks;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 pub use files::{Files, Stat};
 pub use logs::{Logs, LogsWanted, Outlet, Said, Saying};
+pub use looks::{Configuration, Figures, Looks, Mounted, Process};
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
 
@@ -271,10 +273,11 @@ pub trait Inside: Send + Sync {
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
 }
 
-/// An engine: its containers, their inside, its images, and here the engine itself. Every method has its own deadline;
+/// An engine: its containers, their inside, logs, files and what there is to see of them, its images, and here the
+/// engine itself. Every method has its own deadline;
 /// "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside + Logs + Files {
+pub trait Engine: Containers + Images + Inside + Logs + Files + Looks {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod export;
 mod fields;
+mod figures;
 mod files;
 mod gate;
 mod health;
@@ -112,6 +113,7 @@ fn callers() -> Vec<Route> {
         containers::routes(),
         logs::routes(),
         files::routes(),
+        figures::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),

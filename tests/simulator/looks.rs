@@ -7,7 +7,9 @@ use futures_util::stream::BoxStream;
 use super::engine::{Driven, QUICK, SLOW};
 use crate::{
     domain::ContainerId,
-    engine::{Files, Logs, LogsWanted, Result, Saying, Stat, archive::Pieces},
+    engine::{
+        Configuration, Figures, Files, Logs, LogsWanted, Looks, Process, Result, Saying, Stat, archive::Pieces,
+    },
 };
 
 #[async_trait]
@@ -29,5 +31,20 @@ impl Files for Driven {
 
     async fn unpack(&self, container: &ContainerId, path: &str, tar: Pieces) -> Result<()> {
         self.call("unpack", Some(container), SLOW, self.world.engine.unpack(container, path, tar)).await
+    }
+}
+
+#[async_trait]
+impl Looks for Driven {
+    async fn figures(&self, container: &ContainerId, pid: Option<u32>) -> Result<Figures> {
+        self.call("figures", Some(container), QUICK, self.world.engine.figures(container, pid)).await
+    }
+
+    async fn processes(&self, container: &ContainerId) -> Result<Vec<Process>> {
+        self.call("processes", Some(container), QUICK, self.world.engine.processes(container)).await
+    }
+
+    async fn configuration(&self, container: &ContainerId) -> Result<Configuration> {
+        self.call("configuration", Some(container), QUICK, self.world.engine.configuration(container)).await
     }
 }

@@ -3,8 +3,10 @@
 mod actions;
 mod activity;
 mod check_in;
+mod configuration;
 mod create;
 mod credentials;
+mod figures;
 mod files;
 mod health;
 mod images;
@@ -35,6 +37,7 @@ use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 pub use activity::Activity;
 pub use create::CreateSpec;
 pub use credentials::{Given, NewToken, SignIn};
+pub use figures::Sample;
 pub use files::{Listed, ListedEntry, Manner, PutIn, Taken};
 pub use health::Health;
 use images::Pulling;

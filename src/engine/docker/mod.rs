@@ -1,6 +1,7 @@
 //! The Docker Engine, through bollard: the connection, and calls about Docker itself. `spec` says what to ask for;
 //! `errors` and `observe` say what the answers mean.
 
+mod cgroups;
 mod containers;
 pub mod diagnosis;
 mod errors;
@@ -9,6 +10,7 @@ mod files;
 mod images;
 mod inside;
 mod logs;
+mod looks;
 mod network;
 mod observe;
 mod removal;

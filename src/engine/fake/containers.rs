@@ -26,6 +26,8 @@ pub(super) struct Container {
     pub(super) check_in: CheckIn,
     /// Who may log in.
     pub(super) ssh_key: Option<String>,
+    /// The caller's variables.
+    pub(super) env: Vec<(String, String)>,
     pub(super) inside: Interior,
     pub(super) paused: bool,
     /// How its last run ended.
@@ -79,6 +81,7 @@ impl Containers for FakeEngine {
             ignores_term: false,
             check_in: spec.check_in.clone(),
             ssh_key: spec.ssh_key.clone(),
+            env: spec.env.clone(),
             inside: Interior::default(),
             paused: false,
             exit: TERMINATED,

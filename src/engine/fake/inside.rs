@@ -69,7 +69,7 @@ impl FakeEngine {
     }
 
     /// Looks into a container that runs.
-    fn in_running<T>(&self, container: &ContainerId, look: impl FnOnce(&mut Interior) -> T) -> Result<T> {
+    pub(super) fn in_running<T>(&self, container: &ContainerId, look: impl FnOnce(&mut Interior) -> T) -> Result<T> {
         match self.inner().containers.get_mut(container) {
             Some(Container { phase: Phase::Running, inside, .. }) => Ok(look(inside)),
             Some(_) => Err(EngineError::Refused(format!("container {container} does not run (scripted)"))),

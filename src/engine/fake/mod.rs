@@ -7,6 +7,7 @@ mod images;
 mod inside;
 mod interior;
 mod logs;
+mod looks;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
