@@ -2,10 +2,10 @@
 
 #[path = "engine_contract/files.rs"]
 mod files;
-#[path = "engine_contract/looks.rs"]
-mod looks;
 #[path = "engine_contract/logs.rs"]
 mod logs;
+#[path = "engine_contract/looks.rs"]
+mod looks;
 #[path = "engine_contract/stand.rs"]
 mod stand;
 mod support;

@@ -101,7 +101,8 @@ async fn secrets_are_for_those_who_may_enter() {
     assert_eq!(command("asta").await, format!("mimic --token={}", "*".repeat(token.len())));
     by_password(&w, "asta").get(&path(&c, "configuration")).await.expect_error(403, "forbidden");
 
-    let body = Body::Json(json!({ "image": "spindle/mimic", "namespace": "db", "owner": "alice", "labels": {"group": "a"},
+    let body =
+        Body::Json(json!({ "image": "spindle/mimic", "namespace": "db", "owner": "alice", "labels": {"group": "a"},
         "env": { "COURSE": "db", "DB_PASSWORD": "hunter2", "URL": "https://ann:hunter2@host/x" } }));
     let made = by_password(&w, "ina").send("POST", "/v1/containers", body).await.expect(201).json();
     for who in ["ina", "alice"] {

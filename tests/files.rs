@@ -99,11 +99,9 @@ async fn a_file_goes_in_and_comes_out_as_it_is() {
     assert_eq!((taken.header("content-type"), taken.header("content-length")), ("application/octet-stream", "4"));
     assert!(taken.header("content-disposition").contains("filename=\"a_b.txt\""), "{taken:?}");
     assert_eq!(taken.text, "one\u{fffd}");
-    for (query, owner, mode) in [
-        ("&owner=root&mode=600", (0, 0), 0o600),
-        ("&owner=7", (7, 7), 0o644),
-        ("&owner=7:8&mode=4755", (7, 8), 0o4755),
-    ] {
+    for (query, owner, mode) in
+        [("&owner=root&mode=600", (0, 0), 0o600), ("&owner=7", (7, 7), 0o644), ("&owner=7:8&mode=4755", (7, 8), 0o4755)]
+    {
         put(&w, &c, &format!("?path=/tmp/x{query}"), PLAIN, b"x").await.expect(200);
         let there = w.engine.file(&container(&c), "/tmp/x").unwrap();
         assert_eq!((there.what.owner, there.what.mode, there.content.len()), (owner, mode, 1), "{query}");
@@ -174,12 +172,9 @@ async fn a_tar_is_unpacked_unless_an_entry_leaves_the_folder() {
         head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         bytes
     };
-    for (path, kind, why) in [
-        ("/etc/evil", b'0', "root"),
-        ("../evil", b'0', ".."),
-        ("a/../../evil", b'0', ".."),
-    ] {
-        let message = put(&w, &c, "?path=/home/student", TAR, &renamed(path, kind)).await.expect_error(400, "invalid_tar");
+    for (path, kind, why) in [("/etc/evil", b'0', "root"), ("../evil", b'0', ".."), ("a/../../evil", b'0', "..")] {
+        let message =
+            put(&w, &c, "?path=/home/student", TAR, &renamed(path, kind)).await.expect_error(400, "invalid_tar");
         assert!(message.contains(why), "{message}");
     }
     for kind in [b'3', b'4', b'6'] {
@@ -192,7 +187,9 @@ async fn a_tar_is_unpacked_unless_an_entry_leaves_the_folder() {
         let message = put(&w, &c, "?path=/home/student", TAR, &device).await.expect_error(400, "invalid_tar");
         assert!(message.contains("device"), "{message}");
     }
-    for cut in [&b"no tar at all, though it is long enough to be one"[..], &tar(&[fine.clone()])[..700], b""] {
+    for cut in
+        [&b"no tar at all, though it is long enough to be one"[..], &tar(std::slice::from_ref(&fine))[..700], b""]
+    {
         put(&w, &c, "?path=/home/student", TAR, cut).await.expect_error(400, "invalid_tar");
     }
     assert_eq!(w.engine.paths(&container(&c)), before, "nothing of any of them is there");
@@ -248,7 +245,8 @@ async fn what_cannot_be_is_refused_by_name() {
     w.engine.lay(&container(&c), "/tmp/there", Entry::file("", 2 << 20), b"");
     w.http().get(&path(&c, "?path=/tmp/there")).await.expect_error(413, "payload_too_large");
 
-    let head = format!("PUT {}?path=/tmp/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n", path(&c, ""));
+    let head =
+        format!("PUT {}?path=/tmp/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n", path(&c, ""));
     let mut chunked = connection(&w, &head).await;
     chunked.write_all(b"1\r\nx\r\n0\r\n\r\n").await.unwrap();
     let answer = rest(&mut chunked).await;
@@ -379,7 +377,11 @@ async fn what_breaks_off_looks_broken_off() {
             let asked = client.get(url).header("authorization", "Basic YWRtaW46c3BpbmRvY2tlcg==");
             let mut response = asked.send().await.unwrap();
             assert_eq!(response.status(), 200);
-            if removed { w.engine.vanish(&container(&c)) } else { w.engine.set_away(true) }
+            if removed {
+                w.engine.vanish(&container(&c));
+            } else {
+                w.engine.set_away(true);
+            }
             let mut read = 0;
             let broken = loop {
                 match timeout(PATIENCE, response.chunk()).await.expect("it goes on") {
@@ -408,7 +410,8 @@ async fn a_big_file_costs_little_memory_both_ways() {
     let c = w.http().create("image=spindle/mimic").await;
     put(&w, &c, "?path=/tmp/x", PLAIN, b"warm").await.expect(200);
     let before = rss();
-    let head = format!("PUT {}?path=/tmp/big HTTP/1.1\r\nContent-Length: {SIZE}\r\nConnection: close\r\n", path(&c, ""));
+    let head =
+        format!("PUT {}?path=/tmp/big HTTP/1.1\r\nContent-Length: {SIZE}\r\nConnection: close\r\n", path(&c, ""));
     let mut upload = connection(&w, &head).await;
     let (piece, mut most) = (vec![0; 1 << 20], 0);
     for _ in 0..SIZE >> 20 {
@@ -418,7 +421,8 @@ async fn a_big_file_costs_little_memory_both_ways() {
     let answer = rest(&mut upload).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(w.engine.file(&container(&c), "/tmp/big").unwrap().what.size, SIZE);
-    let mut download = connection(&w, &format!("GET {}?path=/tmp/big HTTP/1.1\r\nConnection: close\r\n", path(&c, ""))).await;
+    let mut download =
+        connection(&w, &format!("GET {}?path=/tmp/big HTTP/1.1\r\nConnection: close\r\n", path(&c, ""))).await;
     let (mut read, mut piece) = (0, vec![0; 1 << 20]);
     loop {
         match timeout(PATIENCE, download.read(&mut piece)).await.expect("it comes").unwrap() {

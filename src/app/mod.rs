@@ -44,8 +44,9 @@ pub use crate::{
 };
 pub use actions::Actions;
 pub use asked::{
-    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, Listed, ListedEntry, LogLine, LogLines, Manner, NewPassword, NewToken, NewUser, PortView,
-    Pull, PullEnd, PullState, PutIn, Sample, SignIn, Taken, UserChange, View,
+    Activity, Asked, CourseChange, CreateSpec, Ensured, Given, Health, Image, Listed, ListedEntry, LogLine, LogLines,
+    Manner, NewPassword, NewToken, NewUser, PortView, Pull, PullEnd, PullState, PutIn, Sample, SignIn, Taken,
+    UserChange, View,
 };
 pub use error::{Error, chain};
 pub use identity::password;

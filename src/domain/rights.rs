@@ -262,10 +262,11 @@ fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
             role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
         }
         // Assistants look after learners, and do not act as them.
-        (
-            Verb::Enter | Verb::GetFiles | Verb::PutFiles | Verb::SeeConfiguration,
-            Object::Sandbox(_, ownership),
-        ) if actor.rights.role == Role::Assistant => is_own(actor, ownership),
+        (Verb::Enter | Verb::GetFiles | Verb::PutFiles | Verb::SeeConfiguration, Object::Sandbox(_, ownership))
+            if actor.rights.role == Role::Assistant =>
+        {
+            is_own(actor, ownership)
+        }
         // How a course makes its sandboxes is none of a guest's business.
         (Verb::SeeConfiguration, _) if actor.rights.only.is_some() => false,
         // A token that is stolen must not outlive its revocation in others.

@@ -72,7 +72,8 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, ApiError> {
         path: text("path").ok_or_else(|| ApiError::missing("path", "it is a path in the container"))?,
         list,
         manner: Manner { owner: text("owner"), mode: mode.transpose()? },
-        is_tar: kind.is_some_and(|kind| kind.top() == "application" && ["x-tar", "tar"].iter().any(|t| kind.sub() == t)),
+        is_tar: kind
+            .is_some_and(|kind| kind.top() == "application" && ["x-tar", "tar"].iter().any(|t| kind.sub() == t)),
         length: request.headers().get_one("Content-Length").and_then(|length| length.parse().ok()),
     })
 }

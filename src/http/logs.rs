@@ -74,9 +74,12 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, ApiError> {
     };
     let only = match text("stream").as_deref() {
         None | Some("both") => None,
-        Some(word) => Some(Outlet::ALL.into_iter().find(|outlet| outlet.word() == word).ok_or_else(|| {
-            ApiError::invalid("stream", word, "it is \"stdout\", \"stderr\" or \"both\"")
-        })?),
+        Some(word) => Some(
+            Outlet::ALL
+                .into_iter()
+                .find(|outlet| outlet.word() == word)
+                .ok_or_else(|| ApiError::invalid("stream", word, "it is \"stdout\", \"stderr\" or \"both\""))?,
+        ),
     };
     let stamped = flag("timestamps")?;
     let lines = ContentType::new("application", "x-ndjson");

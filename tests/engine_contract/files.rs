@@ -116,13 +116,13 @@ async fn docker_touches_nothing_outside_of_the_sandbox() {
     let path = outside.to_str().unwrap();
     let up = "../".repeat(12);
     let inside = |command: &str| docker(&["exec", "-u", "0", container.as_str(), "sh", "-c", command]);
-    inside(&format!("mkdir -p /home/l && ln -s {path} /home/l/out && ln -s {up}{path} /home/l/up && ln -s / /home/l/root"));
-    let link = |name: &str, target: &str| {
-        (Entry { kind: Kind::Symlink, target: target.into(), ..Entry::file(name, 0) }, "")
-    };
-    let hard = |name: &str, target: &str| {
-        (Entry { kind: Kind::HardLink, target: target.into(), ..Entry::file(name, 0) }, "")
-    };
+    inside(&format!(
+        "mkdir -p /home/l && ln -s {path} /home/l/out && ln -s {up}{path} /home/l/up && ln -s / /home/l/root"
+    ));
+    let link =
+        |name: &str, target: &str| (Entry { kind: Kind::Symlink, target: target.into(), ..Entry::file(name, 0) }, "");
+    let hard =
+        |name: &str, target: &str| (Entry { kind: Kind::HardLink, target: target.into(), ..Entry::file(name, 0) }, "");
     // None of these reaches the engine by way of the API. Here they do, and whether they are refused is Docker's affair.
     for (folder, entries) in [
         ("/home/l/out", vec![file("witness", "changed")]),

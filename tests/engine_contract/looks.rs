@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use spindle::{
     domain::{ContainerId, SandboxId},
-    engine::{Containers, Engine, EngineError, fake::FakeEngine},
+    engine::{Containers, Engine, EngineError, Inside, Looks, fake::FakeEngine},
 };
 
 use crate::{

@@ -7,9 +7,7 @@ use futures_util::stream::BoxStream;
 use super::engine::{Driven, QUICK, SLOW};
 use crate::{
     domain::ContainerId,
-    engine::{
-        Configuration, Figures, Files, Logs, LogsWanted, Looks, Process, Result, Saying, Stat, archive::Pieces,
-    },
+    engine::{Configuration, Figures, Files, Logs, LogsWanted, Looks, Process, Result, Saying, Stat, archive::Pieces},
 };
 
 #[async_trait]

@@ -25,11 +25,12 @@ pub struct Outcome {
 }
 
 /// How often each action happens, of a thousand.
-const USUAL: [(Action, i64); 25] = [
+const USUAL: [(Action, i64); 26] = [
     (Action::Create, 60),
     (Action::Report, 120),
     (Action::Work, 30),
-    (Action::ReportZero, 80),
+    (Action::ReportZero, 60),
+    (Action::PutFiles, 20),
     (Action::Use, 100),
     (Action::Knock, 60),
     (Action::Stop, 60),

@@ -3,15 +3,12 @@
 
 mod examine;
 mod owner;
+mod taking;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
-use jiff::Timestamp;
+use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::ReaderStream;
 
@@ -29,52 +26,13 @@ use crate::{
 };
 use examine::Examiner;
 use owner::owner;
+pub use taking::{Listed, ListedEntry, Taken};
 
 /// How many bytes of a body are read at once.
 const PIECE: usize = 64 << 10;
 
-/// How long a folder is listed, and how much of it: the engine shows a folder with all that is in it.
-const LISTING: Duration = Duration::from_secs(5);
-const LISTED: usize = 10_000;
-
 /// The longest path that a file can have.
 const LONGEST_PATH: usize = 4_095;
-
-/// What somebody takes out.
-pub struct Taken {
-    /// Its name.
-    pub name: String,
-    /// How many bytes, if it is a file; a folder comes as a tar.
-    pub size: Option<u64>,
-    /// The bytes.
-    pub pieces: Pieces,
-}
-
-/// What is at a path, for those who look.
-pub struct Listed {
-    /// What it is.
-    pub kind: Kind,
-    /// What is in it, if it is a folder: or else itself.
-    pub entries: Vec<ListedEntry>,
-    /// There is more.
-    pub is_cut: bool,
-}
-
-/// Something in a folder.
-pub struct ListedEntry {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: Kind,
-    /// How many bytes a file has.
-    pub size: u64,
-    /// Its permissions.
-    pub mode: u32,
-    /// When it was changed, if that is known.
-    pub modified: Option<Timestamp>,
-    /// Where a link leads to.
-    pub target: Option<String>,
-}
 
 /// How something is put in.
 #[derive(Debug, Clone, Default)]
@@ -110,67 +68,6 @@ impl Asked {
         self.allowed(by, Verb::PutFiles, reference).await.map(drop)
     }
 
-    /// A file as it is, or a folder as a tar. A link at the end of `path` is followed.
-    ///
-    /// # Errors
-    /// [`Error::NoPath`], [`Error::WrongKind`], [`Error::TooLarge`], [`Error::NoRoom`].
-    pub async fn take_files(self: &Arc<Self>, by: &Actor, reference: &str, path: &str) -> Result<Taken> {
-        let path = checked(path)?;
-        let (sandbox, container) = self.with_files(by, Verb::GetFiles, reference).await?;
-        let acting = self.actions.of(by, Verb::GetFiles, &sandbox).changing([path]);
-        acting.around(self.taken(&container, path)).await
-    }
-
-    async fn taken(&self, container: &ContainerId, path: &str) -> Result<Taken> {
-        let (stat, at) = self.at(container, path).await?;
-        let tar = self.engine.take(container, &at).await.map_err(|e| failed(&at, e))?;
-        if stat.kind == Kind::Folder {
-            let tar = tar.map(|piece| piece.map_err(|e| failed("", e))).boxed();
-            return Ok(Taken { name: stat.name, size: None, pieces: self.spool.through(tar).await? });
-        }
-        let mut reader = Reader::new(tar.map(|piece| piece.map_err(io::Error::other)).boxed());
-        let entry = reader.entry().await.map_err(unreadable)?.filter(|entry| entry.kind == Kind::File);
-        let entry = entry.ok_or_else(|| Error::WrongKind(format!("{path} is neither a file nor a folder")))?;
-        if entry.size > self.spool.most() {
-            return Err(Error::TooLarge(self.spool.most()));
-        }
-        let pieces = self.spool.through(content(reader)).await?;
-        Ok(Taken { name: stat.name, size: Some(entry.size), pieces })
-    }
-
-    /// What is in a folder, or at a path.
-    ///
-    /// # Errors
-    /// [`Error::NoPath`].
-    pub async fn list_files(&self, by: &Actor, reference: &str, path: &str) -> Result<Listed> {
-        let path = checked(path)?;
-        let (_, container) = self.with_files(by, Verb::GetFiles, reference).await?;
-        let (stat, at) = self.at(&container, path).await?;
-        if stat.kind != Kind::Folder {
-            let Stat { name, kind, size, mode, modified, target } = stat;
-            let entries = vec![ListedEntry { name, kind, size, mode, modified, target }];
-            return Ok(Listed { kind, entries, is_cut: false });
-        }
-        let tar = self.engine.take(&container, &at).await.map_err(|e| failed(&at, e))?;
-        let mut reader = Reader::new(tar.map(|piece| piece.map_err(io::Error::other)).boxed());
-        let mut entries = Vec::new();
-        let listing = async {
-            let folder = reader.entry().await?.map(|entry| entry.path).unwrap_or_default();
-            while let Some(entry) = reader.entry().await? {
-                entries.extend(listed(&folder, entry));
-                if entries.len() == LISTED {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        };
-        let is_cut = match tokio::time::timeout(LISTING, listing).await {
-            Ok(ended) => ended.map_err(unreadable)?,
-            Err(_) => true,
-        };
-        Ok(Listed { kind: Kind::Folder, entries, is_cut })
-    }
-
     /// Puts a file of `size` bytes in, under its whole `path`. Nothing of it is there before all of it has come.
     ///
     /// # Errors
@@ -191,8 +88,10 @@ impl Asked {
         }
         let acting = self.actions.of(by, Verb::PutFiles, &sandbox).changing([path]);
         let put = async {
-            let (folder, name) = path.trim_end_matches('/').rsplit_once('/').filter(|(_, name)| !name.is_empty())
-                .ok_or_else(|| Error::WrongKind("/ is a folder; send a tar (Content-Type: application/x-tar)".into()))?;
+            let (folder, name) =
+                path.trim_end_matches('/').rsplit_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(|| {
+                    Error::WrongKind("/ is a folder; send a tar (Content-Type: application/x-tar)".into())
+                })?;
             let folder = if folder.is_empty() { "/" } else { folder };
             self.folder_at(&container, folder).await?;
             let is_folder = self.engine.look_at(&container, path).await.is_ok_and(|stat| stat.kind == Kind::Folder);
@@ -286,7 +185,7 @@ impl Asked {
         };
         let arrived = async {
             arriving.await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         // Whoever sends what is refused hears it at once.
         tokio::select! {
@@ -296,10 +195,15 @@ impl Asked {
         Ok((put, filling.end().await?))
     }
 
-    /// Hands a tar of ours to the engine. If it runs, somebody works there.
+    /// Hands a tar of ours to the engine.
     async fn unpack(&self, by: &Actor, sandbox: &Sandbox, folder: &str, tar: Pieces) -> Result<()> {
         let container = sandbox.container.as_ref().ok_or_else(|| Error::NoSandbox(sandbox.name.to_string()))?;
         self.engine.unpack(container, folder, tar).await.map_err(|e| failed(folder, e))?;
+        self.note_files(by, sandbox).await
+    }
+
+    /// Somebody has put files into a sandbox: if it runs, it is in use.
+    pub(crate) async fn note_files(&self, by: &Actor, sandbox: &Sandbox) -> Result<()> {
         let now = self.records.again(sandbox).await?;
         let source = if is_learner(by, &now) { Source::Files } else { Source::FilesByOthers };
         let evidence = Evidence { source, at: self.clock.now() };
@@ -364,31 +268,12 @@ fn failed(path: &str, why: EngineError) -> Error {
     }
 }
 
-/// Why what the engine sends cannot be read.
-fn unreadable(flaw: Flaw) -> Error {
-    Error::engine("its files cannot be reached", EngineError::Unavailable(flaw.to_string()))
-}
-
 /// Why what a client sends cannot be read.
 fn of_tar(flaw: Flaw) -> Error {
     match flaw {
         Flaw::Unreadable(_) => Error::BrokenOff,
         flaw => Error::BadTar(flaw.to_string()),
     }
-}
-
-/// The content of the entry at which `reader` is.
-fn content(reader: Reader) -> BoxStream<'static, Result<Bytes>> {
-    let pieces = stream::unfold(Some(reader), |reader| async move {
-        let mut reader = reader?;
-        match reader.piece().await {
-            Ok(Some(piece)) => Some((Ok(piece), Some(reader))),
-            // The engine lets go of the container when all is read.
-            Ok(None) => reader.drain().await.err().map(|flaw| (Err(unreadable(flaw)), None)),
-            Err(flaw) => Some((Err(unreadable(flaw)), None)),
-        }
-    });
-    pieces.boxed()
 }
 
 /// Copies an entry with its content.
@@ -399,23 +284,4 @@ async fn copy(reader: &mut Reader, entry: &Entry, to: &mut Filling) -> Result<()
         to.put(&piece).await?;
     }
     to.put(&archive::padding(entry.size)).await
-}
-
-/// What is in `folder` itself.
-fn listed(folder: &[u8], entry: Entry) -> Option<ListedEntry> {
-    let name = entry.path.strip_prefix(folder)?;
-    let name = name.strip_prefix(b"/").unwrap_or(name);
-    let name = name.strip_suffix(b"/").unwrap_or(name);
-    if name.is_empty() || name.contains(&b'/') {
-        return None;
-    }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Some(ListedEntry {
-        name: text(name),
-        kind: entry.kind,
-        size: entry.size,
-        mode: entry.mode,
-        modified: i64::try_from(entry.modified).ok().and_then(|at| Timestamp::from_second(at).ok()),
-        target: Some(text(&entry.target)).filter(|target| !target.is_empty()),
-    })
 }

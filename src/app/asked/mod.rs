@@ -29,8 +29,8 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Settings, actions::Actions, identity::Identity, next::Next, records::Records, spool::Spool, usage::Usage, vitals::Vitals,
-    work::Work,
+    Settings, actions::Actions, identity::Identity, next::Next, records::Records, spool::Spool, usage::Usage,
+    vitals::Vitals, work::Work,
 };
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 

@@ -86,10 +86,7 @@ fn a_token_does_what_its_scopes_say_and_makes_no_tokens() {
     let mine = of("a", None);
     for (scope, allowed) in [
         (Scope::Read, &[Verb::See, Verb::Logs][..]),
-        (
-            Scope::Operate,
-            &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite, Verb::Logs],
-        ),
+        (Scope::Operate, &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite, Verb::Logs]),
         (Scope::Create, &[Verb::See, Verb::Delete, Verb::Logs]),
         (Scope::Admin, &[Verb::See, Verb::Assign, Verb::Logs]),
     ] {

@@ -40,10 +40,9 @@ fn counted(read: impl Fn(&str, &str) -> Option<String>, net: Option<&str>) -> Op
     let cpu = cpu.or_else(|| number("cpuacct", "cpuacct.usage").map(Duration::from_nanos))?;
     let (used, stat) = match number("memory", "memory.current") {
         Some(used) => (used, field(read("memory", "memory.stat"), "inactive_file ")),
-        None => (
-            number("memory", "memory.usage_in_bytes")?,
-            field(read("memory", "memory.stat"), "total_inactive_file "),
-        ),
+        None => {
+            (number("memory", "memory.usage_in_bytes")?, field(read("memory", "memory.stat"), "total_inactive_file "))
+        }
     };
     let limit = number("memory", "memory.max").or_else(|| number("memory", "memory.limit_in_bytes"));
     let written = read("blkio", "io.stat").map(|text| wbytes(&text)).or_else(|| {

@@ -11,7 +11,7 @@ use bollard::{
     },
 };
 
-use super::{DockerEngine, QUICK, SLOW, errors::within, directory, observe, random, spec};
+use super::{DockerEngine, QUICK, SLOW, directory, errors::within, observe, random, spec};
 use crate::{
     domain::{ContainerId, Observed, Reach, Sandbox, SandboxId, Token},
     engine::{Containers, Engine, EngineError, Result, SandboxSpec, amendment},

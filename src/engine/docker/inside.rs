@@ -10,9 +10,9 @@ use bollard::{
 use futures_util::TryStreamExt;
 
 use super::{
-    DockerEngine, QUICK,
+    DockerEngine, QUICK, directory,
     errors::{translate, within},
-    directory, observe, spec,
+    observe, spec,
 };
 use crate::{
     domain::{ContainerId, Sandbox},

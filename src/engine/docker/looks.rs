@@ -94,10 +94,8 @@ fn configured(shown: ContainerInspectResponse) -> Configuration {
     let host = shown.host_config.unwrap_or_default();
     let variable = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     let networks = shown.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-    let mut networks: Vec<_> = networks
-        .into_iter()
-        .map(|(name, at)| (name, at.ip_address.filter(|address| !address.is_empty())))
-        .collect();
+    let mut networks: Vec<_> =
+        networks.into_iter().map(|(name, at)| (name, at.ip_address.filter(|address| !address.is_empty()))).collect();
     networks.sort();
     let mounted = |mount: bollard::models::MountPoint| Mounted {
         at: mount.destination.unwrap_or_default(),

@@ -4,8 +4,8 @@
 mod cgroups;
 mod containers;
 pub mod diagnosis;
-mod errors;
 mod directory;
+mod errors;
 mod files;
 mod images;
 mod inside;

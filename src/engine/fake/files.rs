@@ -159,7 +159,10 @@ impl Files for FakeEngine {
             let whole = zeroes / zero.len() as u64;
             let rest = zero.slice(..(zeroes % zero.len() as u64) as usize);
             let filler = stream::iter(0..whole).map(move |_| zero.clone());
-            stream::iter([bytes]).chain(filler).chain(stream::iter([rest])).filter(|b| std::future::ready(!b.is_empty()))
+            stream::iter([bytes])
+                .chain(filler)
+                .chain(stream::iter([rest]))
+                .filter(|b| std::future::ready(!b.is_empty()))
         });
         let pieces = parts.map(move |piece| {
             let _open = &open;

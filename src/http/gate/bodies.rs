@@ -45,7 +45,8 @@ impl Fate {
     pub fn refusal(self) -> Refusal {
         match self {
             Fate::Late(after) => {
-                let message = format!("The body did not arrive: nothing, or too little, came for {} s", after.as_secs());
+                let message =
+                    format!("The body did not arrive: nothing, or too little, came for {} s", after.as_secs());
                 Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
             }
             Fate::BrokenOff => Refusal::malformed("The body broke off"),

@@ -147,7 +147,8 @@ impl Forward {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .handshake(TokioIo::new(stream))
-            .await.map_err(io::Error::other)?;
+            .await
+            .map_err(io::Error::other)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
         Ok(Inner { sender, seat, _driver: driver })
     }

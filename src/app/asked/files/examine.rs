@@ -60,7 +60,7 @@ impl Examiner {
                 _ => return refuse("is a link to what is not beside it"),
             },
         };
-        Ok(Some(Entry { path, target, owner, ..entry }))
+        Ok(Some(Entry { path, owner, target, ..entry }))
     }
 
     fn goes_through_a_link(&self, parts: &Parts<'_>) -> bool {
@@ -176,7 +176,8 @@ mod tests {
     fn links_without_end_are_refused() {
         let mut examiner = Examiner::default();
         let names = (0..).map(|number| format!("{number}-{}", "x".repeat(200)));
-        let refused = names.map(|name| examiner.examine(entry(Kind::Symlink, &name, "a"), (0, 0))).find_map(Result::err);
+        let refused =
+            names.map(|name| examiner.examine(entry(Kind::Symlink, &name, "a"), (0, 0))).find_map(Result::err);
         assert!(refused.unwrap().contains("too many"));
     }
 }
