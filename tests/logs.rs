@@ -198,9 +198,9 @@ async fn two_hundred_followers_who_never_read_cost_bounded_memory() {
         followers.push(Follower::open(w.http(), &path(&c, "?follow=true&tail=all"), &[]).await);
     }
     // Until nobody gets on any more.
-    let mut pulled = w.engine.pulled();
+    let (mut pulled, mut looks) = (u64::MAX, tokio::time::interval(Duration::from_millis(500)));
     loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        looks.tick().await;
         let now = w.engine.pulled();
         if now == pulled {
             break;

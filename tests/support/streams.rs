@@ -27,9 +27,10 @@ pub fn rss() -> usize {
 /// Waits until `holds`.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
+    let mut often = tokio::time::interval(Duration::from_millis(5));
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "not yet: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        often.tick().await;
     }
 }
 

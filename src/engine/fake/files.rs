@@ -1,7 +1,5 @@
 //! The files in scripted containers: a few that every system has, and what is put there.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{
@@ -9,7 +7,12 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use super::{FakeEngine, containers::Container, or_lie};
+use super::{
+    FakeEngine,
+    containers::Container,
+    or_lie,
+    tree::{FakeFile, KEPT, READ_ONLY, Tree, stat, tidy},
+};
 use crate::{
     domain::ContainerId,
     engine::{
@@ -17,49 +20,6 @@ use crate::{
         archive::{self, Entry, Kind, Pieces, Reader},
     },
 };
-
-/// Of a longer file only its length is kept; it reads as zeroes.
-const KEPT: u64 = 1 << 20;
-
-/// What can only be read.
-const READ_ONLY: &str = "/run/spindle";
-
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nstudent:x:1000:1001::/home/student:/bin/sh\n";
-
-/// Something at a path. Its own path in `what` is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FakeFile {
-    /// What it is.
-    pub what: Entry,
-    /// Its content, unless it is too long to be kept.
-    pub content: Vec<u8>,
-}
-
-/// All that is in a container, by path.
-pub(super) type Tree = BTreeMap<String, FakeFile>;
-
-/// What every container has.
-pub(super) fn common() -> Tree {
-    let folder = |path: &str| {
-        let what = Entry { kind: Kind::Folder, mode: 0o755, ..Entry::file("", 0) };
-        (path.to_owned(), FakeFile { what, content: Vec::new() })
-    };
-    let passwd = FakeFile { what: Entry::file("", PASSWD.len() as u64), content: PASSWD.into() };
-    let folders = ["/", "/etc", "/home", "/home/student", "/run", READ_ONLY, "/tmp"].map(folder);
-    folders.into_iter().chain([("/etc/passwd".to_owned(), passwd)]).collect()
-}
-
-fn tidy(path: &str) -> String {
-    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
-    parts.fold(String::new(), |path, part| format!("{path}/{part}"))
-}
-
-fn stat(path: &str, file: &FakeFile) -> Stat {
-    let Entry { kind, size, mode, ref target, .. } = file.what;
-    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-    let target = (kind == Kind::Symlink).then(|| String::from_utf8_lossy(target).into_owned());
-    Stat { name, kind, size, mode, modified: None, target }
-}
 
 /// The parts of a tar of what is at `path`, and in it: heads and contents.
 fn parts(tree: &Tree, path: &str) -> Vec<(Bytes, u64)> {

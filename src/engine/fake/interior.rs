@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::files::{self, Tree};
+use super::tree::{self, Tree};
 use crate::engine::Said;
 
 /// What a container has inside.
@@ -30,7 +30,7 @@ impl Default for Interior {
             cpu: Duration::ZERO,
             written: Vec::new(),
             log: Vec::new(),
-            files: files::common(),
+            files: tree::common(),
         }
     }
 }

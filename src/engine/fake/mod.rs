@@ -8,6 +8,7 @@ mod inside;
 mod interior;
 mod logs;
 mod looks;
+mod tree;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -20,11 +21,11 @@ use std::{
 
 use async_trait::async_trait;
 use containers::Container;
-pub use files::FakeFile;
 use futures_util::{StreamExt, stream::BoxStream};
 use images::Stock;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
+pub use tree::FakeFile;
 
 use super::{CheckIn, Engine, EngineError, EngineInfo, Event, Happening, Result};
 use crate::domain::{ContainerId, Exit, SandboxId};

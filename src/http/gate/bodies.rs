@@ -12,9 +12,10 @@ use hyper::{
     StatusCode,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
 };
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::{answer::Refusal, peers::Line};
+use crate::app::Stopwatch;
 
 /// The least bytes in a second at which a body may go on for as long as it likes. A line of 128 kbit/s carries as many.
 const LEAST_RATE: f64 = (16 << 10) as f64;
@@ -26,8 +27,8 @@ pub struct Timed {
     limit: Duration,
     /// How long the client may still keep us waiting.
     left: Duration,
-    /// Since when we wait for it, and the end of our patience.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// How long we have waited for it, and the end of our patience.
+    waiting: Option<(Stopwatch, Pin<Box<Sleep>>)>,
     fate: Arc<OnceLock<Fate>>,
 }
 
@@ -62,7 +63,7 @@ fn earned(left: Duration, waited: Duration, bytes: usize, limit: Duration) -> Du
 impl Timed {
     /// Of a request whose head has just come. `fate` is told why it does not arrive.
     pub fn new(body: Incoming, limit: Duration, fate: Arc<OnceLock<Fate>>) -> Self {
-        let waiting = (!body.is_end_stream()).then(|| (Instant::now(), Box::pin(sleep(limit))));
+        let waiting = (!body.is_end_stream()).then(|| (Stopwatch::start(), Box::pin(sleep(limit))));
         Self { body, limit, left: limit, waiting, fate }
     }
 
@@ -89,7 +90,7 @@ impl Body for Timed {
             Poll::Ready(Some(Err(e))) => self.end(Fate::BrokenOff, io::Error::other(e)),
             Poll::Pending => {
                 let left = self.left;
-                let (_, late) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+                let (_, late) = self.waiting.get_or_insert_with(|| (Stopwatch::start(), Box::pin(sleep(left))));
                 ready!(late.as_mut().poll(cx));
                 self.end(Fate::Late(self.limit), io::ErrorKind::TimedOut.into())
             }
