@@ -11,7 +11,7 @@ pub struct TransferConfig {
     /// `SPINDLE_SPOOL`: the directory in which they wait.
     pub spool: PathBuf,
     /// `SPINDLE_TRANSFER_MAX`: the most bytes at once.
-    pub most: u64,
+    pub most: Memory,
 }
 
 impl TransferConfig {
@@ -20,13 +20,13 @@ impl TransferConfig {
         let allowed = "it is a size of at least 16m, such as 512m or 2g";
         Ok(Self {
             spool: v.plain("spool", &beside.to_string_lossy(), "it is a path")?,
-            most: v.take("transfer_max", "2g", allowed, |t| Memory::parse(t).ok().map(Memory::bytes))?,
+            most: v.take("transfer_max", "2g", allowed, |t| Memory::parse(t).ok())?,
         })
     }
 
     /// The settings in force, as lines of a TOML file.
     pub(super) fn lines(&self) -> [(&'static str, String); 2] {
         let spool = format!("{:?}", self.spool.to_string_lossy());
-        [("spool", spool), ("transfer_max", format!("\"{}\"", self.most))]
+        [("spool", spool), ("transfer_max", format!("{:?}", self.most.to_string()))]
     }
 }

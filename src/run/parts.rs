@@ -84,7 +84,7 @@ fn settings(config: &Config) -> Settings {
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
         spool: config.transfer.spool.clone(),
-        transfer_max: config.transfer.most,
+        transfer_max: config.transfer.most.bytes(),
         actions_keep: config.actions_keep,
     }
 }
