@@ -15,6 +15,7 @@ mod e2e {
     mod faults;
     mod hygiene;
     mod idle;
+    mod inside;
     mod keys;
     mod lab_images;
     mod labs;

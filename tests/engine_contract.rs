@@ -1,5 +1,11 @@
 //! One story that every engine must tell: what the trait promises, on the scripted engine and on Docker.
 
+#[path = "engine_contract/files.rs"]
+mod files;
+#[path = "engine_contract/logs.rs"]
+mod logs;
+#[path = "engine_contract/looks.rs"]
+mod looks;
 #[path = "engine_contract/programs.rs"]
 mod programs;
 #[path = "engine_contract/stand.rs"]

@@ -11,8 +11,11 @@ mod container;
 mod error;
 mod event;
 mod exec;
+mod figures;
+mod files;
 mod health;
 mod image;
+mod log;
 mod people;
 mod terminal;
 #[cfg(test)]
@@ -26,8 +29,11 @@ pub use container::{Container, Created, Extended, Policy, Port, Result, Shown, T
 pub use error::Error;
 pub use event::{Event, EventOn, Fact, Missed};
 pub use exec::Executed;
+pub use figures::{Bytes, Configuration, Effective, MemoryUse, Mount, Process, Processes, Stats};
+pub use files::{FileEntry, Listing, PutIn};
 pub use health::{CheckInDoor, Containers, Database, Engine, Health, Pass, PortNotOpen, Relay};
 pub use image::{Image, Pull};
+pub use log::LogLine;
 pub use people::{Amounts, Credential, Imported, Me, Namespace, User};
 pub use terminal::{Resize, Size, Terminal, Ticket};
 pub use values::{Instant, Limit, Word};

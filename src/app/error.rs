@@ -93,6 +93,27 @@ pub enum Error {
     /// The relay's process is away.
     #[error("{0}; try again later")]
     RelayAway(Unreachable),
+    /// The sandbox has nothing at that path.
+    #[error("path: there is no {0} in the container")]
+    NoPath(String),
+    /// A folder is where a file is wanted, or the other way round.
+    #[error("path: {0}")]
+    WrongKind(String),
+    /// Nothing can be put there.
+    #[error("path: {0} is on what is mounted for reading only")]
+    ReadOnlyPath(String),
+    /// More than so many bytes are wanted at once.
+    #[error("it is larger than {0} bytes, which is the most (SPINDLE_TRANSFER_MAX)")]
+    TooLarge(u64),
+    /// There is no place for what is on its way.
+    #[error("there is no room for files on their way in and out: {0}; try again later")]
+    NoRoom(String),
+    /// What was sent is no tar that is unpacked.
+    #[error("the tar is not unpacked: {0}")]
+    BadTar(String),
+    /// The client has gone, or sent less than it said.
+    #[error("The body broke off")]
+    BrokenOff,
     /// The engine refused or failed.
     #[error("{what}: {source}")]
     Engine {
@@ -184,6 +205,13 @@ impl Error {
             Error::NoAction(_) => "action_not_found",
             Error::NotCancellable(_) => "not_cancellable",
             Error::Cancelled(_) => "cancelled",
+            Error::NoPath(_) => "path_not_found",
+            Error::WrongKind(_) => "path_conflict",
+            Error::ReadOnlyPath(_) => "read_only_path",
+            Error::TooLarge(_) => "payload_too_large",
+            Error::NoRoom(_) => "no_room",
+            Error::BadTar(_) => "invalid_tar",
+            Error::BrokenOff => "bad_request",
             Error::Store(_) => "internal_error",
         }
     }

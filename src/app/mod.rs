@@ -12,6 +12,7 @@ mod next;
 mod pass;
 mod records;
 mod settings;
+mod spool;
 mod tally;
 mod usage;
 mod vitals;
@@ -37,12 +38,18 @@ use records::Records;
 use usage::Usage;
 use work::Work;
 
-pub use crate::{clock::Stopwatch, domain::Change, engine::Announced, store::Claimed};
+pub use crate::{
+    clock::Stopwatch,
+    domain::Change,
+    engine::{Announced, LogsWanted, Mounted, Outlet, Process},
+    store::Claimed,
+};
 pub use actions::Actions;
 pub use asked::{
     Activity, Asked, CourseChange, CreateSpec, Ended, Ensured, ExecWish, Executed, Figures, Given, Health, Image,
-    LONGEST, MOST_AT_ONCE, NewPassword, NewToken, NewUser, Page, PortView, Power, Pull, PullEnd, PullState, STALL,
-    Seat, SignIn, Terminal, TerminalWish, Told, UserChange, View, Viewing, Written,
+    LONGEST, Listed, ListedEntry, LogLine, LogLines, MOST_AT_ONCE, Manner, NewPassword, NewToken, NewUser, Page,
+    PortView, Power, Pull, PullEnd, PullState, PutIn, STALL, Sample, Seat, SignIn, Taken, Terminal, TerminalWish, Told,
+    UserChange, View, Viewing, Written,
 };
 pub use error::{Error, chain};
 pub use identity::{new_id, password};

@@ -1,6 +1,6 @@
 //! What the configuration decides for the use cases.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::{
     domain::{Cpus, Memory, Password, Policy, Wake, Zone},
@@ -85,6 +85,10 @@ pub struct Settings {
     pub check_in_port: u16,
     /// How long programs inside and terminals last.
     pub reach: ReachSettings,
+    /// The directory for files on their way into sandboxes and out of them.
+    pub spool: PathBuf,
+    /// The most bytes that go in, or come out, at once.
+    pub transfer_max: u64,
     /// How long actions are kept.
     pub actions_keep: Duration,
 }

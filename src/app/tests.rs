@@ -80,6 +80,8 @@ fn settings() -> Settings {
         check_in_address: None,
         check_in_port: 80,
         reach: ReachSettings::default(),
+        spool: std::env::temp_dir().join("spindle-test-spool"),
+        transfer_max: 64 << 20,
         actions_keep: Duration::from_hours(400 * 24),
     }
 }

@@ -8,6 +8,7 @@ mod policy;
 mod relay;
 mod sandbox;
 mod show;
+mod transfer;
 mod values;
 
 use std::{
@@ -29,6 +30,7 @@ pub use password::is_default;
 pub use policy::PolicyConfig;
 pub use relay::RelayConfig;
 pub use sandbox::SandboxConfig;
+pub use transfer::TransferConfig;
 use values::{Values, log_filter, log_format, port_range, stop_grace, subnet, word};
 
 /// The default password of spin-docker (`CONTRACT.md` 1).
@@ -92,6 +94,8 @@ pub struct Config {
     pub start_concurrency: usize,
     /// `SPINDLE_ACTIONS_KEEP`: for how many days actions are kept.
     pub actions_keep: Duration,
+    /// How files go in and out.
+    pub transfer: TransferConfig,
     /// What every sandbox is given.
     pub sandbox: SandboxConfig,
     /// How their ports are carried.
@@ -196,6 +200,7 @@ impl Config {
             log_format: v.take("log_format", "text", "it is \"text\" or \"json\"", log_format)?,
             sandbox: SandboxConfig::from_values(v)?,
             relay: RelayConfig::from_values(v, subnet)?,
+            transfer: TransferConfig::from_values(v, &database)?,
             database,
             files,
             report_period,

@@ -20,6 +20,7 @@ impl Config {
     pub fn lines(&self) -> Vec<(String, String)> {
         let own = self.first_lines().into_iter().chain(self.sandbox.lines()).chain(self.last_lines());
         let lines = own.chain(self.gate.lines()).chain(self.policy.lines()).chain(self.relay.lines());
+        let lines = lines.chain(self.transfer.lines());
         lines.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 

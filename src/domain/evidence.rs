@@ -21,13 +21,15 @@ pub enum Source {
     Terminal,
     /// Its own people ran a program through the API.
     Exec,
-    /// Somebody else did either: an instructor, say. That is use, and not its learner's work.
+    /// Its own people put files into it through the API.
+    Files,
+    /// Somebody else did one of these: an instructor, say. That is use, and not its learner's work.
     Staff,
 }
 
 impl Source {
     /// All sources, in the order in which they are shown.
-    pub const ALL: [Source; 8] = [
+    pub const ALL: [Source; 9] = [
         Source::Start,
         Source::CheckIn,
         Source::Extension,
@@ -35,6 +37,7 @@ impl Source {
         Source::Cpu,
         Source::Terminal,
         Source::Exec,
+        Source::Files,
         Source::Staff,
     ];
 
@@ -48,17 +51,27 @@ impl Source {
             Source::Cpu => "cpu",
             Source::Terminal => "terminal",
             Source::Exec => "exec",
+            Source::Files => "files",
             Source::Staff => "staff",
         }
+    }
+
+    /// Whether it shows that the sandbox's own people, or its programs, used it.
+    pub fn is_use(self) -> bool {
+        !matches!(self, Source::Start | Source::Staff)
     }
 
     /// Whether a person's intent is behind it. Traffic and cpu show none: a forgotten tab or an endless loop makes them
     /// too (`IDLENESS.md`).
     pub fn is_interactive(self) -> bool {
         match self {
-            Source::Start | Source::CheckIn | Source::Extension | Source::Terminal | Source::Exec | Source::Staff => {
-                true
-            }
+            Source::Start
+            | Source::CheckIn
+            | Source::Extension
+            | Source::Terminal
+            | Source::Exec
+            | Source::Files
+            | Source::Staff => true,
             Source::Connection | Source::Cpu => false,
         }
     }

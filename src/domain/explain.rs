@@ -55,6 +55,7 @@ fn name(source: Source) -> &'static str {
         Source::Terminal => "typing in a terminal",
         Source::Exec => "a program that was run through the API",
         Source::Staff => "work in it by somebody who is not its owner",
+        Source::Files => "files that were put in",
     }
 }
 
@@ -76,6 +77,7 @@ fn in_use(sandbox: &Sandbox, evidence: Evidence, ports: &[PortUse], now: Timesta
             Some(by) => format!("{by}, not its owner, worked in it through the API, {when}"),
             None => format!("somebody other than its owner worked in it through the API, {when}"),
         },
+        Source::Files => format!("files were put in through the API, {when}"),
         Source::Connection => match ports.iter().filter(|p| p.last_use.is_some()).max_by_key(|p| p.last_use) {
             Some(PortUse { inside, connections, in_use, last_use: Some(last), .. }) => {
                 let open = match (in_use, connections) {

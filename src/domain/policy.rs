@@ -142,7 +142,7 @@ impl Sources {
     pub fn count(&self, source: Source) -> bool {
         match source {
             // What a person does through the API always counts.
-            Source::Start | Source::Extension | Source::Terminal | Source::Exec | Source::Staff => true,
+            Source::Start | Source::Extension | Source::Terminal | Source::Exec | Source::Files | Source::Staff => true,
             Source::CheckIn => self.check_in,
             Source::Connection => self.connection,
             Source::Cpu => self.cpu.is_some(),

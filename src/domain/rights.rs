@@ -63,11 +63,19 @@ pub enum Verb {
     Message,
     /// Run a program in a sandbox, and type in a terminal there.
     Exec,
+    /// Read what the programs in a sandbox write, and see which run.
+    Logs,
+    /// Take files out of a sandbox.
+    GetFiles,
+    /// Put files into a sandbox.
+    PutFiles,
+    /// See what a sandbox is made from and what the engine has made of that.
+    SeeConfiguration,
 }
 
 impl Verb {
     /// All of them, in their order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::See,
         Self::Create,
         Self::Start,
@@ -94,6 +102,10 @@ impl Verb {
         Self::Reset,
         Self::Message,
         Self::Exec,
+        Self::Logs,
+        Self::GetFiles,
+        Self::PutFiles,
+        Self::SeeConfiguration,
     ];
 
     /// Whether it changes something, so that it is an action.
@@ -130,6 +142,10 @@ impl Verb {
             Verb::Reset => "reset",
             Verb::Message => "message",
             Verb::Exec => "exec",
+            Verb::Logs => "logs",
+            Verb::GetFiles => "get_files",
+            Verb::PutFiles => "put_files",
+            Verb::SeeConfiguration => "see_configuration",
         }
     }
 
@@ -142,7 +158,9 @@ impl Verb {
             | Verb::SeeNamespaces
             | Verb::SeeActions
             | Verb::Audit
-            | Verb::Measure => Scope::Read,
+            | Verb::Measure
+            | Verb::Logs
+            | Verb::SeeConfiguration => Scope::Read,
             Verb::Start
             | Verb::Stop
             | Verb::Restart
@@ -150,6 +168,8 @@ impl Verb {
             | Verb::Message
             | Verb::Enter
             | Verb::Exec
+            | Verb::GetFiles
+            | Verb::PutFiles
             | Verb::Change
             | Verb::Invite => Scope::Operate,
             Verb::Create | Verb::Reset | Verb::Delete | Verb::Pull => Scope::Create,
@@ -172,6 +192,10 @@ impl Verb {
             | Verb::Extend
             | Verb::Enter
             | Verb::Exec
+            | Verb::Logs
+            | Verb::GetFiles
+            | Verb::PutFiles
+            | Verb::SeeConfiguration
             | Verb::OwnCredentials => Role::Learner,
             Verb::SeeImages | Verb::Audit | Verb::SeeNamespaces | Verb::SeeActions | Verb::Measure | Verb::Message => {
                 Role::Assistant
@@ -267,9 +291,14 @@ fn fits(actor: &Actor, verb: Verb, object: Object<'_>) -> bool {
             role == Role::Learner && namespaces.is_subset(&actor.rights.namespaces)
         }
         // Assistants look after learners, and do not act as them, unless their namespace says so.
-        (Verb::Enter | Verb::Exec, Object::Sandbox(_, ownership)) if actor.rights.role == Role::Assistant => {
+        (
+            Verb::Enter | Verb::Exec | Verb::GetFiles | Verb::PutFiles | Verb::SeeConfiguration,
+            Object::Sandbox(_, ownership),
+        ) if actor.rights.role == Role::Assistant => {
             is_own(actor, ownership) || actor.rights.enters.contains(&ownership.namespace)
         }
+        // How a course makes its sandboxes is none of a guest's business.
+        (Verb::SeeConfiguration, _) if actor.rights.only.is_some() => false,
         // A token that is stolen must not outlive its revocation in others.
         (Verb::OwnCredentials, _) => {
             matches!(actor.who, Who::User(_))

@@ -2,9 +2,13 @@
 
 mod altering;
 mod amendment;
+pub mod archive;
 pub mod docker;
 mod exec;
 pub mod fake;
+mod files;
+mod logs;
+mod looks;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -13,6 +17,9 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 pub use altering::Altering;
+pub use files::{Files, Stat};
+pub use logs::{Logs, LogsWanted, Outlet, Said, Saying};
+pub use looks::{Configuration, Figures, Looks, Mounted, Process};
 
 use crate::domain::{ContainerId, ImageRef, Observed, PortSpec, Sandbox, SandboxId};
 
@@ -41,6 +48,15 @@ pub enum EngineError {
     /// It has no such container.
     #[error("no such container")]
     NoContainer,
+    /// The container has nothing at that path.
+    #[error("there is no such file or folder")]
+    NoPath,
+    /// At the path is a file where a folder is wanted, or a folder where a file is.
+    #[error("a file would take the place of a folder, or a folder that of a file")]
+    WrongKind,
+    /// The path is on what is mounted for reading only.
+    #[error("that place can only be read")]
+    ReadOnly,
     /// The sandboxes' network is gone.
     #[error("the sandboxes' network is gone")]
     NoNetwork,
@@ -272,10 +288,10 @@ pub trait Inside: Send + Sync {
     async fn cpu_time(&self, container: &ContainerId) -> Result<Duration>;
 }
 
-/// An engine: its containers, their inside, programs in them, its images, and here the engine itself. Every method has its own deadline;
-/// "already so" is success.
+/// An engine: its containers, their inside, programs in them, their logs, files and what there is to see of them, its
+/// images, and here the engine itself. Every method has its own deadline; "already so" is success.
 #[async_trait]
-pub trait Engine: Containers + Images + Inside + Altering + Exec {
+pub trait Engine: Containers + Images + Inside + Altering + Exec + Logs + Files + Looks {
     /// Asks the engine what it is.
     async fn info(&self) -> Result<EngineInfo>;
 

@@ -102,7 +102,8 @@ fn object(text: &str) -> Result<(Option<ObjectKind>, Option<String>), ApiError> 
     Ok((Some(kind), Some(id)))
 }
 
-fn since(request: &Request<'_>, text: &str) -> Result<jiff::Timestamp, ApiError> {
+/// Reads from when on something is wanted: an instant, or a length that is over since then.
+pub(super) fn since(request: &Request<'_>, text: &str) -> Result<jiff::Timestamp, ApiError> {
     let app = request.rocket().state::<Arc<App>>().expect("every server has its app");
     // A query turns the + of a zone into a space.
     let instant = text.trim().replace(' ', "+").parse().ok();

@@ -112,7 +112,11 @@ impl From<Invalid> for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::Invalid(_) | Error::NoProgram(_) | Error::Gone => Status::BadRequest,
+            Error::Invalid(_) | Error::NoProgram(_) | Error::Gone | Error::BadTar(_) | Error::BrokenOff => {
+                Status::BadRequest
+            }
+            Error::TooLarge(_) => Status::PayloadTooLarge,
+            Error::NoRoom(_) => Status::InsufficientStorage,
             Error::Unauthorized => Status::Unauthorized,
             Error::Forbidden(_) | Error::Quota(_) => Status::Forbidden,
             Error::NoSandbox(_)
@@ -122,6 +126,7 @@ impl From<Error> for ApiError {
             | Error::NoImage(_)
             | Error::NotInRegistry(_)
             | Error::NoTerminal(_)
+            | Error::NoPath(_)
             | Error::NoAction(_) => Status::NotFound,
             Error::ImageInUse(..)
             | Error::NameTaken(..)
@@ -131,7 +136,9 @@ impl From<Error> for ApiError {
             | Error::TooManyTerminals(_)
             | Error::PortHeld(_)
             | Error::NotCancellable(_)
-            | Error::Cancelled(_) => Status::Conflict,
+            | Error::Cancelled(_)
+            | Error::WrongKind(_)
+            | Error::ReadOnlyPath(_) => Status::Conflict,
             Error::TooManyAttempts(_) => Status::TooManyRequests,
             Error::NoRandom(_)
             | Error::NoPort

@@ -14,11 +14,15 @@ mod events;
 mod exec;
 mod export;
 mod fields;
+mod figures;
+mod files;
 mod gate;
 mod health;
 mod images;
 mod import;
 mod keys;
+mod live;
+mod logs;
 mod made;
 mod metrics;
 mod namespaces;
@@ -122,6 +126,9 @@ fn callers() -> Vec<Route> {
         exec::routes(),
         terminal::routes(),
         tickets::routes(),
+        logs::routes(),
+        files::routes(),
+        figures::routes(),
         users::routes(),
         import::routes(),
         namespaces::routes(),

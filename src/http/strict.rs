@@ -35,6 +35,11 @@ pub fn selecting(routes: Vec<Route>, names: &[&str], body: bool) -> Vec<Route> {
     wrapped(routes, Some(names), body, false)
 }
 
+/// The same, for routes that also read the body themselves, as it comes.
+pub fn asking_with_body(routes: Vec<Route>, names: &[&str]) -> Vec<Route> {
+    wrapped(routes, Some(names), true, false)
+}
+
 /// The same with a body. Each route examines its fields itself.
 pub fn with_body(routes: Vec<Route>) -> Vec<Route> {
     wrapped(routes, None, true, false)

@@ -48,9 +48,7 @@ pub fn container(view: &View, host: Option<&Host<'_>>) -> api::Container {
         stopped_at: instant(stopped.map(|(at, _)| at)),
         stopped_reason: stopped.map(|(_, reason)| reason.word().into()),
         stops_at: instant(view.stops_at()),
-        last_active_at: instant(
-            sandbox.life.evidence.newest(|s| ![Source::Start, Source::Staff].contains(&s)).map(|e| e.at),
-        ),
+        last_active_at: instant(sandbox.life.evidence.newest(Source::is_use).map(|e| e.at)),
         last_used_at: instant(used.map(|e| e.at)),
         used_by: used.map(|used| api::UsedBy {
             source: used.source.word().into(),

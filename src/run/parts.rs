@@ -84,6 +84,8 @@ fn settings(config: &Config) -> Settings {
         check_in_address: config.check_in_address,
         check_in_port: config.check_in_port,
         reach: ReachSettings { exec_timeout: config.policy.exec_timeout, ..ReachSettings::default() },
+        spool: config.transfer.spool.clone(),
+        transfer_max: config.transfer.most.bytes(),
         actions_keep: config.actions_keep,
     }
 }

@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/14_changes.sql"),
     include_str!("migrations/15_once.sql"),
     include_str!("migrations/16_execs.sql"),
+    include_str!("migrations/17_files.sql"),
 ];
 
 /// Whether the schema is this version's.

@@ -42,6 +42,8 @@ pub enum Action {
     Keep,
     /// Somebody changes its limits.
     Change,
+    /// Somebody puts files into it.
+    PutFiles,
     /// Its program ends by itself.
     EndBehindBack,
     /// Somebody kills it through the engine.
@@ -101,7 +103,8 @@ impl World {
                 | Action::Type
                 | Action::Run
                 | Action::Keep
-                | Action::Change,
+                | Action::Change
+                | Action::PutFiles,
                 Some(server),
             ) => {
                 if let Some(aim) = self.aim() {
@@ -198,6 +201,7 @@ impl World {
             Action::Run => self.run_program(server, &aim).await,
             Action::Keep => self.keep(server, &aim).await,
             Action::Change => self.change(server, &aim).await,
+            Action::PutFiles => self.put_files(server, &aim).await,
             Action::Delete => {
                 self.oracle().tell(|| format!("delete {name}"));
                 self.oracle().delete_asked(id);

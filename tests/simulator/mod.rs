@@ -15,6 +15,7 @@ mod engine;
 mod excuses;
 mod judge;
 mod life;
+mod looks;
 mod lost;
 mod oracle;
 mod process;

@@ -25,14 +25,15 @@ pub struct Outcome {
 }
 
 /// How often each action happens, of a thousand.
-const USUAL: [(Action, i64); 27] = [
+const USUAL: [(Action, i64); 28] = [
     (Action::Create, 60),
     (Action::Report, 90),
     (Action::Work, 30),
     (Action::ReportZero, 80),
-    (Action::Use, 70),
+    (Action::Use, 50),
     (Action::Type, 40),
     (Action::Run, 20),
+    (Action::PutFiles, 20),
     (Action::Knock, 60),
     (Action::Stop, 60),
     (Action::Start, 90),

@@ -1,4 +1,4 @@
-//! Wishes of people: they keep sandboxes, from outside and from inside, and change their limits.
+//! Wishes of people: they keep sandboxes, from outside and from inside, change their limits, and put files in.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{Change, Error, ExecWish},
-    domain::{OwnPolicy, Program, Sandbox, State},
+    domain::{OwnPolicy, Program, Sandbox, Source, State},
 };
 
 /// For how long use is not recorded anew.
@@ -122,5 +122,28 @@ impl World {
             oracle.spares(&aim.id, spared);
         }
         oracle.takes_from(row.as_slice());
+    }
+
+    /// Puts files into a sandbox. What the engine does with them is told elsewhere; here they are evidence.
+    pub async fn put_files(&self, server: &Server, aim: &Aim) {
+        let Some(before) = self.row(&aim.id) else { return };
+        let since = self.clock.elapsed();
+        let put = server.app.asked.note_files(&person(), &before).await;
+        if server.life.is_dead() {
+            return;
+        }
+        let (row, rows) = (self.row(&aim.id), self.rows());
+        let mut oracle = self.oracle();
+        oracle.tell(|| format!("files are put into {}: {put:?}", aim.name));
+        oracle.takes_from(row.as_slice());
+        match put {
+            Ok(()) => {
+                let newest = row.and_then(|row| row.life.evidence.last_of(Source::Staff));
+                let recorded = newest.is_some_and(|at| at.as_millisecond() - oracle.kept >= since);
+                oracle.checked_in(&aim.id, since, recorded);
+            }
+            Err(Error::DatabaseAway(_)) => oracle.unrecorded(since, &rows),
+            Err(_) => {}
+        }
     }
 }

@@ -8,6 +8,7 @@ pub mod programs;
 pub mod scripted;
 mod servers;
 pub mod socket;
+pub mod streams;
 pub mod talk;
 pub mod tls;
 

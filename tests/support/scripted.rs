@@ -89,6 +89,8 @@ impl Default for TestApp {
             check_in_address: None,
             check_in_port: 80,
             reach: super::programs::REACH,
+            spool: std::env::temp_dir().join("spindle-test-spool"),
+            transfer_max: 64 << 20,
             actions_keep: Duration::from_hours(400 * 24),
         };
         Self { settings, api: servers::settings("10.213.0.0/22"), loops: true, database: None }

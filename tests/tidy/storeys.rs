@@ -3,18 +3,22 @@
 use super::{code_of, sources};
 
 /// Which other rooms of `app` each room may import. `mod.rs` imports them all.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("error", &[]),
     ("settings", &[]),
     ("next", &[]),
     ("tally", &[]),
     ("identity", &["error", "settings"]),
+    ("spool", &["error", "settings"]),
     ("vitals", &["error", "settings", "next"]),
     ("actions", &["error", "settings"]),
     ("records", &["error", "settings", "next", "tally", "vitals", "actions"]),
     ("usage", &["error", "settings", "vitals", "records"]),
     ("work", &["error", "settings", "next", "vitals", "records", "usage"]),
-    ("asked", &["error", "settings", "next", "tally", "identity", "vitals", "actions", "records", "usage", "work"]),
+    (
+        "asked",
+        &["error", "settings", "next", "tally", "identity", "vitals", "actions", "records", "usage", "work", "spool"],
+    ),
     ("pass", &["error", "settings", "next", "vitals", "actions", "records", "usage", "work"]),
     (
         "tests",

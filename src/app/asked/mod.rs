@@ -5,16 +5,20 @@ mod activity;
 mod again;
 mod change;
 mod check_in;
+mod configuration;
 mod create;
 mod credentials;
 mod events;
 mod exec;
 mod figures;
+mod files;
 mod health;
 mod images;
 mod lifecycle;
+mod logs;
 mod look;
 mod many;
+mod measures;
 mod message;
 mod names;
 mod namespaces;
@@ -36,8 +40,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Settings, actions::Actions, identity::Identity, next::Next, records::Records, usage::Usage, vitals::Vitals,
-    work::Work,
+    Settings, actions::Actions, identity::Identity, next::Next, records::Records, spool::Spool, usage::Usage,
+    vitals::Vitals, work::Work,
 };
 use crate::{clock::RecordClock, engine::Engine, relay::Relay};
 
@@ -46,10 +50,13 @@ pub use change::Power;
 pub use credentials::{Given, NewToken, SignIn};
 pub use events::Told;
 pub use exec::{ExecWish, Executed, LONGEST, Written};
-pub use figures::Figures;
+pub use figures::Sample;
+pub use files::{Listed, ListedEntry, Manner, PutIn, Taken};
 pub use health::Health;
 use images::Pulling;
 pub use images::{Ensured, Image, Pull, PullEnd, PullState};
+pub use logs::{LogLine, LogLines};
+pub use measures::Figures;
 pub use namespaces::CourseChange;
 use terminals::Terminals;
 pub use terminals::{Ended, STALL, Seat, Terminal, TerminalWish, Viewing};
@@ -82,6 +89,8 @@ pub struct Asked {
     terminals: Terminals,
     /// Images that are being pulled, by tag.
     pulls: Mutex<HashMap<String, Pulling>>,
+    /// Files on their way in and out.
+    spool: Spool,
 }
 
 impl Asked {
@@ -102,6 +111,7 @@ impl Asked {
             clock: Arc::clone(&work.clock),
             settings: Arc::clone(&work.settings),
             closing,
+            spool: Spool::new(&work.settings, tasks.clone()),
             tasks,
             programs: Semaphore::new(PROGRAMS),
             terminals: Mutex::default(),

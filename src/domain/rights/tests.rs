@@ -20,18 +20,16 @@ fn of(name: &str, owner: Option<&str>) -> Ownership {
     Ownership { namespace: namespace(name), owner: owner.map(|owner| UserName::parse("owner", owner).unwrap()) }
 }
 
-const ON_SANDBOXES: [Verb; 11] = [
+const ON_SANDBOXES: [Verb; 9] = [
     Verb::See,
     Verb::Start,
     Verb::Stop,
-    Verb::Restart,
     Verb::Extend,
-    Verb::Message,
     Verb::Change,
     Verb::Assign,
     Verb::Invite,
-    Verb::Reset,
     Verb::Delete,
+    Verb::Logs,
 ];
 
 #[test]
@@ -39,7 +37,7 @@ fn all_verbs_are_in_the_list_and_no_two_have_one_word() {
     for (at, verb) in Verb::ALL.into_iter().enumerate() {
         assert_eq!(verb as usize, at, "{verb:?}");
     }
-    assert_eq!(Verb::ALL.last(), Some(&Verb::Exec), "the last one of the enum");
+    assert_eq!(Verb::ALL.last(), Some(&Verb::SeeConfiguration), "the last one of the enum");
     assert_eq!(Verb::ALL.map(Verb::word).into_iter().collect::<BTreeSet<_>>().len(), Verb::ALL.len());
 }
 
@@ -87,22 +85,10 @@ fn an_invitation_is_for_one_sandbox_alone() {
 fn a_token_does_what_its_scopes_say_and_makes_no_tokens() {
     let mine = of("a", None);
     for (scope, allowed) in [
-        (Scope::Read, &[Verb::See][..]),
-        (
-            Scope::Operate,
-            &[
-                Verb::See,
-                Verb::Start,
-                Verb::Stop,
-                Verb::Restart,
-                Verb::Extend,
-                Verb::Message,
-                Verb::Change,
-                Verb::Invite,
-            ],
-        ),
-        (Scope::Create, &[Verb::See, Verb::Reset, Verb::Delete]),
-        (Scope::Admin, &[Verb::See, Verb::Assign]),
+        (Scope::Read, &[Verb::See, Verb::Logs][..]),
+        (Scope::Operate, &[Verb::See, Verb::Start, Verb::Stop, Verb::Extend, Verb::Change, Verb::Invite, Verb::Logs]),
+        (Scope::Create, &[Verb::See, Verb::Delete, Verb::Logs]),
+        (Scope::Admin, &[Verb::See, Verb::Assign, Verb::Logs]),
     ] {
         let rights = Rights::all().narrowed(&[scope].into(), &BTreeSet::new());
         let actor = Actor { rights, credential: Credential::Token("1".into()), ..Actor::admin("ann") };

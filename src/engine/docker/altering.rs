@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bollard::{models::ContainerUpdateBody, query_parameters::RenameContainerOptionsBuilder};
 
-use super::{DockerEngine, QUICK, errors::within, files, spec};
+use super::{DockerEngine, QUICK, directory, errors::within, spec};
 use crate::{
     domain::{ContainerId, Cpus, Memory, SandboxId, SandboxName},
     engine::{Altering, EngineError, Result},
@@ -36,8 +36,8 @@ impl Altering for DockerEngine {
     }
 
     async fn admit(&self, sandbox: &SandboxId, keys: &str) -> Result<()> {
-        let (directory, keys) = (self.directory(sandbox), keys.to_owned());
-        let written = tokio::task::spawn_blocking(move || files::replace(&directory, spec::KEYS, &keys));
+        let (folder, keys) = (self.directory(sandbox), keys.to_owned());
+        let written = tokio::task::spawn_blocking(move || directory::replace(&folder, spec::KEYS, &keys));
         match tokio::time::timeout(QUICK, written).await {
             Ok(written) => written.expect("it does not panic"),
             Err(_) => Err(EngineError::Timeout { call: "admit", deadline: QUICK }),

@@ -11,7 +11,7 @@ use bollard::{
     },
 };
 
-use super::{DockerEngine, QUICK, SLOW, errors::within, files, observe, random, spec};
+use super::{DockerEngine, QUICK, SLOW, directory, errors::within, observe, random, spec};
 use crate::{
     domain::{ContainerId, Observed, Reach, Sandbox, SandboxId, Token},
     engine::{Containers, Engine, EngineError, Result, SandboxSpec, amendment},
@@ -25,7 +25,7 @@ impl Containers for DockerEngine {
         let key = spec.sandbox.recipe.ssh_key.as_deref().unwrap_or_default();
         let secrets = [("token", spec.sandbox.token.reveal()), (spec::KEYS, key)];
         let secrets = secrets.map(|(name, text)| (name, text.to_owned()));
-        files::write(&directory, &[spec::check_in_files(&spec.check_in).as_slice(), &secrets].concat())?;
+        directory::write(&directory, &[spec::check_in_files(&spec.check_in).as_slice(), &secrets].concat())?;
         self.amend(&spec.sandbox).await?;
         let options = CreateContainerOptionsBuilder::default().name(spec.sandbox.name.as_str()).build();
         let call = client.create_container(Some(options), spec::request(spec, &self.settings, &directory));
@@ -60,7 +60,7 @@ impl Containers for DockerEngine {
         {
             self.remove_volumes(sandbox).await?;
         }
-        files::remove(&self.directory(sandbox), &self.amendment(sandbox))
+        directory::remove(&self.directory(sandbox), &self.amendment(sandbox))
     }
 
     async fn inspect(&self, container: &ContainerId) -> Result<Observed> {
@@ -78,7 +78,7 @@ impl Containers for DockerEngine {
     async fn amend(&self, sandbox: &Sandbox) -> Result<()> {
         let (path, text) = (self.amendment(&sandbox.id), amendment::of(sandbox));
         // The disk may be slow, and others must not wait for it.
-        let written = tokio::task::spawn_blocking(move || files::amend(&path, &text));
+        let written = tokio::task::spawn_blocking(move || directory::amend(&path, &text));
         match tokio::time::timeout(QUICK, written).await {
             Ok(written) => written.expect("it does not panic"),
             Err(_) => Err(EngineError::Timeout { call: "amend", deadline: QUICK }),
@@ -89,7 +89,7 @@ impl Containers for DockerEngine {
         let shown = self.look(container).await?;
         let stranger = || EngineError::Refused(format!("the labels of container {container} do not read as ours"));
         let mut sandbox = spec::recover(&shown, Token::from_bytes(random()?)).ok_or_else(stranger)?;
-        if let Some(text) = files::amended(&self.amendment(&sandbox.id)) {
+        if let Some(text) = directory::amended(&self.amendment(&sandbox.id)) {
             amendment::put_over(&mut sandbox, &text);
         }
         let directory = self.directory(&sandbox.id);
@@ -98,7 +98,7 @@ impl Containers for DockerEngine {
             Some(token) => sandbox.token = token,
             // The directory is lost too. Make it anew: the sandbox's next start mounts it. Until then the sandbox's
             // address identifies it, as it does without a token.
-            None => files::write(&directory, &spec::files(&shown, &sandbox))?,
+            None => directory::write(&directory, &spec::files(&shown, &sandbox))?,
         }
         Ok(sandbox)
     }

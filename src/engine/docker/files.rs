@@ -1,107 +1,149 @@
-//! What a sandbox has on the host: a directory of its own, which it finds at `/run/spindle`, and its amendment, which
-//! it does not see.
+//! Files in Docker's containers, by its archive calls.
 
-use std::{
-    fs::{DirBuilder, File, OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::{
+    body_try_stream,
+    container::PathStatResponse,
+    query_parameters::{
+        ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    },
+};
+use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
 };
 
-use super::DockerEngine;
+use super::{
+    DockerEngine, QUICK, SLOW,
+    errors::{translate, within},
+};
 use crate::{
-    domain::SandboxId,
-    engine::{EngineError, Result},
+    domain::ContainerId,
+    engine::{
+        EngineError, Files, Result, Stat,
+        archive::{Kind, Pieces},
+    },
 };
+
+/// How long Docker may take to unpack what it is sent. It has all of it at hand.
+const UNPACKING: Duration = Duration::from_mins(10);
+
+/// Bits of Go's file mode.
+const FOLDER: u32 = 1 << 31;
+const SYMLINK: u32 = 1 << 27;
+const OTHERS: u32 = 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+const SET_USER: u32 = 1 << 23;
+const SET_GROUP: u32 = 1 << 22;
+const STICKY: u32 = 1 << 20;
+
+#[async_trait]
+impl Files for DockerEngine {
+    async fn look_at(&self, container: &ContainerId, path: &str) -> Result<Stat> {
+        let client = self.client().await?;
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
+        let call = client.get_container_archive_info(container.as_str(), Some(options));
+        let shown = self.seen(within(QUICK, "stat", call, EngineError::NoPath).await);
+        match shown {
+            Ok(shown) => Ok(stat(shown)),
+            Err(e) => Err(self.what_is_missing(container, e).await),
+        }
+    }
+
+    async fn take(&self, container: &ContainerId, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let client = self.client().await?;
+        let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
+        let pieces = client.download_from_container(container.as_str(), Some(options));
+        let mut pieces = pieces.map(|piece| piece.map_err(|e| translate(e, EngineError::NoPath))).boxed();
+        // The first piece tells whether there is anything.
+        let first = match next(&mut pieces).await {
+            Some(Err(e)) => return Err(self.what_is_missing(container, e).await),
+            first => first,
+        };
+        let rest = stream::unfold(Some(pieces), |pieces| async move {
+            let mut pieces = pieces?;
+            let piece = next(&mut pieces).await?;
+            let rest = piece.is_ok().then_some(pieces);
+            Some((piece, rest))
+        });
+        Ok(stream::iter(first).chain(rest).boxed())
+    }
+
+    async fn unpack(&self, container: &ContainerId, path: &str, tar: Pieces) -> Result<()> {
+        // The answer comes when all is unpacked.
+        let client = self.client().await?.with_timeout(UNPACKING);
+        let options = UploadToContainerOptionsBuilder::default().path(path).no_overwrite_dir_non_dir("1").build();
+        let call = client.upload_to_container(container.as_str(), Some(options), body_try_stream(tar));
+        match within(UNPACKING, "unpack", call, EngineError::NoPath).await {
+            Err(e) => Err(self.what_is_missing(container, refused(e)).await),
+            Ok(()) => Ok(()),
+        }
+    }
+}
 
 impl DockerEngine {
-    /// Where a sandbox's directory is.
-    pub(super) fn directory(&self, sandbox: &SandboxId) -> PathBuf {
-        self.settings.files.join(sandbox.as_str())
-    }
-
-    /// Where a sandbox's amendment is. It is beside the directory, not in it: the directory is mounted, and root inside
-    /// reads all that is in it.
-    pub(super) fn amendment(&self, sandbox: &SandboxId) -> PathBuf {
-        self.settings.files.join(format!("{sandbox}.json"))
+    /// Docker answers alike about a container and about a path that are not there.
+    async fn what_is_missing(&self, container: &ContainerId, e: EngineError) -> EngineError {
+        if e == EngineError::NoPath { self.look(container).await.err().unwrap_or(e) } else { e }
     }
 }
 
-/// Where the next text of an amendment is while it is written.
-fn draft(amendment: &Path) -> PathBuf {
-    amendment.with_extension("json.new")
+/// The next piece of an answer that has begun, or will soon.
+async fn next(pieces: &mut BoxStream<'static, Result<Bytes>>) -> Option<Result<Bytes>> {
+    let late = EngineError::Timeout { call: "archive", deadline: SLOW };
+    tokio::time::timeout(SLOW, pieces.next()).await.unwrap_or(Some(Err(late)))
 }
 
-/// Makes the directory in which all sandboxes have theirs. Other users of the host cannot enter it.
-fn make_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().map(|parent| DirBuilder::new().recursive(true).mode(0o700).create(parent));
-    parent.unwrap_or(Ok(()))
-}
-
-/// Writes an amendment, unless it has this text already. A crash leaves the old text or the new one.
-pub fn amend(amendment: &Path, text: &str) -> Result<()> {
-    let write = || {
-        if std::fs::read(amendment).is_ok_and(|now| now == text.as_bytes()) {
-            return Ok(());
+/// Docker tells some things only in its sentences.
+fn refused(e: EngineError) -> EngineError {
+    match e {
+        EngineError::Refused(why) if why.contains("read-only") => EngineError::ReadOnly,
+        EngineError::Refused(why) if why.contains("not a directory") || why.contains("cannot overwrite") => {
+            EngineError::WrongKind
         }
-        make_parent(amendment)?;
-        let draft = draft(amendment);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, amendment)?;
-        // The new name must be on the disk too.
-        amendment.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+        other => other,
+    }
+}
+
+fn stat(shown: PathStatResponse) -> Stat {
+    let mode = shown.file_mode;
+    let kind = match mode {
+        _ if mode & FOLDER != 0 => Kind::Folder,
+        _ if mode & SYMLINK != 0 => Kind::Symlink,
+        _ if mode & OTHERS != 0 => Kind::Other,
+        _ => Kind::File,
     };
-    write().map_err(|e: io::Error| EngineError::Refused(format!("{} cannot be written: {e}", amendment.display())))
-}
-
-/// The text of an amendment; `None` if there is none. One that cannot be read is a text that does not read.
-pub fn amended(amendment: &Path) -> Option<String> {
-    match std::fs::read_to_string(amendment) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        text => Some(text.unwrap_or_default()),
+    let bit = |of, is| if mode & of != 0 { is } else { 0 };
+    Stat {
+        name: shown.name,
+        kind,
+        size: if kind == Kind::File { u64::try_from(shown.size).unwrap_or_default() } else { 0 },
+        mode: mode & 0o777 | bit(SET_USER, 0o4000) | bit(SET_GROUP, 0o2000) | bit(STICKY, 0o1000),
+        modified: shown.modification_time.and_then(|at| at.parse().ok()),
+        target: Some(shown.link_target).filter(|target| !target.is_empty()),
     }
 }
 
-/// Writes files of a sandbox, and makes its directory if it is absent. Inside the sandbox everybody may read, because
-/// its reporter need not be root.
-pub fn write(directory: &Path, files: &[(&str, String)]) -> Result<()> {
-    let permit = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
-    let write = || {
-        make_parent(directory)?;
-        std::fs::create_dir_all(directory)?;
-        permit(directory, 0o755)?;
-        for (name, text) in files {
-            let path = directory.join(name);
-            std::fs::write(&path, format!("{text}\n"))?;
-            permit(&path, 0o644)?;
-        }
-        Ok(())
-    };
-    write().map_err(|e: io::Error| {
-        EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Writes one file of a sandbox anew. Whoever reads it meanwhile reads the old text or the new one.
-pub fn replace(directory: &Path, name: &str, text: &str) -> Result<()> {
-    let draft = format!(".{name}.new");
-    write(directory, &[(&draft, text.to_owned())])?;
-    std::fs::rename(directory.join(&draft), directory.join(name)).map_err(|e| {
-        EngineError::Refused(format!("the sandbox's directory {} cannot be written: {e}", directory.display()))
-    })
-}
-
-/// Removes a sandbox's directory and its amendment, if they are there.
-pub fn remove(directory: &Path, amendment: &Path) -> Result<()> {
-    let amended = [amendment, &draft(amendment)].map(std::fs::remove_file);
-    for removed in amended.into_iter().chain([std::fs::remove_dir_all(directory)]) {
-        if let Err(e) = removed
-            && e.kind() != io::ErrorKind::NotFound
-        {
-            return Err(EngineError::Refused(format!("the sandbox's directory cannot be removed: {e}")));
-        }
+    #[test]
+    fn dockers_modes_and_sentences_are_understood() {
+        let of = |file_mode| {
+            let (modification_time, link_target) = (Some("2026-11-22T04:00:00+01:00".into()), String::new());
+            stat(PathStatResponse { name: "x".into(), size: 7, file_mode, modification_time, link_target })
+        };
+        assert_eq!((of(0o644).kind, of(0o644).mode, of(0o644).size), (Kind::File, 0o644, 7));
+        assert_eq!((of(FOLDER | STICKY | 0o777).kind, of(FOLDER | STICKY | 0o777).mode), (Kind::Folder, 0o1777));
+        assert_eq!((of(SYMLINK | 0o777).kind, of(1 << 26 | 1 << 21 | 0o666).kind), (Kind::Symlink, Kind::Other));
+        assert!(of(0).modified.is_some());
+        let said = |why: &str| refused(EngineError::Refused(why.into()));
+        assert_eq!(said("mounted volume is marked read-only"), EngineError::ReadOnly);
+        assert_eq!(said("extraction point is not a directory"), EngineError::WrongKind);
+        assert_eq!(said("cannot overwrite directory \"/a\" with non-directory \"/\""), EngineError::WrongKind);
+        assert!(matches!(said("no space left on device"), EngineError::Refused(_)));
     }
-    Ok(())
 }

@@ -10,9 +10,9 @@ use bollard::{
 use futures_util::TryStreamExt;
 
 use super::{
-    DockerEngine, QUICK,
+    DockerEngine, QUICK, directory,
     errors::{translate, within},
-    files, observe, spec,
+    observe, spec,
 };
 use crate::{
     domain::{ContainerId, Sandbox},
@@ -35,7 +35,7 @@ impl Inside for DockerEngine {
             let [_, token, key] = spec::files(&self.look(container).await?, sandbox);
             wanted.extend([token, key]);
         }
-        files::write(&directory, &wanted)
+        directory::write(&directory, &wanted)
     }
 
     async fn last_words(&self, container: &ContainerId) -> Result<Vec<u8>> {

@@ -2,8 +2,10 @@
 //! `errors` and `observe` say what the answers mean.
 
 mod altering;
+mod cgroups;
 mod containers;
 pub mod diagnosis;
+mod directory;
 mod errors;
 mod exec;
 mod files;
@@ -11,6 +13,8 @@ mod hijack;
 mod images;
 mod inside;
 mod launch;
+mod logs;
+mod looks;
 mod network;
 mod observe;
 mod removal;

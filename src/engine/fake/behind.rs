@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::{ContainerId, Cpus, Exit, Memory, Phase},
-    engine::Happening,
+    engine::{Happening, Outlet, Said},
 };
 
 impl FakeEngine {
@@ -26,6 +26,8 @@ impl FakeEngine {
     pub fn crash(&self, container: &ContainerId, exit: Exit, words: &str) {
         if let Some(c) = self.inner().containers.get_mut(container) {
             c.inside.written.extend(words.as_bytes());
+            let said = |line: &str| Said { outlet: Outlet::Stdout, at: None, bytes: line.to_owned().into() };
+            c.inside.log.extend(words.split_inclusive('\n').map(said));
             c.end(exit);
         }
         self.tell(container, Happening::Ended);

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::exec::Scripted;
 
+use super::tree::{self, Tree};
+use crate::engine::Said;
+
 /// What a container has inside.
 #[derive(Debug, Clone)]
 pub(super) struct Interior {
@@ -18,12 +21,25 @@ pub(super) struct Interior {
     pub(super) written: Vec<u8>,
     /// The programs that were prepared in it, by their ids.
     pub(super) execs: BTreeMap<String, Arc<Scripted>>,
+    /// The same, as its log has it.
+    pub(super) log: Vec<Said>,
+    /// The files in it.
+    pub(super) files: Tree,
 }
 
 impl Default for Interior {
     fn default() -> Self {
-        let (announcements, written, execs) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { terminals: 1, stopped: 0, announcements, cpu: Duration::ZERO, memory_used: 0, written, execs }
+        Self {
+            terminals: 1,
+            stopped: 0,
+            announcements: Vec::new(),
+            cpu: Duration::ZERO,
+            memory_used: 0,
+            written: Vec::new(),
+            log: Vec::new(),
+            files: tree::common(),
+            execs: BTreeMap::new(),
+        }
     }
 }
 

@@ -4,16 +4,20 @@ mod altering;
 mod behind;
 mod containers;
 mod exec;
+mod files;
 mod images;
 mod inside;
 mod interior;
+mod logs;
+mod looks;
+mod tree;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -23,6 +27,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use images::Stock;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, watch};
+pub use tree::FakeFile;
 
 use super::{CheckIn, Engine, EngineError, EngineInfo, Event, Happening, Result};
 use crate::domain::{ContainerId, Exit, SandboxId};
@@ -59,7 +64,13 @@ struct Inner {
 /// The engine.
 #[derive(Debug)]
 pub struct FakeEngine {
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
+    /// Wakes those who wait for something new in a container.
+    stirred: Arc<Notify>,
+    /// Held by every stream of an answer.
+    open: Arc<()>,
+    /// How many pieces of answers were taken.
+    pulled: Arc<AtomicU64>,
     stock: Arc<Stock>,
     events: broadcast::Sender<Event>,
     release: Notify,
@@ -74,7 +85,10 @@ impl Default for FakeEngine {
         static ENGINES: AtomicU32 = AtomicU32::new(0);
         let network = 0x7f01_0000 + (ENGINES.fetch_add(1, Ordering::Relaxed) % 0x800) * 0x1000;
         Self {
-            inner: Mutex::default(),
+            inner: Arc::default(),
+            stirred: Arc::default(),
+            open: Arc::default(),
+            pulled: Arc::default(),
             stock: Arc::default(),
             events: broadcast::channel(1024).0,
             release: Notify::new(),
@@ -97,6 +111,7 @@ impl FakeEngine {
     /// Makes the engine unreachable, or reachable again.
     pub fn set_away(&self, away: bool) {
         self.inner().away = away;
+        self.stirred.notify_waiters();
     }
 
     /// Lets every hanging call go on.
@@ -164,6 +179,7 @@ impl FakeEngine {
     }
 
     fn tell(&self, container: &ContainerId, what: Happening) {
+        self.stirred.notify_waiters();
         // Nobody need listen.
         let _ = self.events.send(Event { container: container.clone(), what, at: None });
     }

@@ -1,5 +1,7 @@
 //! Answers of the gate's own, in the shape that all errors have.
 
+use std::io;
+
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     HeaderMap, Response, StatusCode,
@@ -10,7 +12,7 @@ use hyper::{
 use crate::api;
 
 /// A body in either direction, or why it broke off.
-pub type Body = BoxBody<Bytes, hyper::Error>;
+pub type Body = BoxBody<Bytes, io::Error>;
 
 /// Why a request is not passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]

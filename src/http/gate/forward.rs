@@ -3,30 +3,25 @@
 
 use std::{
     io,
-    pin::Pin,
     sync::{Arc, Mutex, OnceLock},
-    task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use http_body_util::BodyExt;
 use hyper::{
     Request, Response, StatusCode, Uri, Version,
-    body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint},
+    body::Incoming,
     client::conn::http1::{self, SendRequest},
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    time::{Sleep, sleep},
-};
+use tokio::{net::TcpStream, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Hall,
     answer::{Body, Refusal},
     arrived::{Arrived, arrived},
+    bodies::{Fate, Timed, Whole},
     gone::Watched,
     greeting::Manner,
     headers,
@@ -43,7 +38,12 @@ pub struct Forward {
     inner: Mutex<Option<Inner>>,
     /// Both sides of a WebSocket that was granted.
     upgraded: Mutex<Option<(OnUpgrade, OnUpgrade)>>,
+    /// Whether the answer under way may be silent for long.
+    is_live: watch::Sender<bool>,
 }
+
+/// How much of an answer waits here for a client that takes it slowly, at most.
+const BUFFER: usize = 64 << 10;
 
 /// A connection to Rocket, until dropped.
 struct Inner {
@@ -55,7 +55,8 @@ struct Inner {
 impl Forward {
     /// For requests of a client that came in this `manner`.
     pub fn new(hall: Arc<Hall>, manner: Manner, client: Watched) -> Self {
-        Self { hall, manner, client, inner: Mutex::default(), upgraded: Mutex::default() }
+        let (inner, upgraded, is_live) = (Mutex::default(), Mutex::default(), watch::Sender::new(false));
+        Self { hall, manner, client, inner, upgraded, is_live }
     }
 
     /// Rocket's answer to a request, or ours if it is not passed on.
@@ -71,7 +72,13 @@ impl Forward {
         self.upgraded.lock().expect("no holder panics").take()
     }
 
+    /// Whether the answer under way may be silent for long, as it changes.
+    pub fn is_live(&self) -> watch::Receiver<bool> {
+        self.is_live.subscribe()
+    }
+
     async fn pass_on(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        self.is_live.send_replace(false);
         let peer = self.examine(&request)?;
         *request.uri_mut() = Uri::from(headers::path(&request)?);
         *request.version_mut() = Version::HTTP_11;
@@ -85,6 +92,7 @@ impl Forward {
         let request = arrived(request).await.map_err(|_| refusal(&fate))?;
         let mut inner = self.inner().await?;
         inner.seat.give_to(peer);
+        let line = inner.seat.line().clone();
         let Ok(mut response) = inner.sender.send_request(request).await else {
             return Err(refusal(&fate));
         };
@@ -95,7 +103,8 @@ impl Forward {
             let inner = hyper::upgrade::on(&mut response);
             *self.upgraded.lock().expect("no holder panics") = Some((outer, inner));
         }
-        Ok(response.map(BodyExt::boxed))
+        self.is_live.send_replace(headers::is_live(response.headers()));
+        Ok(response.map(|body| Whole::new(body, line).boxed()))
     }
 
     /// Who sends the request, if it may be passed on.
@@ -139,7 +148,11 @@ impl Forward {
         let stream = TcpStream::connect(self.hall.inside).await?;
         stream.set_nodelay(true)?;
         let seat = self.hall.peers.seat(stream.local_addr()?, self.client.clone());
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
         Ok(Inner { sender, seat, _driver: driver })
     }
@@ -154,71 +167,4 @@ fn refusal(fate: &OnceLock<Fate>) -> Refusal {
         },
         |fate| fate.refusal(),
     )
-}
-
-/// A request's body, for whose arrival there is a limited time from the head on.
-struct Timed {
-    body: Incoming,
-    limit: Duration,
-    /// The end of that time; none without a body.
-    late: Option<Pin<Box<Sleep>>>,
-    fate: Arc<OnceLock<Fate>>,
-}
-
-/// Why a body has not arrived.
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Late(Duration),
-    BrokenOff,
-}
-
-impl Fate {
-    fn refusal(self) -> Refusal {
-        match self {
-            Fate::Late(after) => {
-                let message = format!("The body did not arrive within {} s", after.as_secs());
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
-            }
-            Fate::BrokenOff => Refusal::malformed("The body broke off"),
-        }
-    }
-}
-
-impl Timed {
-    fn new(body: Incoming, limit: Duration, fate: Arc<OnceLock<Fate>>) -> Self {
-        let late = (!body.is_end_stream()).then(|| Box::pin(sleep(limit)));
-        Self { body, limit, late, fate }
-    }
-
-    fn end(&self, fate: Fate, why: io::Error) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        // Whatever comes after the first is no news.
-        let _ = self.fate.set(fate);
-        Poll::Ready(Some(Err(why)))
-    }
-}
-
-impl HttpBody for Timed {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(Some(Err(e))) => self.end(Fate::BrokenOff, io::Error::other(e)),
-            Poll::Pending => {
-                let Some(late) = &mut self.late else { return Poll::Pending };
-                ready!(late.as_mut().poll(cx));
-                self.end(Fate::Late(self.limit), io::ErrorKind::TimedOut.into())
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

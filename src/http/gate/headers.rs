@@ -110,6 +110,14 @@ fn is_ours(host: &str, local: IpAddr, public: &str) -> bool {
     }
 }
 
+/// What says to proxies that an answer is sent as it comes, and must not be held back.
+pub const UNBUFFERED: &str = "x-accel-buffering";
+
+/// Whether an answer is sent as it comes, and may be silent for long.
+pub fn is_live(headers: &HeaderMap) -> bool {
+    headers.get(UNBUFFERED).is_some_and(|value| value == "no")
+}
+
 /// Says to browsers, on every answer, what they must not make of it. An answer with a policy of its own keeps it.
 pub fn protect(headers: &mut HeaderMap) {
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");

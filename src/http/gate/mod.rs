@@ -4,6 +4,7 @@
 
 mod answer;
 mod arrived;
+mod bodies;
 mod forward;
 mod gone;
 mod greeting;
@@ -34,7 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use answer::random_id;
 pub use gone::Gone;
-pub use peers::{gone, peer, signed_in};
+pub use headers::UNBUFFERED;
+pub use peers::{Line, gone, line, peer, signed_in};
 pub use shares::{Limits, network};
 pub use tls::Certificates;
 
@@ -45,7 +47,7 @@ use shares::{Admitted, Shares};
 /// of TLS has as long before.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send a body, from the end of the head on.
+/// How long a client may keep us waiting for a body, from the end of the head on.
 const BODY: Duration = Duration::from_secs(10);
 
 /// How many connections the kernel holds until they are accepted.
@@ -56,7 +58,7 @@ const BACKLOG: u32 = 4_096;
 pub struct Times {
     /// Until a request's head is there.
     pub head: Duration,
-    /// From then on until its body is there.
+    /// How long a client may keep us waiting for its body; each byte earns some of that back.
     pub body: Duration,
 }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rocket::Request;
@@ -24,10 +27,35 @@ pub struct Peer {
     pub is_tls: bool,
 }
 
+/// What the gate and a long answer tell each other while it is sent. Rocket itself hears of neither.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    gone: CancellationToken,
+    broken: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// Waits until the client has gone, so that nobody reads the answer.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.gone.clone().cancelled_owned()
+    }
+
+    /// Says that the answer under way is not whole. The gate then ends the connection without the end that a whole
+    /// answer has, so that the client notices.
+    pub fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    /// Whether the answer under way is not whole.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+}
+
 /// Managed by a server behind a gate: whose request comes from which socket of the gate. Programs on this
 /// machine may bind the same port at another address.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Mutex<HashMap<SocketAddr, (Peer, Gone)>>>);
+pub struct Peers(Arc<Mutex<HashMap<SocketAddr, (Peer, Gone, Line)>>>);
 
 /// A socket of the gate's, until dropped.
 #[derive(Debug)]
@@ -35,34 +63,42 @@ pub struct Seat {
     peers: Peers,
     socket: SocketAddr,
     client: Watched,
-    /// Cancelled when nobody sits there any more.
-    ended: CancellationToken,
+    line: Line,
 }
 
 impl Peers {
     /// Takes a seat at `socket`, in which nobody sits yet.
     pub fn seat(&self, socket: SocketAddr, client: Watched) -> Seat {
-        Seat { peers: self.clone(), socket, client, ended: CancellationToken::new() }
+        Seat { peers: self.clone(), socket, client, line: Line::default() }
     }
 
     /// Whose requests come from `socket`; `None`: it is not the gate's.
     pub fn at(&self, socket: SocketAddr) -> Option<Peer> {
-        self.0.lock().expect("no holder panics").get(&socket).map(|(peer, _)| *peer)
+        self.0.lock().expect("no holder panics").get(&socket).map(|(peer, ..)| *peer)
+    }
+
+    fn line_at(&self, socket: SocketAddr) -> Option<Line> {
+        self.0.lock().expect("no holder panics").get(&socket).map(|(.., line)| line.clone())
     }
 }
 
 impl Seat {
     /// The next request from this socket is `peer`'s.
     pub fn give_to(&self, peer: Peer) {
-        let gone = self.client.gone(self.ended.clone());
-        self.peers.0.lock().expect("no holder panics").insert(self.socket, (peer, gone));
+        let gone = self.client.gone(self.line.gone.clone());
+        self.peers.0.lock().expect("no holder panics").insert(self.socket, (peer, gone, self.line.clone()));
+    }
+
+    /// What is told about the answers that come from this socket.
+    pub fn line(&self) -> &Line {
+        &self.line
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.peers.0.lock().expect("no holder panics").remove(&self.socket);
-        self.ended.cancel();
+        self.line.gone.cancel();
     }
 }
 
@@ -75,7 +111,13 @@ pub fn peer(request: &Request<'_>) -> Option<Peer> {
 /// When the client of the request leaves; `None`: nobody waits for the answer already.
 pub fn gone(request: &Request<'_>) -> Option<Gone> {
     let peers = request.rocket().state::<Peers>()?.0.lock().expect("no holder panics");
-    peers.get(&request.remote()?).map(|(_, gone)| gone.clone())
+    peers.get(&request.remote()?).map(|(_, gone, _)| gone.clone())
+}
+
+/// What the gate tells about the answer to `request`.
+pub fn line(request: &Request<'_>) -> Line {
+    let known = || request.rocket().state::<Peers>()?.line_at(request.remote()?);
+    known().unwrap_or_default()
 }
 
 /// Tells the gate that the request came with right credentials: its address has a part in the reserve from now on.

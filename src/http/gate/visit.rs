@@ -4,12 +4,13 @@ use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration}
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::copy_bidirectional, time::timeout};
+use tokio::{io::copy_bidirectional, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Hall,
     forward::Forward,
+    gone::Watched,
     greeting::{Guest, greet},
     shares::Admitted,
 };
@@ -47,11 +48,12 @@ async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
     server.half_close(true).keep_alive(hall.rules.is_api).max_buf_size(LONGEST_HEAD);
     // As Rocket writes them; scripts look for `Location:`.
     server.title_case_headers(true);
-    let forward = Arc::new(Forward::new(hall, manner, watched));
+    let forward = Arc::new(Forward::new(hall, manner, watched.clone()));
     let service = service_fn(|request| {
         let forward = Arc::clone(&forward);
         async move { Ok::<_, Infallible>(forward.answer(request).await) }
     });
+    let left = left(watched, forward.is_live());
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -59,6 +61,7 @@ async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = left => return,
     };
     if let (Ok(()), Some((outer, inner))) = (ended, forward.upgraded()) {
         let carried = async {
@@ -72,6 +75,20 @@ async fn serve(hall: Arc<Hall>, guest: Guest, ending: CancellationToken) {
                 // What is at its other end says goodbye.
                 let _ = timeout(GOODBYE, carried).await;
             }
+        }
+    }
+}
+
+/// Waits until the client has closed its side while an answer is live. Of one that is sent as it comes it wants nothing
+/// more, and without a byte to send nobody would know.
+async fn left(client: Watched, mut is_live: watch::Receiver<bool>) {
+    loop {
+        if is_live.wait_for(|is_live| *is_live).await.is_err() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            () = client.gone(CancellationToken::new()).told() => return,
+            _ = is_live.changed() => {}
         }
     }
 }
