@@ -23,7 +23,7 @@ use crate::{
 const SLACK: u64 = 1 << 20;
 
 /// How much is still read of a body that is refused, and for how long.
-const REST: u64 = 16 << 20;
+const REST: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The routes of this file.
