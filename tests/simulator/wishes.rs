@@ -75,6 +75,7 @@ impl World {
         }
         let (row, rows) = (self.row(&aim.id), self.rows());
         let runs = |r: &&Sandbox| matches!(r.life.state, State::Running { .. });
+        let before = before.filter(|_| done.is_ok());
         let steady =
             before.is_some_and(|b| row.as_ref().filter(runs).is_some_and(|r| r.life.generation == b.life.generation));
         let mut oracle = self.oracle();
