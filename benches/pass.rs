@@ -58,7 +58,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         for number in [1_000, 10_000] {
-            println!("one pass over {number} sandboxes, scripted engine: {:.1} ms", pass(number).await);
+            println!("one pass over {number} sandboxes, scripted engine: {:.1} ms", Box::pin(pass(number)).await);
         }
     });
 }

@@ -50,6 +50,7 @@ pub struct Tally {
     check_ins: [AtomicU64; 3],
     young_stops: AtomicU64,
     passes: Mutex<Passes>,
+    carried: (AtomicU64, AtomicU64),
 }
 
 impl Tally {
@@ -71,6 +72,17 @@ impl Tally {
     /// How many such stops there were.
     pub fn young_stops(&self) -> u64 {
         self.young_stops.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that connections carried, to sandboxes and from them.
+    pub fn carry(&self, inwards: u64, outwards: u64) {
+        self.carried.0.fetch_add(inwards, Ordering::Relaxed);
+        self.carried.1.fetch_add(outwards, Ordering::Relaxed);
+    }
+
+    /// The bytes that connections carried, to sandboxes and from them.
+    pub fn carried(&self) -> (u64, u64) {
+        (self.carried.0.load(Ordering::Relaxed), self.carried.1.load(Ordering::Relaxed))
     }
 
     /// Counts a pass.

@@ -157,10 +157,6 @@ impl TestApp {
     }
 }
 
-fn its_id(container: &Value) -> ContainerId {
-    ContainerId::parse(id(container)).unwrap()
-}
-
 impl Scripted {
     /// Moves the clock second by second, with a pass at each.
     pub async fn pass_seconds(&self, seconds: u64) {
@@ -207,7 +203,7 @@ impl World for Scripted {
     }
 
     async fn check_in_at(&self, container: &Value, path: &str, body: &str, header: &str) -> (u16, String) {
-        let from: IpAddr = self.engine.address(&its_id(container)).unwrap();
+        let from: IpAddr = self.engine.address(&self::container(container)).unwrap();
         let http = Http::from_address(self.door.base.clone(), from);
         let headers: Vec<(&str, &str)> = header.split_once(": ").into_iter().collect();
         let body = if body.starts_with('{') {
@@ -220,7 +216,7 @@ impl World for Scripted {
     }
 
     async fn address(&self, container: &Value) -> String {
-        self.engine.address(&its_id(container)).unwrap().to_string()
+        self.engine.address(&self::container(container)).unwrap().to_string()
     }
 
     async fn token(&self, container: &Value) -> String {
@@ -229,19 +225,19 @@ impl World for Scripted {
     }
 
     async fn stop_behind_back(&self, container: &Value) {
-        self.engine.kill(&its_id(container));
+        self.engine.kill(&self::container(container));
     }
 
     async fn start_behind_back(&self, container: &Value) {
-        self.engine.force(&its_id(container), Phase::Running);
+        self.engine.force(&self::container(container), Phase::Running);
     }
 
     async fn remove_behind_back(&self, container: &Value) {
-        self.engine.vanish(&its_id(container));
+        self.engine.vanish(&self::container(container));
     }
 
     async fn meddle(&self, container: &Value, how: Meddling) {
-        let (engine, id) = (&self.engine, &its_id(container));
+        let (engine, id) = (&self.engine, &self::container(container));
         match how {
             Meddling::Crash(code) => {
                 engine.crash(id, Exit { code: code.into(), oom_killed: false }, "mimic: started\n");

@@ -6,8 +6,8 @@ use super::{Asked, CreateSpec, namespaces::in_namespace, policy::is_ahead, right
 use crate::{
     app::{Error, Result, actions::Acting, chain},
     domain::{
-        ActedOn, Actor, ContainerId, ImageLabels, Invalid, Memory, Ownership, PortSpec, Recipe, Sandbox, SandboxId,
-        SandboxName, State, StopReason, Token, Verb, Zone, policy::least_idle_limit,
+        ActedOn, Actor, ContainerId, ImageLabels, ImageRef, Invalid, Memory, Ownership, PortSpec, Recipe, Sandbox,
+        SandboxId, SandboxName, State, StopReason, Token, Verb, Zone, policy::least_idle_limit,
     },
     engine::{CheckIn, EngineError, SandboxSpec},
     relay,
@@ -64,10 +64,7 @@ impl Asked {
             Err(e) => return Err(Error::engine(DOING, e)),
         };
         let check_in = self.where_to_check_in().await?;
-        if image.exposed.len() > MOST_PORTS {
-            let allowed = format!("it exposes {} ports, and a container has at most {MOST_PORTS}", image.exposed.len());
-            return Err(Invalid::new("image", spec.image.as_str(), allowed).into());
-        }
+        has_few_ports(&spec.image, image.exposed.len())?;
         let labels = ImageLabels::parse(&image.labels, least_idle_limit(self.settings.report_period))?;
         let no_new_privileges = labels.no_new_privileges;
         // An image that sets `TZ` itself overrides the configured zone.
@@ -281,4 +278,14 @@ fn error_of(error: StoreError) -> Error {
         StoreError::Full(limit) => Error::Full(limit),
         other => other.into(),
     }
+}
+
+/// # Errors
+/// [`Error::Invalid`] if an image exposes more ports than one container gets.
+fn has_few_ports(image: &ImageRef, exposed: usize) -> Result<()> {
+    if exposed <= MOST_PORTS {
+        return Ok(());
+    }
+    let allowed = format!("it exposes {exposed} ports, and a container has at most {MOST_PORTS}");
+    Err(Invalid::new("image", image.as_str(), allowed).into())
 }

@@ -67,7 +67,7 @@ impl Asked {
             check_ins: CheckInResult::ALL.map(|result| (result, tally.check_ins(result))),
             passes: tally.passes(),
             calls: self.engine.calls(),
-            carried: self.usage.carried(),
+            carried: tally.carried(),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -48,8 +48,6 @@ pub struct Usage {
     tasks: TaskTracker,
     /// What each port has carried.
     counts: Mutex<HashMap<(SandboxId, u16), Count>>,
-    /// The bytes that connections carried, to sandboxes and from them.
-    carried: (AtomicU64, AtomicU64),
     /// The relay's counts could not be read.
     is_relay_away: AtomicBool,
     /// The last cpu measurement of each sandbox for which cpu counts.
@@ -80,7 +78,6 @@ impl Usage {
             settings,
             tasks,
             counts: Mutex::default(),
-            carried: Default::default(),
             is_relay_away: AtomicBool::new(false),
             cpu: Mutex::default(),
             touches: Mutex::default(),
@@ -154,13 +151,7 @@ impl Usage {
     fn carry(&self, before: Option<&Count>, now: &Count) {
         let more = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let (was_in, was_out) = before.map_or((0, 0), |before| (before.bytes_in, before.bytes_out));
-        self.carried.0.fetch_add(more(now.bytes_in, was_in), Ordering::Relaxed);
-        self.carried.1.fetch_add(more(now.bytes_out, was_out), Ordering::Relaxed);
-    }
-
-    /// The bytes that connections carried since the server's start, to sandboxes and from them.
-    pub fn carried(&self) -> (u64, u64) {
-        (self.carried.0.load(Ordering::Relaxed), self.carried.1.load(Ordering::Relaxed))
+        self.records.tally.carry(more(now.bytes_in, was_in), more(now.bytes_out, was_out));
     }
 
     /// Another relay answers: forget which connections are open; it tells them itself.

@@ -52,10 +52,13 @@ impl Line {
     }
 }
 
+/// Who sits there, how their leaving is noticed, and what is told about their answer.
+type Seated = (Peer, Gone, Line);
+
 /// Managed by a server behind a gate: whose request comes from which socket of the gate. Programs on this
 /// machine may bind the same port at another address.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Mutex<HashMap<SocketAddr, (Peer, Gone, Line)>>>);
+pub struct Peers(Arc<Mutex<HashMap<SocketAddr, Seated>>>);
 
 /// A socket of the gate's, until dropped.
 #[derive(Debug)]
