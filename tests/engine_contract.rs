@@ -41,11 +41,7 @@ async fn story(engine: Arc<dyn Engine>, ports: [u16; 2]) {
     assert_eq!(engine.prepare().await.unwrap(), gateway, "preparing twice is preparing once");
     assert!(!engine.info().await.unwrap().version.is_empty());
     assert!(engine.images().await.unwrap().contains(&"spindle/mimic:latest".to_owned()));
-    let image = engine.image(&ImageRef::parse("spindle/mimic:many").unwrap()).await.unwrap();
-    let exposed: Vec<String> = image.exposed.iter().map(ToString::to_string).collect();
-    assert_eq!(exposed, ["22/tcp", "7000/tcp", "8000/tcp", "9000/udp"]);
-    assert_eq!(image.labels.get("spindle.app_port").map(String::as_str), Some("8000"));
-    assert!(image.id.starts_with("sha256:") && image.size > 0 && image.platform.starts_with("linux/"), "{image:?}");
+    let image = looks::tells_of_an_image(engine.as_ref()).await;
     assert!(engine.list().await.unwrap().is_empty());
     let latest = engine.image(&ImageRef::parse("spindle/mimic").unwrap()).await.unwrap().id;
     assert_eq!(engine.containers_of(&latest).await, Ok(0));

@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn no_cell_is_a_formula_and_no_text_breaks_a_row() {
         assert_eq!(cell("alice"), "alice");
-        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"] {
+        assert_eq!(cell("\t=1"), "\"'\t=1\"");
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)"] {
             assert_eq!(cell(formula), format!("'{formula}"));
         }
         assert_eq!(cell("x;=1"), "\"x;=1\"");

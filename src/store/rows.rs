@@ -186,9 +186,8 @@ fn life(c: &mut Columns<'_>) -> Result<Life> {
 
 /// In the order of [`Source::ALL`].
 const EVIDENCE: &str = "start_at, start_count, check_in_at, check_in_count, extension_at, extension_count,
-    connection_at, connection_count, cpu_at, cpu_count, terminal_at, terminal_count, exec_at, exec_count, staff_at,
-    staff_count,
-    files_at, files_count";
+    connection_at, connection_count, cpu_at, cpu_count, terminal_at, terminal_count, exec_at, exec_count,
+    files_at, files_count, staff_at, staff_count";
 
 fn evidence(columns: &mut Columns<'_>) -> Result<EvidenceLog> {
     let mut log = EvidenceLog::default();

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use spindle::{
-    domain::{ContainerId, SandboxId},
-    engine::{Containers, Engine, EngineError, Inside, Looks, fake::FakeEngine},
+    domain::{ContainerId, ImageRef, SandboxId},
+    engine::{Containers, Engine, EngineError, ImageDetails, Inside, Looks, fake::FakeEngine},
 };
 
 use crate::{
@@ -67,4 +67,14 @@ async fn docker_need_not_be_asked_for_figures() {
     // Another container's process is none of this one's.
     let other = own.engine.figures(&container, Some(std::process::id())).await.unwrap();
     assert!(other.cpu >= figures.cpu && other.memory < 64 << 20, "{other:?}");
+}
+
+/// An image, as it is told of.
+pub async fn tells_of_an_image(engine: &dyn Engine) -> ImageDetails {
+    let image = engine.image(&ImageRef::parse("spindle/mimic:many").unwrap()).await.unwrap();
+    let exposed: Vec<String> = image.exposed.iter().map(ToString::to_string).collect();
+    assert_eq!(exposed, ["22/tcp", "7000/tcp", "8000/tcp", "9000/udp"]);
+    assert_eq!(image.labels.get("spindle.app_port").map(String::as_str), Some("8000"));
+    assert!(image.id.starts_with("sha256:") && image.size > 0 && image.platform.starts_with("linux/"), "{image:?}");
+    image
 }

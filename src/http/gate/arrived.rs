@@ -21,6 +21,8 @@ const WHOLE: u64 = 64 * 1024;
 pub struct Arrived<B> {
     head: VecDeque<Bytes>,
     rest: Option<B>,
+    /// Whether the client has told its length: who asks for one must not get ours.
+    is_measured: bool,
 }
 
 /// Waits for a request's body, unless it is long.
@@ -31,11 +33,12 @@ pub async fn arrived<B: Body<Data = Bytes, Error = io::Error> + Unpin>(
     request: Request<B>,
 ) -> io::Result<Request<Arrived<B>>> {
     let (parts, mut body) = request.into_parts();
+    let is_measured = body.size_hint().exact().is_some();
     let (mut head, mut length) = (VecDeque::new(), 0);
     // A length that is told makes waiting for more pointless.
     while length <= WHOLE && body.size_hint().lower() <= WHOLE {
         let Some(frame) = body.frame().await.transpose()? else {
-            return Ok(Request::from_parts(parts, Arrived { head, rest: None }));
+            return Ok(Request::from_parts(parts, Arrived { head, rest: None, is_measured }));
         };
         // Nobody reads trailers.
         if let Ok(data) = frame.into_data() {
@@ -43,7 +46,7 @@ pub async fn arrived<B: Body<Data = Bytes, Error = io::Error> + Unpin>(
             head.push_back(data);
         }
     }
-    Ok(Request::from_parts(parts, Arrived { head, rest: Some(body) }))
+    Ok(Request::from_parts(parts, Arrived { head, rest: Some(body), is_measured }))
 }
 
 impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Body for Arrived<B> {
@@ -64,12 +67,7 @@ impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Body for Arrived<B> {
 
     fn size_hint(&self) -> SizeHint {
         let here: u64 = self.head.iter().map(|data| data.len() as u64).sum();
-        let Some(rest) = self.rest.as_ref().map(Body::size_hint) else { return SizeHint::with_exact(here) };
-        let mut hint = SizeHint::new();
-        hint.set_lower(here + rest.lower());
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(here + upper);
-        }
-        hint
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.size_hint().lower());
+        if self.is_measured { SizeHint::with_exact(here + rest) } else { SizeHint::default() }
     }
 }

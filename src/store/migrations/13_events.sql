@@ -44,14 +44,6 @@ CREATE TRIGGER events_of_names AFTER UPDATE OF name ON sandboxes
 WHEN old.name <> new.name AND new.state <> 'deleting' BEGIN
     INSERT INTO happened (sandbox, what, detail) VALUES (new.id, 'renamed', 'from=' || old.name);
 END;
-CREATE TRIGGER events_of_changes AFTER UPDATE OF namespace, owner, memory, cpus, wake ON sandboxes
-WHEN (old.namespace, old.owner, old.memory, old.cpus, old.wake)
-     IS NOT (new.namespace, new.owner, new.memory, new.cpus, new.wake) BEGIN
-    INSERT INTO happened (sandbox, what, detail) VALUES (new.id, 'changed', 'fields=' || substr(
-        iif(old.namespace IS NOT new.namespace, ', namespace', '') || iif(old.owner IS NOT new.owner, ', owner', '')
-        || iif(old.memory IS NOT new.memory, ', memory', '') || iif(old.cpus IS NOT new.cpus, ', cpus', '')
-        || iif(old.wake IS NOT new.wake, ', wake', ''), 3));
-END;
 CREATE TRIGGER events_of_decisions AFTER INSERT ON decisions WHEN new.decided IN ('warned', 'extended', 'changed')
 BEGIN
     INSERT INTO happened (sandbox, what, detail)

@@ -22,6 +22,3 @@ CREATE INDEX former_by_sandbox ON former (sandbox, seq);
 CREATE TRIGGER events_of_resets AFTER INSERT ON former BEGIN
     INSERT INTO happened (sandbox, what, detail) VALUES (new.sandbox, 'reset', 'former=' || new.container);
 END;
-CREATE TRIGGER events_of_keys AFTER UPDATE OF ssh_key ON sandboxes WHEN old.ssh_key IS NOT new.ssh_key BEGIN
-    INSERT INTO happened (sandbox, what, detail) VALUES (new.id, 'changed', 'fields=ssh_key');
-END;
