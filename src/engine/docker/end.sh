@@ -1,5 +1,6 @@
+#!/bin/sh
 # Kills every process that finds "SPINDLE_EXEC=$1" in its environment, some times over, as they may make others meanwhile.
-for round in 1 2 3; do
+for _ in 1 2 3; do
     for process in /proc/[0-9]*; do
         if tr '\0' '\n' <"$process/environ" | grep -qx "SPINDLE_EXEC=$1"; then
             kill -KILL "${process#/proc/}"
