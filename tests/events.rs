@@ -202,3 +202,11 @@ async fn a_stream_ends_with_the_credentials_of_its_reader() {
     let last = "18446744073709551615";
     assert_eq!(names(&kept(&admins(&w), &format!("&after={last}&type=created")).await), ["missed", "created"]);
 }
+
+#[tokio::test]
+async fn several_labels_must_all_be_there() {
+    let w = world().await;
+    w.http().create("image=spindle/mimic&labels=group=a,year=1").await;
+    w.http().create("image=spindle/mimic&labels=group=a,year=2").await;
+    assert_eq!(kept(&admins(&w), "&label=group=a&label=year=2").await.len(), 1);
+}

@@ -214,3 +214,19 @@ async fn two_hundred_followers_who_never_read_cost_bounded_memory() {
     drop(followers);
     eventually("none is left", || w.engine.open_streams() == 0).await;
 }
+
+#[tokio::test]
+async fn who_may_no_longer_read_reads_no_more() {
+    let _beside = ALONE.read().await;
+    let w = course().await;
+    let c = of_alice(&w).await;
+    let token = admin(&w, "POST", "/v1/tokens", "name=x&scopes=read").await;
+    let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
+    let by_token = [("authorization", bearer.as_str())];
+    let mut log = Follower::open(w.http(), &path(&c, "?follow=true"), &by_token).await;
+    let stats = format!("{}/stats?stream=true", support::uri(&c));
+    let mut stats = Follower::open(w.http(), &stats, &by_token).await;
+    admin(&w, "DELETE", &format!("/v1/tokens/{}", token["id"].as_str().unwrap()), "").await;
+    assert_eq!(log.next().await, None);
+    while stats.next().await.is_some() {}
+}

@@ -150,9 +150,8 @@ async fn a_creation_that_was_cut_off_is_not_made_twice() {
         let mut w = TestApp::default().start().await;
         // It is made, and the answer is lost: as if the process had been killed in between.
         let asked = Arc::clone(&w.app.asked);
-        let key = spindle::store::Key { actor: "admin".into(), key: "k".into(), digest: digest(form) };
-        w.store.claim(key, "killed".into(), support::scripted::now(&w)).await.unwrap();
         let by = spindle::domain::Actor { request: Some("killed".into()), ..spindle::domain::Actor::admin("admin") };
+        asked.claim_once(&by, "k", &[b"/v1/containers", b"", form.as_bytes()]).await.unwrap();
         let mut spec = spindle::app::CreateSpec::of(spindle::domain::ImageRef::parse("spindle/mimic").unwrap());
         spec.name = form.contains("name").then(|| spindle::domain::SandboxName::parse("alice").unwrap());
         let made = asked.create(&by, spec).await.unwrap();
@@ -168,7 +167,11 @@ async fn a_creation_that_was_cut_off_is_not_made_twice() {
     }
 }
 
-/// What the server would say of the same request.
-fn digest(form: &str) -> Vec<u8> {
-    spindle::app::Asked::digest(&[b"/v1/containers", b"", form.as_bytes()])
+#[tokio::test]
+async fn a_request_that_is_no_such_request_keeps_no_key() {
+    let w = TestApp::default().start().await;
+    let c = post(&w, "/v1/containers", "image=spindle/mimic", "k1").await.expect(201).json();
+    let restart = format!("{}/restart", c["uri"].as_str().unwrap());
+    post(&w, &restart, "grace=5", "k2").await.expect_error(400, "unknown_field");
+    post(&w, &restart, "", "k2").await.expect(200);
 }

@@ -79,9 +79,8 @@ async fn delete_all(caller: Caller, app: &State<Arc<App>>, parameters: Result<Pa
     match parameters.get("confirm") {
         _ if number == 0 => {}
         None => {
-            return Err(confirm_required(format!(
-                "{number} containers would be deleted with all their files; send confirm={number}"
-            )));
+            let what = if number == 1 { "1 container".to_owned() } else { format!("{number} containers") };
+            return Err(confirm_required(format!("{what} would be deleted with all files; send confirm={number}")));
         }
         Some(text) => match text.parse::<usize>() {
             Ok(confirmed) if confirmed == number => {}

@@ -6,12 +6,15 @@ use rocket::{
     Request, Route, State,
     futures::{StreamExt, stream::BoxStream},
     get,
-    http::Status,
+    http::{Header, Status},
     request::{FromRequest, Outcome},
-    response::stream::{Event as Line, EventStream},
+    response::{
+        self, Responder,
+        stream::{Event as Line, EventStream},
+    },
 };
 
-use super::{auth::Caller, error::ApiError, strict, wire};
+use super::{auth::Caller, error::ApiError, gate::UNBUFFERED, strict, wire};
 use crate::{
     api,
     app::{App, Told},
@@ -19,7 +22,7 @@ use crate::{
 };
 
 /// What it may be asked by.
-const QUERY: [&str; 5] = ["type", "object", "label", "after", "follow"];
+const QUERY: [&str; 6] = ["type", "object", "label", "after", "follow", "ticket"];
 
 /// How often a silent stream shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -55,6 +58,7 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, ApiError> {
     };
     let words = text("type").unwrap_or_default();
     let what = words.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Happened::parse);
+    let labels = request.query_fields().filter(|field| field.name == "label").map(|field| field.value.to_owned());
     let label = |text: String| match text.split_once('=') {
         Some((key, value)) => Ok(Label::parse(key, value)?),
         None => Err(ApiError::invalid("label", &text, "it is a key and a value, such as group=a")),
@@ -72,21 +76,33 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, ApiError> {
     let filter = EventFilter {
         what: what.collect::<Result<_, _>>()?,
         object: text("object").map(|text| SandboxRef::parse(&text)),
-        labels: text("label").map(label).transpose()?.into_iter().collect(),
+        labels: labels.filter(|text| !text.is_empty()).map(label).collect::<Result<_, _>>()?,
     };
     Ok(Wanted { filter, after, follow })
 }
 
+/// Events as they come, and whether what is between may hold them back.
+struct Stream {
+    lines: EventStream<BoxStream<'static, Line>>,
+    buffering: Header<'static>,
+}
+
+impl<'r> Responder<'r, 'r> for Stream {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'r> {
+        let mut response = self.lines.respond_to(request)?;
+        response.set_header(self.buffering);
+        Ok(response)
+    }
+}
+
 #[get("/v1/events")]
-async fn events(
-    caller: Caller,
-    app: &State<Arc<App>>,
-    wanted: Result<Wanted, ApiError>,
-) -> Result<EventStream<BoxStream<'static, Line>>, ApiError> {
+async fn events(caller: Caller, app: &State<Arc<App>>, wanted: Result<Wanted, ApiError>) -> Result<Stream, ApiError> {
     let Wanted { filter, after, follow } = wanted?;
     let told = app.asked.events(&caller.0, filter, after, follow).await?;
-    let lines = EventStream::from(told.map(|told| line(&told)).boxed());
-    Ok(lines.heartbeat(follow.then_some(HEARTBEAT)))
+    let lines = EventStream::from(told.map(|told| line(&told)).boxed()).heartbeat(follow.then_some(HEARTBEAT));
+    // What is finite is wanted by a client that has closed its side, too.
+    let buffering = Header::new(UNBUFFERED, if follow { "no" } else { "yes" });
+    Ok(Stream { lines, buffering })
 }
 
 fn line(told: &Told) -> Line {

@@ -112,16 +112,16 @@ pub async fn claim(request: &Request<'_>, body: &[u8]) -> Result<(), ApiError> {
 
 /// The answer to a request: what its route has answered, or, if it was done before, what it was about.
 pub async fn answered<'r>(request: &'r Request<'_>, outcome: Outcome<'r>) -> Outcome<'r> {
+    let Some(phase) = phase(request) else { return outcome };
     let (Some(app), Ok(by)) = (request.rocket().state::<Arc<App>>(), auth::caller(request).await) else {
         return outcome;
     };
-    match phase(request) {
-        None => outcome,
-        Some(Phase::Repeats(about)) => match request.rocket().state::<Shows>() {
+    match phase {
+        Phase::Repeats(about) => match request.rocket().state::<Shows>() {
             Some(Shows(shown)) => respond(request, shown(request, app, by, &about).await),
             None => outcome,
         },
-        Some(Phase::Does(_turn)) => match outcome {
+        Phase::Does(_turn) => match outcome {
             Outcome::Success(mut response) => {
                 let about = about(request, &mut response).await;
                 app.asked.finish_once(by, about).await;

@@ -87,14 +87,13 @@ impl Handler for Strict {
         if heard && !self.body {
             let begins = data.peek(BEGINNING).await;
             if ![&b""[..], b"{}"].contains(&begins.trim_ascii()) {
-                return Outcome::from(request, self.stray(request, data).await);
+                let stray = self.stray(request, data).await;
+                return once::answered(request, Outcome::from(request, stray)).await;
             }
-        }
-        if self.open {
-            return self.inner.handle(request, data).await;
         }
         // A body is claimed where it is read.
         if !self.body
+            && !self.open
             && let Err(e) = once::claim(request, b"").await
         {
             return once::answered(request, Outcome::from(request, e)).await;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, types::Value};
 
 use super::{Result, Store, StoreError, columns::millis, people, rows, sandboxes::name_taken};
 use crate::domain::{
-    Change, Policy, Sandbox, SandboxId, SandboxName, State, Usage, UserName, deadline, idle::spared_until,
+    Change, Policy, Sandbox, SandboxId, SandboxName, State, StopReason, Usage, UserName, deadline, idle::spared_until,
 };
 
 impl Store {
@@ -149,7 +149,11 @@ impl State {
     fn uses_memory(&self) -> bool {
         matches!(
             self,
-            State::Creating | State::Running { .. } | State::Starting { .. } | State::Resetting { back_to: None, .. }
+            State::Creating
+                | State::Running { .. }
+                | State::Starting { .. }
+                | State::Resetting { back_to: None, .. }
+                | State::Stopping { reason: StopReason::Restart, .. }
         )
     }
 }

@@ -151,7 +151,7 @@ pub(super) fn within_quota(
 /// What is used in a namespace, by everybody or by one owner, `except` for one sandbox.
 fn used(c: &Connection, namespace: &Namespace, owner: Option<&UserName>, except: Option<&SandboxId>) -> Result<Usage> {
     let sql = "SELECT memory, state IN ('creating', 'starting', 'running')
-                      OR state = 'resetting' AND reason IS NULL FROM sandboxes
+                      OR state = 'resetting' AND reason IS NULL OR state = 'stopping' AND reason = 'restart' FROM sandboxes
                WHERE namespace = ?1 AND (?2 IS NULL OR owner = ?2) AND state <> 'deleting' AND id IS NOT ?3";
     let mut statement = c.prepare_cached(sql)?;
     let (owner, except) = (owner.map(UserName::as_str), except.map(SandboxId::as_str));

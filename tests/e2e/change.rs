@@ -38,9 +38,9 @@ async fn a_key_name_and_limits_are_changed_without_a_restart() {
     assert_eq!(curl(&world, &[], &format!("/v1/containers/{name}")).0, 404);
 
     // More is in use than the new limit would allow.
-    found.run(&c, &["nohup perl -e '$x = \"x\" x 100_000_000; print \"there\"; sleep 60' > /tmp/fat 2>&1 & sleep 0"]);
+    found.run(&c, &["nohup perl -e '$x = \"x\" x 60_000_000; print \"there\"; sleep 60' > /tmp/fat 2>&1 & sleep 0"]);
     let largest = || docker(&["exec", id(&c), "sh", "-c", "ps -eo rss= | sort -n | tail -1"]).trim().parse::<u64>();
-    wait_for("the memory", Duration::from_secs(20), || largest().is_ok_and(|kib| kib > 90_000));
+    wait_for("the memory", Duration::from_secs(20), || largest().is_ok_and(|kib| kib > 55_000));
     let (status, refused) = curl(&world, &["-X", "PATCH", "-d", "memory=32m", "-d", "labels=a=b"], uri(&c));
     assert!(status == 502 && refused.contains("limits"), "{status} {refused}");
     let now = curl_json(&world, &[], uri(&c), 200);

@@ -65,6 +65,8 @@ impl Asked {
             let at = self.clock.now();
             let to = match sandbox.life.state {
                 State::Stopped { at, reason } => State::Resetting { at, back_to: Some(reason) },
+                // It was to run again.
+                State::Stopping { reason: StopReason::Restart, .. } => State::Resetting { at, back_to: None },
                 // A stop that is under way is overtaken, and then it is stopped.
                 State::Stopping { reason, .. } => State::Resetting { at, back_to: Some(reason) },
                 State::Resetting { .. } => break,

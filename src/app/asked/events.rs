@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use super::Asked;
+use super::{Asked, standing::Standing};
 use crate::{
     app::{Result, chain},
     domain::{Actor, Answer, Event, EventFilter, Happened, Object, Verb, may},
@@ -29,7 +29,7 @@ pub enum Told {
 /// Whoever follows, and how far they are. What they have not taken yet stays in the store: a slow one costs nothing.
 struct Following {
     asked: Arc<Asked>,
-    by: Actor,
+    standing: Standing,
     filter: EventFilter,
     /// Changes when more has happened.
     news: watch::Receiver<()>,
@@ -63,7 +63,8 @@ impl Asked {
         let has_missed = last.saturating_add(1) < oldest || last > newest;
         let last = if has_missed { oldest - 1 } else { last };
         let read = has_missed.then_some(Told::Missed(oldest)).into_iter().collect();
-        let following = Following { asked: Arc::clone(self), by: by.clone(), filter, news, last, follow, read };
+        let standing = self.standing(by).await?;
+        let following = Following { asked: Arc::clone(self), standing, filter, news, last, follow, read };
         let next = |mut following: Following| async { Some((following.next().await?, following)) };
         Ok(stream::unfold(following, next).boxed())
     }
@@ -88,11 +89,13 @@ impl Following {
                     changed = self.news.changed() => changed.ok()?,
                     () = tokio::time::sleep(RENEWAL) => {}
                 }
-                self.by = self.asked.identity.again(&self.by).await.ok()?;
+                self.asked.renewed(&self.standing).await?;
                 continue;
             };
+            // What happens after their credential has ended is not theirs to hear.
+            let by = self.asked.renewed(&self.standing).await?;
             self.last = newest.id;
-            let wanted = page.into_iter().filter(|event| self.filter.wants(event) && sees(&self.by, event));
+            let wanted = page.into_iter().filter(|event| self.filter.wants(event) && sees(&by, event));
             self.read.extend(wanted.map(|event| Told::Event(Box::new(event))));
         }
     }

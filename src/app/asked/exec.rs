@@ -106,7 +106,12 @@ impl Asked {
         }
         // It counts before it begins: no stop comes between.
         self.usage.touch(sandbox, Source::Exec, by).await?;
-        let _at_once = self.programs.acquire().await.map_err(|_| Error::ShuttingDown)?;
+        tokio::pin!(gone);
+        let _at_once = tokio::select! {
+            turn = self.programs.acquire() => turn.map_err(|_| Error::ShuttingDown)?,
+            () = &mut gone => return Err(Error::Gone),
+            () = self.closing.cancelled() => return Err(Error::ShuttingDown),
+        };
         let program = Program { stdin: !wish.stdin.is_empty(), terminal: None, ..wish.program };
         let (running, attached) = self.work.begin_exec(sandbox, &program).await?;
         let timeout = wish.timeout.unwrap_or(self.settings.reach.exec_timeout).min(LONGEST);
@@ -114,7 +119,7 @@ impl Asked {
         let stop = tokio::select! {
             stop = self.drive(attached, wish.stdin, timeout, &mut executed) => stop,
             () = self.keep_touching(sandbox, by) => Stop::Ended,
-            () = gone => Stop::Failed(Error::Gone),
+            () = &mut gone => Stop::Failed(Error::Gone),
             () = self.closing.cancelled() => Stop::Failed(Error::ShuttingDown),
         };
         let ended = match stop {

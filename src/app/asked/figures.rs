@@ -62,13 +62,14 @@ impl Asked {
         Ok(sample)
     }
 
-    /// The same each second, until the sandbox ends or the server is shut down.
+    /// The same each second, until the sandbox, the right to see it or the server ends.
     ///
     /// # Errors
     /// Those of [`Asked::sample`].
     pub async fn samples(self: &Arc<Self>, by: &Actor, reference: &str) -> Result<Samples> {
         let sandbox = self.allowed(by, Verb::See, reference).await?;
         let before = self.reading(&sandbox).await?;
+        let barred = Arc::clone(self).until_may_not(self.standing(by).await?, Verb::See, sandbox.id.clone());
         let begun = Some((Arc::clone(self), sandbox, before, MEASURED));
         let samples = stream::unfold(begun, |state| async move {
             let (asked, sandbox, before, wait) = state?;
@@ -80,7 +81,7 @@ impl Asked {
                 Err(e) => Some((Err(e), None)),
             }
         });
-        Ok(samples.take_until(self.closing.clone().cancelled_owned()).boxed())
+        Ok(samples.take_until(self.closing.clone().cancelled_owned()).take_until(Box::pin(barred)).boxed())
     }
 
     async fn reading(&self, sandbox: &Sandbox) -> Result<Reading> {

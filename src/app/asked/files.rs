@@ -12,13 +12,13 @@ use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::ReaderStream;
 
-use super::Asked;
+use super::{Asked, rights::forbidden};
 use crate::{
     app::{
         Error, Result,
         spool::{Filling, Sheet},
     },
-    domain::{Actor, ContainerId, Invalid, Sandbox, Source, Verb},
+    domain::{Actor, Answer, ContainerId, Invalid, Object, Sandbox, Source, Verb, may},
     engine::{
         EngineError, Stat,
         archive::{self, Entry, Flaw, Kind, Pieces, Reader},
@@ -195,8 +195,12 @@ impl Asked {
         Ok((put, filling.end().await?))
     }
 
-    /// Hands a tar of ours to the engine.
+    /// Hands a tar of ours to the engine, if `by` still may: it may have come for a long time.
     async fn unpack(&self, by: &Actor, sandbox: &Sandbox, folder: &str, tar: Pieces) -> Result<()> {
+        let (by_now, now) = (self.identity.again(by).await?, self.records.again(sandbox).await?);
+        if may(&by_now, Verb::PutFiles, Object::Sandbox(&now.id, &now.ownership)) != Answer::Yes {
+            return Err(forbidden(&by_now, Verb::PutFiles));
+        }
         let container = sandbox.container.as_ref().ok_or_else(|| Error::NoSandbox(sandbox.name.to_string()))?;
         self.engine.unpack(container, folder, tar).await.map_err(|e| failed(folder, e))?;
         self.note_files(by, sandbox).await

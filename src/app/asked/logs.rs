@@ -1,6 +1,6 @@
 //! Logs: what the programs of a sandbox have written, and go on to write. Reading is never evidence.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{
     StreamExt,
@@ -37,18 +37,19 @@ pub struct LogLine {
 pub type LogLines = BoxStream<'static, Result<LogLine>>;
 
 impl Asked {
-    /// What a sandbox has written, oldest first, running or not. With `follow` the lines end with the sandbox, and when
-    /// the server is shut down. Who may not enter the sandbox does not see its secret in them.
+    /// What a sandbox has written, oldest first, running or not. With `follow` the lines end with the sandbox, with the
+    /// right to read them, and when the server is shut down. Who may not enter the sandbox does not see its secret in them.
     ///
     /// # Errors
     /// [`Error::NoSandbox`], [`Error::EngineAway`], [`Error::Engine`].
-    pub async fn logs(&self, by: &Actor, reference: &str, wanted: LogsWanted) -> Result<LogLines> {
+    pub async fn logs(self: &Arc<Self>, by: &Actor, reference: &str, wanted: LogsWanted) -> Result<LogLines> {
         let sandbox = self.allowed(by, Verb::Logs, reference).await?;
         let hidden = (!Self::may_enter(by, &sandbox)).then(|| sandbox.token.clone());
+        let barred = Arc::clone(self).until_may_not(self.standing(by).await?, Verb::Logs, sandbox.id);
         let Some(container) = sandbox.container else { return Err(Error::NoSandbox(reference.to_owned())) };
         let said = self.engine.logs(&container, &wanted).await.map_err(failed)?;
         let closing = self.closing.clone();
-        let said = said.take_until(closing.clone().cancelled_owned());
+        let said = said.take_until(closing.clone().cancelled_owned()).take_until(Box::pin(barred));
         let ending = stream::once(async move { closing.is_cancelled().then_some(Err(Error::ShuttingDown)) });
         let lines = lines(said.boxed(), hidden);
         Ok(lines.chain(ending.filter_map(std::future::ready)).boxed())

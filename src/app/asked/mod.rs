@@ -25,6 +25,7 @@ mod namespaces;
 mod once;
 mod policy;
 mod rights;
+mod standing;
 mod terminals;
 mod users;
 mod view;

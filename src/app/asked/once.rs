@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::Asked;
 use crate::{
     app::{Result, chain},
-    domain::{Actor, Sandbox},
+    domain::{Actor, Sandbox, names::hex},
     store::{Claimed, Key},
 };
 
@@ -15,13 +15,16 @@ impl Asked {
     /// # Errors
     /// [`Error::DatabaseAway`](crate::app::Error::DatabaseAway).
     pub async fn claim_once(&self, by: &Actor, key: &str, what: &[&[u8]]) -> Result<Claimed> {
-        let key = Key { actor: by.to_string(), key: key.to_owned(), digest: Self::digest(what) };
+        // A body may have a password, and its digest is fast: without the key nobody can guess at it.
+        let digest = Self::digest(&[&[key.as_bytes()], what].concat());
+        let named = hex(&Self::digest(&[b"key", key.as_bytes()]));
+        let key = Key { actor: by.to_string(), key: named, digest };
         let request = by.request.clone().unwrap_or_default();
         Ok(self.records.store.claim(key, request, self.clock.now()).await?)
     }
 
     /// A digest of all that is asked.
-    pub fn digest(what: &[&[u8]]) -> Vec<u8> {
+    fn digest(what: &[&[u8]]) -> Vec<u8> {
         let mut digest = Sha256::new();
         for part in what {
             digest.update((part.len() as u64).to_le_bytes());

@@ -55,6 +55,11 @@ impl Work {
 
     /// Forgets a sandbox whose container is gone, once a second look has confirmed it.
     pub async fn forget_gone(&self, known: &Sandbox) -> Tried {
+        // A reset may have given it another container since the look.
+        let now = self.records.store.get(&known.id).await?;
+        if now.is_none_or(|now| now.container != known.container) {
+            return Ok(false);
+        }
         if let Some(container) = &known.container {
             match self.engine.inspect(container).await {
                 Err(EngineError::NoContainer) => {}

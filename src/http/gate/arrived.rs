@@ -1,13 +1,14 @@
 //! A body that has arrived before its request is passed on. Credentials are looked at when the head is read: whoever
-//! holds the body back would act by them after they have ended. All that changes something fits; what is longer streams.
+//! holds the body back would act by them after they have ended. What is longer streams: an import and files that are put in
+//! look at the credentials again.
 
 use std::{
-    collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::{
     Request,
@@ -19,7 +20,7 @@ const WHOLE: u64 = 64 * 1024;
 
 /// What has arrived of a body, and the rest of one that is longer.
 pub struct Arrived<B> {
-    head: VecDeque<Bytes>,
+    head: Bytes,
     rest: Option<B>,
     /// Whether the client has told its length: who asks for one must not get ours.
     is_measured: bool,
@@ -34,19 +35,18 @@ pub async fn arrived<B: Body<Data = Bytes, Error = io::Error> + Unpin>(
 ) -> io::Result<Request<Arrived<B>>> {
     let (parts, mut body) = request.into_parts();
     let is_measured = body.size_hint().exact().is_some();
-    let (mut head, mut length) = (VecDeque::new(), 0);
+    let mut head = BytesMut::new();
     // A length that is told makes waiting for more pointless.
-    while length <= WHOLE && body.size_hint().lower() <= WHOLE {
+    while head.len() as u64 <= WHOLE && body.size_hint().lower() <= WHOLE {
         let Some(frame) = body.frame().await.transpose()? else {
-            return Ok(Request::from_parts(parts, Arrived { head, rest: None, is_measured }));
+            return Ok(Request::from_parts(parts, Arrived { head: head.freeze(), rest: None, is_measured }));
         };
         // Nobody reads trailers.
         if let Ok(data) = frame.into_data() {
-            length += data.len() as u64;
-            head.push_back(data);
+            head.extend_from_slice(&data);
         }
     }
-    Ok(Request::from_parts(parts, Arrived { head, rest: Some(body), is_measured }))
+    Ok(Request::from_parts(parts, Arrived { head: head.freeze(), rest: Some(body), is_measured }))
 }
 
 impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Body for Arrived<B> {
@@ -54,10 +54,11 @@ impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Body for Arrived<B> {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match (self.head.pop_front(), &mut self.rest) {
-            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            (None, Some(rest)) => Pin::new(rest).poll_frame(cx),
-            (None, None) => Poll::Ready(None),
+        let head = std::mem::take(&mut self.head);
+        match &mut self.rest {
+            _ if !head.is_empty() => Poll::Ready(Some(Ok(Frame::data(head)))),
+            Some(rest) => Pin::new(rest).poll_frame(cx),
+            None => Poll::Ready(None),
         }
     }
 
@@ -66,7 +67,7 @@ impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Body for Arrived<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let here: u64 = self.head.iter().map(|data| data.len() as u64).sum();
+        let here = self.head.len() as u64;
         let rest = self.rest.as_ref().map_or(0, |rest| rest.size_hint().lower());
         if self.is_measured { SizeHint::with_exact(here + rest) } else { SizeHint::default() }
     }

@@ -31,7 +31,8 @@ CREATE TRIGGER events_of_states AFTER UPDATE OF state ON sandboxes WHEN old.stat
         WHEN new.state = 'deleting' THEN iif(old.state = 'creating', NULL, 'deleted')
         WHEN old.state = 'creating' THEN 'created'
         WHEN new.state = 'running' AND old.state IN ('starting', 'stopped') THEN 'started'
-        WHEN new.state = 'stopped' THEN iif(old.state = 'starting', 'start_failed', 'stopped')
+        WHEN new.state = 'stopped' THEN CASE old.state
+            WHEN 'starting' THEN 'start_failed' WHEN 'resetting' THEN NULL ELSE 'stopped' END
     END AS what) WHERE what IS NOT NULL;
 END;
 CREATE TRIGGER events_of_adoption AFTER INSERT ON sandboxes WHEN new.state <> 'creating' BEGIN

@@ -13,10 +13,10 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::{Asked, rights::sees};
+use super::{Asked, standing::Standing};
 use crate::{
     app::{Error, Result},
-    domain::{Actor, Answer, Object, Program, Sandbox, SandboxId, Size, Source, State, Verb, Who, may, names::hex},
+    domain::{Actor, Program, Sandbox, SandboxId, Size, Source, State, Verb, Who, names::hex},
 };
 pub use screen::STALL;
 use screen::Screen;
@@ -95,11 +95,11 @@ impl Terminal {
         }
     }
 
-    fn join(self: &Arc<Self>, by: &Actor, writes: bool, password: Option<[u8; 32]>) -> Viewing {
+    fn join(self: &Arc<Self>, by: &Actor, writes: bool, standing: Standing) -> Viewing {
         let mut screen = self.screen();
         let (number, before, told) = screen.join(&by.who, writes);
         self.writers.send_replace(screen.writers());
-        let seat = Seat { terminal: Arc::clone(self), by: by.clone(), number, writes, password };
+        let seat = Seat { terminal: Arc::clone(self), by: by.clone(), number, writes, standing };
         Viewing { seat, before, told }
     }
 
@@ -141,8 +141,8 @@ pub struct Seat {
     pub by: Actor,
     number: u64,
     writes: bool,
-    /// The password by which whoever sits here came in.
-    password: Option<[u8; 32]>,
+    /// By what whoever sits here came in.
+    standing: Standing,
 }
 
 impl Seat {
@@ -222,8 +222,8 @@ impl Asked {
         };
         let open = self.open_terminals(&sandbox.id).into_iter().find(|terminal| terminal.id == *id);
         let terminal = open.ok_or_else(|| Error::NoTerminal(id.chars().take(64).collect()))?;
-        let password = self.identity.password_mark(by).await?;
-        let viewing = terminal.join(by, !wish.watches, password);
+        let standing = self.standing(by).await?;
+        let viewing = terminal.join(by, !wish.watches, standing);
         // Whoever comes back to a terminal of their own does nothing new.
         if terminal.by != by.who || wish.watches {
             self.actions
@@ -249,7 +249,7 @@ impl Asked {
         let program = Program { command, stdin: true, terminal: wish.terminal.or(Some(Size::default())), ..wish };
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|e| Error::NoRandom(e.to_string()))?;
-        let password = self.identity.password_mark(by).await?;
+        let standing = self.standing(by).await?;
         let (input, typed) = mpsc::channel(TYPED);
         let (running, attached) = self.work.begin_exec(sandbox, &program).await?;
         if let Some(size) = program.terminal {
@@ -267,7 +267,7 @@ impl Asked {
             writers: watch::Sender::new(0),
             ended: watch::Sender::new(None),
         });
-        let viewing = terminal.join(by, true, password);
+        let viewing = terminal.join(by, true, standing);
         let (sandbox, id) = (&terminal.sandbox, &terminal.id);
         tracing::info!(sandbox = %sandbox.id, name = %sandbox.name, terminal = id, %by, "a terminal is opened");
         self.terminals.lock().expect("no holder panics").insert(terminal.id.clone(), Arc::clone(&terminal));
@@ -302,19 +302,6 @@ impl Asked {
     /// Whether somebody may still be at a terminal: credentials end, and rights change. If that cannot be known at
     /// present, nothing changes.
     pub async fn may_stay(&self, seat: &Seat) -> bool {
-        let by = match self.identity.again(&seat.by).await {
-            Ok(by) => by,
-            Err(e) => return !matches!(e, Error::Unauthorized),
-        };
-        if self.identity.password_mark(&seat.by).await.is_ok_and(|now| now != seat.password) {
-            return false;
-        }
-        match self.records.store.get(&seat.terminal.sandbox.id).await {
-            Ok(Some(now)) => {
-                sees(&by, &now) && may(&by, Verb::Exec, Object::Sandbox(&now.id, &now.ownership)) == Answer::Yes
-            }
-            Ok(None) => false,
-            Err(_) => true,
-        }
+        self.still_may(&seat.standing, Verb::Exec, &seat.terminal.sandbox.id).await
     }
 }
