@@ -185,7 +185,8 @@ async fn docker_says_that_a_port_is_held_and_a_name_is_taken() {
     let renamed = own.engine.rename(&other, &spec.sandbox.name).await;
     assert!(matches!(renamed, Err(EngineError::NameTaken(id)) if id == container.as_str()));
     let (memory, many) = (spec.sandbox.recipe.memory, Cpus::parse("1000").unwrap());
-    assert!(matches!(own.engine.limit(&other, memory, many).await, Err(EngineError::TooManyCpus(_))));
+    let limited = own.engine.limit(&other, memory, many).await;
+    assert!(matches!(limited, Err(EngineError::TooManyCpus(_))), "{limited:?}");
     own.engine.remove(&spec.sandbox.id, Some(&container)).await.unwrap();
 }
 

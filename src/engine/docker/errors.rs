@@ -27,13 +27,14 @@ pub fn translate(error: Error, missing: impl Into<Option<EngineError>>) -> Engin
     match error {
         Error::DockerResponseServerError { status_code, message } => match (status_code, missing.into()) {
             (404, Some(missing)) => missing,
-            (400, _) if message.contains("Range of CPUs") => EngineError::TooManyCpus(plain(&message)),
             (400, _) if message.contains("invalid reference format") => EngineError::NoImage,
             (409, _) if message.contains(REMOVING) => EngineError::Removing,
             (409, _) if message.contains(BY_CONTAINER) => EngineError::NameTaken(holder(&message)),
             (409, _) if ["is using", "being used"].iter().any(|p| message.contains(p)) => {
                 EngineError::ImageInUse(plain(&message))
             }
+            // A change is refused with another status, and from 28 on in other letters.
+            _ if message.to_lowercase().contains("range of cpus") => EngineError::TooManyCpus(plain(&message)),
             _ if PORT_HELD.iter().any(|p| message.contains(p)) => EngineError::PortHeld(plain(&message)),
             _ => EngineError::Refused(plain(&message)),
         },
